@@ -1,0 +1,95 @@
+"""Types of the compiled core."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+class SpotFinder:
+    """Finds spots on images of one geometry and type; immutable, safe to share between threads.
+
+    Raises ValueError for arguments that do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        bins: npt.NDArray[np.uint16],
+        valid: npt.NDArray[np.bool_],
+        dtype: str,
+        underload: int,
+        saturation: int | None,
+        error_value: int | None,
+        background_bins: npt.NDArray[np.bool_],
+        panels: npt.NDArray[np.uint16] | None = None,
+        algorithm: str = "radial",
+        snr: float = 5.0,
+        min_count: int = 4,
+        min_pixels: int = 2,
+        max_pixels: int = 200,
+        spot_snr: float = 6.0,
+        ring_width: int = 3,
+        max_spots: int = 2000,
+    ) -> None: ...
+    @property
+    def sample(self) -> npt.NDArray[np.uint32]:
+        """Numbers of the 4096-pixel units that the background is taken from."""
+    def find(self, image: npt.NDArray[np.generic]) -> Batch:
+        """Search one unpacked image (slow, fast)."""
+    def find_stored(self, stored: bytes, codec: str) -> Batch:
+        """Search one image in its stored form; a corrupt one gets a reason in the batch, no exception."""
+    def scan(
+        self,
+        paths: Sequence[str],
+        codecs: Sequence[str],
+        file: npt.NDArray[np.int32],
+        offset: npt.NDArray[np.int64],
+        size: npt.NDArray[np.int64],
+        workers: int,
+        batch: int,
+    ) -> Iterator[Batch]:
+        """Search many stored images in order, with `workers` threads, `batch` images an item.
+
+        Memory is bounded. Images that cannot be read or decoded get a reason.
+        """
+
+class Batch:
+    """Results of consecutive images, as columns."""
+
+    @property
+    def reasons(self) -> dict[int, str]:
+        """Why an image (by position in the batch) could not be searched."""
+    @property
+    def n_spots(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def n_strong(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def n_saturated(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def max_count(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def background(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def offsets(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def x(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def y(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def intensity(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def spot_background(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def snr(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def n_pixels(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def peak(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def flags(self) -> npt.NDArray[np.uint8]: ...
+
+class NoiseField:
+    """Poisson background of a simulated image, drawn by the alias method."""
+
+def cpu_features() -> str:
+    """Which variant of the kernels this machine runs: avx512, avx2 or portable."""

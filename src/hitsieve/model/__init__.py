@@ -1,0 +1,32 @@
+"""The nouns of hitsieve and the conventions that every room refers to.
+
+Conventions
+-----------
+Pixel coordinates are (x = fast, y = slow); pixel (0, 0) of an image has its centre at (0.5, 0.5), as NXmx
+beam centres have. Array axes are (slow, fast).
+
+The laboratory frame is that of NeXus (McStas): z along the beam, y up, x so that the frame is right-handed;
+the sample is at the origin. Positions are in metres.
+
+Wavelengths, cell lengths and resolutions d are in angstrom; q = 1/d is in 1/angstrom.
+"""
+
+from hitsieve.model.detector import Beam, Detector, Panel
+from hitsieve.model.results import SPOT_FLAGS, ImageResults, SpotFlag, Spots, State
+from hitsieve.model.run import Codec, DataFile, ImageTable, Problem, Run
+
+__all__ = [
+    "SPOT_FLAGS",
+    "Beam",
+    "Codec",
+    "DataFile",
+    "Detector",
+    "ImageResults",
+    "ImageTable",
+    "Panel",
+    "Problem",
+    "Run",
+    "SpotFlag",
+    "Spots",
+    "State",
+]

@@ -1,0 +1,105 @@
+"""Detector and beam: where each pixel is, and which resolution it sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One flat rectangle of pixels (a module, an ASIC, or a whole detector)."""
+
+    name: str
+    origin: Vector
+    """Laboratory position (m) of the outer corner of the panel's first pixel."""
+    fast: Vector
+    """Step (m) in the laboratory frame from one pixel to the next along the fast axis."""
+    slow: Vector
+    """Step (m) along the slow axis."""
+    first: tuple[int, int]
+    """(slow, fast) index of the panel's first pixel in the image array."""
+    shape: tuple[int, int]
+    """(slow, fast) number of pixels."""
+
+    def lab(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
+        """Laboratory positions (m), shape (..., 3), of image coordinates (x, y) in pixels."""
+        u = np.asarray(x, dtype=np.float64)[..., None] - self.first[1]
+        v = np.asarray(y, dtype=np.float64)[..., None] - self.first[0]
+        return np.asarray(self.origin) + u * np.asarray(self.fast) + v * np.asarray(self.slow)
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """The detector as the source describes it; what the source does not say is None or empty."""
+
+    shape: tuple[int, int]
+    """(slow, fast) number of pixels of an image."""
+    panels: tuple[Panel, ...] = ()
+    """Geometry; empty when the source gives none."""
+    pixel_mask: npt.NDArray[np.uint32] | None = None
+    """NXmx pixel_mask, shape (slow, fast): 0 is a good pixel."""
+    saturation_value: int | None = None
+    """Counts at or above this are saturated."""
+    underload_value: int | None = None
+    """Counts below this are not data."""
+    description: str | None = None
+    distance: float | None = None
+    """Sample to detector along the beam (m), as stated by the source."""
+    beam_center: tuple[float, float] | None = None
+    """(x, y) in pixels, as stated by the source or found from the panels."""
+    pixel_size: tuple[float, float] | None = None
+    """(fast, slow) pixel size (m)."""
+    sensor_material: str | None = None
+    sensor_thickness: float | None = None
+    """Sensor thickness (m)."""
+
+    def panel_map(self) -> npt.NDArray[np.uint16]:
+        """Panel number of each pixel, shape (slow, fast); pixels in no panel get the number of panels."""
+        panels = np.full(self.shape, len(self.panels), dtype=np.uint16)
+        for number, panel in enumerate(self.panels):
+            (s, f), (ns, nf) = panel.first, panel.shape
+            panels[s : s + ns, f : f + nf] = number
+        return panels
+
+    def lab(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
+        """Laboratory positions (m), shape (n, 3), of image coordinates; NaN outside every panel."""
+        xs = np.atleast_1d(np.asarray(x, dtype=np.float64))
+        ys = np.atleast_1d(np.asarray(y, dtype=np.float64))
+        out = np.full((*xs.shape, 3), np.nan)
+        for panel in self.panels:
+            (s, f), (ns, nf) = panel.first, panel.shape
+            inside = (xs >= f) & (xs < f + nf) & (ys >= s) & (ys < s + ns)
+            if inside.any():
+                out[inside] = panel.lab(xs[inside], ys[inside])
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Beam:
+    """The X-ray (or electron) beam."""
+
+    wavelength: float | None = None
+    """Incident wavelength (angstrom); the mean where each image has its own."""
+    wavelengths: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    """Wavelength of each image (angstrom), shape (images,), where the source gives one an image."""
+    direction: Vector = (0.0, 0.0, 1.0)
+    """Unit vector of the beam in the laboratory frame."""
+
+
+def inverse_d(detector: Detector, beam: Beam, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
+    """q = 1/d (1/angstrom) at image coordinates (x, y); NaN where geometry or wavelength is unknown.
+
+    Bragg's law: 1/d = 2 sin(theta) / wavelength, with 2 theta the angle between the beam and the line from the
+    sample to the pixel.
+    """
+    positions = detector.lab(x, y)
+    if beam.wavelength is None or not detector.panels:
+        return np.full(positions.shape[:-1], np.nan)
+    cosine = positions @ np.asarray(beam.direction) / np.linalg.norm(positions, axis=-1)
+    return np.sqrt(np.clip(2.0 * (1.0 - cosine), 0.0, None)) / beam.wavelength

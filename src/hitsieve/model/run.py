@@ -1,0 +1,84 @@
+"""A stored run: which images it has, and where their bytes are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.model.detector import Beam, Detector
+
+Codec = Literal["bslz4", "bszstd", "lz4"]
+"""Compressions that the core decodes by itself: bitshuffle+LZ4, bitshuffle+zstd (HDF5 filter 32008) and
+DECTRIS' plain LZ4 (HDF5 filter 32004)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file (and dataset in it) that holds images of the run."""
+
+    path: Path
+    dataset: str
+    """Path of the dataset in the HDF5 file; empty for formats read through fabio."""
+    n_images: int
+    codec: Codec | None
+    """None: images must be read through the format's own library."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTable:
+    """Where each of the run's n images is."""
+
+    file: npt.NDArray[np.int32]
+    """Index into Run.files."""
+    row: npt.NDArray[np.int64]
+    """Row in the data file's dataset."""
+    offset: npt.NDArray[np.int64]
+    """Byte offset of the stored chunk in the file; -1 where the image must be read through its library."""
+    size: npt.NDArray[np.int64]
+    """Stored bytes; 0 where offset is -1."""
+    missing: dict[int, str] = field(default_factory=dict)
+    """Images known to be absent, with the reason, by index in the run."""
+    unreadable: dict[int, str] = field(default_factory=dict)
+    """Images known to be unreadable before any decoding, with the reason."""
+
+    def __len__(self) -> int:
+        return len(self.file)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about the source that the user should know; the run goes on."""
+
+    where: str
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f" ({self.mend})" if self.mend else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stored run as opened; holds no open file."""
+
+    path: Path
+    """What the user named: the master file, the first data file, or the first image."""
+    stem: str
+    """Prefix of output names: the file name without suffix and without `_master`."""
+    files: tuple[DataFile, ...]
+    images: ImageTable
+    dtype: np.dtype[np.generic]
+    detector: Detector
+    beam: Beam
+    style: str
+    """How the images are arranged: vds, external, single, files or images (fabio)."""
+    problems: tuple[Problem, ...] = ()
+    overrides: dict[str, str] = field(default_factory=dict)
+    """Metadata that the user set, by name, as given."""
+
+    def __len__(self) -> int:
+        return len(self.images)

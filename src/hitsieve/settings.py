@@ -1,0 +1,90 @@
+"""Settings: one frozen model per room. The same models make the command line's flags, the TOML file and the help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Base: frozen, and unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class SourceSettings(Settings):
+    """How the input is read."""
+
+    geometry: Path | None = None
+    """CrystFEL .geom file that overrides the geometry of the input."""
+    set: tuple[str, ...] = ()
+    """Metadata overrides NAME=VALUE: distance (m), wavelength (angstrom), beam_center_x, beam_center_y (pixels),
+    pixel_size (m), saturation_value, underload_value (counts), sample_name. Recorded in the outputs."""
+    mask: Path | None = None
+    """HDF5 (FILE:/path) or NumPy file with a pixel mask that is added to that of the input (not 0: not used)."""
+
+
+class SpotSettings(Settings):
+    """How strong pixels and spots are found."""
+
+    algorithm: Literal["radial", "dispersion"] = "radial"
+    """radial: threshold per radial bin; dispersion: DIALS' local variance test (reference, slow)."""
+    snr: Annotated[float, Field(gt=0)] = 5.0
+    """A strong pixel lies this many standard deviations above the mean of its radial bin."""
+    min_count: Annotated[int, Field(ge=1)] = 4
+    """A strong pixel has at least this many counts."""
+    min_pixels: Annotated[int, Field(ge=1)] = 2
+    """Fewest pixels of a spot."""
+    max_pixels: Annotated[int, Field(ge=1)] = 200
+    """Most pixels of a spot."""
+    spot_snr: Annotated[float, Field(ge=0)] = 6.0
+    """Least intensity of a spot over the standard deviation of its local background."""
+    ring_width: Annotated[int, Field(ge=1, le=16)] = 3
+    """Width (pixels) of the frame around a spot that gives its local background."""
+    bin_width: Annotated[float, Field(gt=0)] = 4.0
+    """Width (pixels) of a radial bin."""
+    max_spots: Annotated[int, Field(ge=1)] = 2000
+    """Most spots kept for an image, strongest first; n_spots still counts all."""
+
+
+class VerdictSettings(Settings):
+    """When an image is a hit."""
+
+    min_spots: Annotated[int, Field(ge=1)] = 10
+    """Fewest spots, in the resolution range and outside ice bands, of a hit."""
+    d_min: Annotated[float, Field(gt=0)] | None = None
+    """High-resolution limit (angstrom) of spots that count."""
+    d_max: Annotated[float, Field(gt=0)] | None = None
+    """Low-resolution limit (angstrom) of spots that count."""
+    ice: bool = True
+    """Leave spots in ice bands out of the count."""
+    ice_half_width: Annotated[float, Field(gt=0)] = 0.0048
+    """Half width of an ice band in 1/d (1/angstrom); 0.03 in 2 pi/d."""
+
+
+class WriteSettings(Settings):
+    """What is written, and where."""
+
+    output: Path = Path()
+    """Folder for the outputs; made if absent."""
+    overwrite: bool = False
+    """Replace outputs that exist."""
+    audit_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of the misses kept verbatim as a random sample."""
+    audit_min: Annotated[int, Field(ge=0)] = 20
+    """Fewest misses kept."""
+    audit_seed: Annotated[int, Field(ge=0)] = 20140829
+    """Seed of the random sample; recorded."""
+
+
+class RunSettings(Settings):
+    """All settings of `hitsieve run`."""
+
+    source: SourceSettings = SourceSettings()
+    spots: SpotSettings = SpotSettings()
+    verdict: VerdictSettings = VerdictSettings()
+    write: WriteSettings = WriteSettings()
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Worker threads; 0: one a core."""
