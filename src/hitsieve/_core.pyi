@@ -88,8 +88,5 @@ class Batch:
     @property
     def flags(self) -> npt.NDArray[np.uint8]: ...
 
-class NoiseField:
-    """Poisson background of a simulated image, drawn by the alias method."""
-
 def cpu_features() -> str:
     """Which variant of the kernels this machine runs: avx512, avx2 or portable."""

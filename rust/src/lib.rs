@@ -1,0 +1,6 @@
+//! Spot finding on compressed diffraction images.
+
+pub mod simulate;
+
+#[cfg(feature = "python")]
+mod python;

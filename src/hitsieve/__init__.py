@@ -1,0 +1,1 @@
+"""Flags every image of a serial-crystallography run hit or miss."""
