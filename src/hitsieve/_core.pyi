@@ -90,3 +90,22 @@ class Batch:
 
 def cpu_features() -> str:
     """Which variant of the kernels this machine runs: avx512, avx2 or portable."""
+
+class ImagePainter:
+    """Draws simulated images of one detector; immutable, safe to share between threads."""
+
+    def __init__(self, *, levels: npt.NDArray[np.uint16], blind_value: int, most: int) -> None:
+        """Levels of the pixels (slow, fast), 65535 for gaps; the value of gaps; the most counts a pixel holds."""
+    def paint(
+        self,
+        out: npt.NDArray[np.generic],
+        seed: int,
+        means: npt.NDArray[np.float64],
+        spots: npt.NDArray[np.float64],
+        extra: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.uint32]:
+        """Draw one image into `out` (8, 16 or 32-bit integers) and give each spot's photons on sensitive pixels.
+
+        `means`: counts a pixel for each level (fewer than 2048); `spots`: rows (x, y, sigma, photons);
+        `extra`: rows (flat pixel number, counts) added to single pixels.
+        """
