@@ -165,12 +165,18 @@ def statistics(image: IntImage, good: BoolImage, saturated: BoolImage, p: Params
     return [bin_statistics(values[a:b], p) for a, b in zip(first[:-1], first[1:], strict=True)]
 
 
-def box_sum(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def box_sum(image: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Sum over the 7 x 7 window around each pixel, cut at the edges."""
     for axis in (0, 1):
         length = image.shape[axis]
-        padded = np.pad(image, [(3, 3) if a == axis else (0, 0) for a in (0, 1)])
-        image = sum(padded[k : k + length] if axis == 0 else padded[:, k : k + length] for k in range(7))  # type: ignore[assignment]
+        total = np.zeros_like(image)
+        for shift in range(-3, 4):
+            to, source = (slice(max(s, 0), length + min(s, 0)) for s in (-shift, shift))
+            if axis == 0:
+                total[to] += image[source]
+            else:
+                total[:, to] += image[:, source]
+        image = total
     return image
 
 
@@ -180,7 +186,7 @@ def dispersion(image: IntImage, good: BoolImage, saturated: BoolImage) -> BoolIm
     v = np.where(good, image, 0)
     # |m y| and x * x are at most 49 * 49 * v**2 < 2**62 for |v| < 2**25; Python integers beyond.
     exact = v.astype(object) if np.abs(v).max(initial=0) >= 2**25 else v
-    used = exact * use
+    used = np.where(use, exact, 0)
     m, x, y = box_sum(use.astype(np.int64)), box_sum(used), box_sum(used * used)
     a = m * y - x * x - x * (m - 1)
     b = m * exact - x

@@ -1,0 +1,81 @@
+"""The compiled finder on unpacked images is exactly the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from . import reference
+from .cases import DTYPES, Case, assert_agree, assert_same, cases, columns, finder
+from .reference import Params
+
+EXACT = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(data=st.data())
+@settings(EXACT, max_examples=150)
+def test_any_image(dtype: str, data: st.DataObject) -> None:
+    case = data.draw(cases(dtype))
+    assert_agree(finder(dtype, case.params).find(case.image), case.image, case.params)
+
+
+@pytest.mark.long
+@given(case=cases())
+@settings(EXACT, max_examples=20000)
+def test_any_image_at_length(case: Case) -> None:
+    assert_agree(finder(case.image.dtype, case.params).find(case.image), case.image, case.params)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 900), st.integers(1, 900)),
+    n_bins=st.integers(1, 400),
+    bad=st.sampled_from([0.0, 0.1, 0.9, 0.999, 1.0]),
+    seed=st.integers(0, 2**32),
+)
+@example(shape=(32, 4096), n_bins=3, bad=0.0, seed=0)
+@settings(EXACT, max_examples=60)
+def test_sample(shape: tuple[int, int], n_bins: int, bad: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    slow, fast = np.indices(shape)
+    bins = np.minimum(np.hypot(slow - shape[0] * rng.random(), fast - shape[1] * rng.random()), n_bins - 1)
+    p = Params(
+        bins=bins.astype(np.uint16), valid=rng.random(shape) >= bad, background_bins=np.ones(n_bins, dtype=np.bool_)
+    )
+    np.testing.assert_array_equal(finder("uint16", p).sample, reference.sample_units(p.valid, p.bins), strict=True)
+
+
+def test_sampled_background_of_a_large_image() -> None:
+    rng = np.random.default_rng(11)
+    shape = (700, 1030)
+    slow, fast = np.indices(shape)
+    bins = (np.hypot(slow - 345.6, fast - 498.7) / 4).astype(np.uint16)
+    image = rng.poisson(0.3 + 2000 / (100 + bins), shape).astype(np.uint16)
+    for _ in range(60):
+        y, x = rng.integers(shape[0] - 3), rng.integers(shape[1] - 3)
+        image[y : y + 3, x : x + 3] += rng.integers(0, 90, (3, 3)).astype(np.uint16)
+    p = Params(
+        bins=bins, valid=rng.random(shape) > 0.02, background_bins=np.arange(int(bins.max()) + 1) % 3 == 1, saturation=90
+    )
+    want = reference.find(image, p)
+    assert len(reference.sample_units(p.valid, p.bins)) * reference.UNIT < image.size
+    assert want.n_spots > 20
+    assert_same(columns(finder("uint16", p).find(image)), want.columns())
+
+
+def test_image_in_any_memory_order() -> None:
+    rng = np.random.default_rng(5)
+    image = rng.poisson(2.0, (50, 64)).astype(np.int32)
+    image[20:22, 30:33] += 80
+    p = Params(
+        bins=np.zeros((50, 64), dtype=np.uint16),
+        valid=np.ones((50, 64), dtype=np.bool_),
+        background_bins=np.ones(1, dtype=np.bool_),
+    )
+    search = finder("int32", p)
+    wide = np.zeros((50, 128), dtype=np.int32)
+    wide[:, ::2] = image
+    for same in (np.asfortranarray(image), wide[:, ::2]):
+        assert_agree(search.find(same), image, p)
