@@ -128,12 +128,14 @@ def layouts(rng: np.random.Generator, kind: str, shape: tuple[int, int], n: int)
     if kind == "random":
         return rng.integers(0, n, shape).astype(np.uint16)
     if kind == "rings":
-        radius = np.hypot(slow - shape[0] * rng.random(), fast - shape[1] * rng.random())
-        return np.minimum(radius / max(1.0, radius.max() / n), n - 1).astype(np.uint16)
+        radius: npt.NDArray[np.float64] = np.hypot(slow - shape[0] * rng.random(), fast - shape[1] * rng.random())
+        return np.minimum(radius / max(1.0, float(radius.max()) / n), n - 1).astype(np.uint16)
     if kind == "stripes":
-        return np.minimum(slow * n // shape[0], n - 1).astype(np.uint16)
+        stripes: npt.NDArray[np.int64] = slow * n // shape[0]
+        return stripes.astype(np.uint16)
     tile = max(1, int(np.ceil(shape[0] / 3))), max(1, int(np.ceil(shape[1] / 3)))
-    return ((slow // tile[0] * 3 + fast // tile[1]) % n).astype(np.uint16)
+    tiles: npt.NDArray[np.int64] = (slow // tile[0] * 3 + fast // tile[1]) % n
+    return tiles.astype(np.uint16)
 
 
 LAYOUTS = st.sampled_from(["rings", "tiles", "stripes", "random"])

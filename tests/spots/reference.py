@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -90,8 +91,8 @@ class Result:
             "background": np.array([self.background], dtype=np.float32),
             "offsets": np.array([0, len(self.spots)], dtype=np.int64),
         }
-        types = dict.fromkeys(("x", "y", "intensity", "spot_background", "snr", "peak"), np.dtype(np.float32))
-        types |= {"n_pixels": np.dtype(np.int32), "flags": np.dtype(np.uint8)}
+        types = dict.fromkeys(("x", "y", "intensity", "spot_background", "snr", "peak"), "float32")
+        types |= {"n_pixels": "int32", "flags": "uint8"}
         return image | {name: np.array([getattr(s, name) for s in self.spots], dtype=t) for name, t in types.items()}
 
 
@@ -162,7 +163,7 @@ def statistics(image: IntImage, good: BoolImage, saturated: BoolImage, p: Params
     order = np.argsort(number, kind="stable")
     values, number = values[order], number[order]
     first = np.searchsorted(number, np.arange(len(p.background_bins) + 1))
-    return [bin_statistics(values[a:b], p) for a, b in zip(first[:-1], first[1:], strict=True)]
+    return [bin_statistics(values[a:b], p) for a, b in pairwise(first)]
 
 
 def box_sum(image: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -57,7 +57,10 @@ def test_sampled_background_of_a_large_image() -> None:
         y, x = rng.integers(shape[0] - 3), rng.integers(shape[1] - 3)
         image[y : y + 3, x : x + 3] += rng.integers(0, 90, (3, 3)).astype(np.uint16)
     p = Params(
-        bins=bins, valid=rng.random(shape) > 0.02, background_bins=np.arange(int(bins.max()) + 1) % 3 == 1, saturation=90
+        bins=bins,
+        valid=rng.random(shape) > 0.02,
+        background_bins=np.arange(int(bins.max()) + 1) % 3 == 1,
+        saturation=90,
     )
     want = reference.find(image, p)
     assert len(reference.sample_units(p.valid, p.bins)) * reference.UNIT < image.size
