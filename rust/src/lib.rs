@@ -1,6 +1,19 @@
 //! Spot finding on compressed diffraction images.
+//!
+//! From bytes to spots: `chunk` walks the stored image, `lz4` unpacks a block, `planes` compares whole words of pixels,
+//! `background` sets the thresholds, `spots` groups and measures, `find` puts an image together, `scan` many of them.
 
+pub mod background;
+pub mod chunk;
+pub mod dispersion;
+pub mod find;
+pub mod lz4;
+pub mod pixel;
+pub mod plan;
+pub mod planes;
+pub mod scan;
 pub mod simulate;
+pub mod spots;
 
 #[cfg(feature = "python")]
 mod python;

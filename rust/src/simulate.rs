@@ -344,7 +344,10 @@ mod tests {
                 if upper > 1e-15 && upper < 0.4 {
                     let t = steps.thresholds[k - 1 - steps.first as usize];
                     let seen = (u64::MAX - t) as f64 / 18_446_744_073_709_551_616.0;
-                    assert!((seen / upper - 1.0).abs() < 1e-3 * 1e-15 / upper + 1e-9, "mean {mean}, k {k}: {seen} {upper}");
+                    assert!(
+                        (seen / upper - 1.0).abs() < 1e-3 * 1e-15 / upper + 1e-9,
+                        "mean {mean}, k {k}: {seen} {upper}"
+                    );
                 }
             }
         }

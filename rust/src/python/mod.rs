@@ -1,5 +1,6 @@
 //! The Python face of the core; only this folder knows PyO3.
 
+mod finder;
 mod simulate;
 
 use pyo3::prelude::*;
@@ -7,6 +8,7 @@ use pyo3::prelude::*;
 /// Compiled core of hitsieve.
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    finder::register(module)?;
     simulate::register(module)?;
     Ok(())
 }

@@ -92,8 +92,7 @@ impl ImagePainter {
         let py = out.py();
         let mut array = out.try_readwrite().map_err(|error| PyValueError::new_err(error.to_string()))?;
         let pixels = array.as_slice_mut().map_err(|_| PyValueError::new_err("out is not contiguous"))?;
-        let landed =
-            py.detach(|| self.painter.paint(pixels, scene.seed, &scene.means, &scene.spots, &scene.extra));
+        let landed = py.detach(|| self.painter.paint(pixels, scene.seed, &scene.means, &scene.spots, &scene.extra));
         Ok(PyArray1::from_vec(py, landed))
     }
 }

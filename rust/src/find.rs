@@ -1,0 +1,358 @@
+//! One image, from its stored bytes to its spots.
+//!
+//! A bitshuffled image is never unpacked as a whole: the sampled blocks give the thresholds, then each block is unpacked into a
+//! buffer that stays in the first-level cache, compared as bit planes, and forgotten. Only around spots are blocks turned back into pixels.
+//! Images stored in another way are unpacked first; the answers are the same.
+
+use crate::background::Background;
+use crate::chunk::{room, Block, Blocks, ChunkError, Codec, Unpacker};
+use crate::dispersion;
+use crate::lz4::SLACK;
+use crate::pixel::{from_bytes, Pixel};
+use crate::plan::{Algorithm, Plan, NO_BIN, UNIT};
+use crate::planes::{compare, pixel_at, unshuffle, SEGMENT};
+use crate::spots::{Access, Grouping, Spot, Strong};
+
+/// What was found on an image; the spots are those appended to the caller's list.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// Spots accepted, also those beyond the number that is kept.
+    pub n_spots: usize,
+    pub n_strong: usize,
+    pub n_saturated: usize,
+    /// Largest good count; -1 without one.
+    pub largest: i64,
+    pub background: f64,
+}
+
+/// Working memory for one image; reused from image to image.
+#[derive(Default)]
+pub struct Finder<T> {
+    blocks: Blocks,
+    unpacker: Unpacker,
+    /// One unpacked block.
+    buffer: Vec<u8>,
+    /// One block as pixels.
+    pixels: Vec<T>,
+    /// The whole image, where it has to be unpacked.
+    image: Vec<T>,
+    above: Vec<u64>,
+    thresholds: Vec<i64>,
+    lowest: LowestInRange,
+    background: Background,
+    strong: Vec<Strong>,
+    grouping: Grouping,
+    cache: Cache<T>,
+    accepted: Vec<Spot>,
+}
+
+impl<T: Pixel> Finder<T> {
+    /// Searches the image in `stored[..size]`, which has `SLACK` bytes behind `size`; appends its spots.
+    ///
+    /// # Panics
+    /// If the slack is missing.
+    pub fn find_stored(
+        &mut self,
+        plan: &Plan,
+        stored: &[u8],
+        size: usize,
+        codec: Codec,
+        spots: &mut Vec<Spot>,
+    ) -> Result<Found, ChunkError> {
+        assert!(size + SLACK <= stored.len());
+        self.blocks.walk(stored, size, codec, plan.n_pixels(), T::SIZE)?;
+        self.buffer.resize(room(self.blocks.pixels_per_block, T::SIZE), 0);
+        // Blocks that are not whole segments, or pixels, or the dispersion test need the image itself.
+        if !codec.shuffled()
+            || !self.blocks.pixels_per_block.is_multiple_of(SEGMENT)
+            || plan.settings.algorithm == Algorithm::Dispersion
+        {
+            let mut image = std::mem::take(&mut self.image);
+            let found = self.unpack(plan, stored, codec, &mut image).and_then(|()| self.find(plan, &image, spots));
+            self.image = image;
+            return found;
+        }
+        self.sample(plan, stored, codec)?;
+        let mut largest = self.background.largest;
+        self.strong.clear();
+        let mut n_saturated = 0;
+        for block in 0..self.blocks.all().len() {
+            self.blocks.unpack(stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
+            let whole = self.blocks.all()[block];
+            if whole.planes && whole.len.is_multiple_of(SEGMENT) {
+                self.search_planes(plan, whole, &mut largest, &mut n_saturated);
+            } else {
+                to_pixels(plan, whole, &self.buffer, &mut self.pixels);
+                let pixels = std::mem::take(&mut self.pixels);
+                self.search_pixels(plan, whole.first, &pixels, &mut largest, &mut n_saturated);
+                self.pixels = pixels;
+            }
+        }
+        let Self { blocks, unpacker, buffer, cache, grouping, accepted, strong, background, .. } = self;
+        cache.start(blocks.all().len());
+        let mut access = CachedBlocks { plan, stored, codec, blocks, unpacker, buffer, cache };
+        accepted.clear();
+        grouping.spots(plan, strong, background, &mut access, accepted)?;
+        Ok(self.found(plan, largest, n_saturated, spots))
+    }
+
+    /// Searches an unpacked image; appends its spots.
+    ///
+    /// # Errors
+    /// None: the type is that of `find_stored`.
+    pub fn find(&mut self, plan: &Plan, image: &[T], spots: &mut Vec<Spot>) -> Result<Found, ChunkError> {
+        self.background.start(plan);
+        for &unit in &plan.sample {
+            let first = unit as usize * UNIT;
+            self.background.add(plan, first, &image[first..(first + UNIT).min(image.len())]);
+        }
+        self.background.finish(plan);
+        self.lowest.build(&self.background);
+        self.strong.clear();
+        let (mut largest, mut n_saturated) = (self.background.largest, 0);
+        self.search_pixels(plan, 0, image, &mut largest, &mut n_saturated);
+        if plan.settings.algorithm == Algorithm::Dispersion {
+            self.strong.clear();
+            dispersion::strong_pixels(plan, image, &mut self.strong);
+        }
+        self.accepted.clear();
+        self.grouping.spots(plan, &self.strong, &self.background, &mut { image }, &mut self.accepted)?;
+        Ok(self.found(plan, largest, n_saturated, spots))
+    }
+
+    fn found(&mut self, plan: &Plan, largest: i64, n_saturated: usize, spots: &mut Vec<Spot>) -> Found {
+        let n_spots = self.accepted.len();
+        keep_strongest(&mut self.accepted, plan.settings.max_spots);
+        spots.extend_from_slice(&self.accepted);
+        Found { n_spots, n_strong: self.strong.len(), n_saturated, largest, background: self.background.level }
+    }
+
+    fn unpack(&mut self, plan: &Plan, stored: &[u8], codec: Codec, image: &mut Vec<T>) -> Result<(), ChunkError> {
+        image.resize(plan.n_pixels(), T::default());
+        for block in 0..self.blocks.all().len() {
+            self.blocks.unpack(stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
+            let Block { first, len, .. } = self.blocks.all()[block];
+            to_pixels(plan, self.blocks.all()[block], &self.buffer, &mut self.pixels);
+            image[first..first + len].copy_from_slice(&self.pixels);
+        }
+        Ok(())
+    }
+
+    /// Background and thresholds from the sampled units.
+    fn sample(&mut self, plan: &Plan, stored: &[u8], codec: Codec) -> Result<(), ChunkError> {
+        self.background.start(plan);
+        let per_block = self.blocks.pixels_per_block;
+        for &unit in &plan.sample {
+            let start = unit as usize * UNIT;
+            let end = (start + UNIT).min(plan.n_pixels());
+            for block in start / per_block..self.blocks.all().len() {
+                let whole = self.blocks.all()[block];
+                if whole.first >= end {
+                    break;
+                }
+                self.blocks.unpack(stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
+                to_pixels(plan, whole, &self.buffer, &mut self.pixels);
+                let (from, to) = (start.max(whole.first), end.min(whole.first + whole.len));
+                if from < to {
+                    self.background.add(plan, from, &self.pixels[from - whole.first..to - whole.first]);
+                }
+            }
+        }
+        self.background.finish(plan);
+        self.lowest.build(&self.background);
+        Ok(())
+    }
+
+    /// Searches the block of bit planes in the buffer.
+    fn search_planes(&mut self, plan: &Plan, block: Block, largest: &mut i64, n_saturated: &mut usize) {
+        let stride = block.len / 8;
+        self.segment_thresholds(plan, block.first, block.len, *largest);
+        self.above.resize(stride / 8, 0);
+        let valid = &plan.valid[block.first / 8..][..stride];
+        compare::<T>(plan.cpu, &self.buffer, valid, &self.thresholds, &mut self.above);
+        for (word, &bits) in self.above.iter().enumerate() {
+            let mut bits = bits;
+            while bits != 0 {
+                let i = 64 * word + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let value = pixel_at::<T>(&self.buffer, stride, i).value();
+                candidate(plan, &self.background, block.first + i, value, &mut self.strong, largest, n_saturated);
+            }
+        }
+    }
+
+    /// Searches consecutive pixels from pixel `first` on.
+    fn search_pixels(&mut self, plan: &Plan, first: usize, pixels: &[T], largest: &mut i64, n_saturated: &mut usize) {
+        const PIECE: usize = 64;
+        let mut at = 0;
+        while at < pixels.len() {
+            let segment = (first + at) / SEGMENT;
+            let end = pixels.len().min((segment + 1) * SEGMENT - first);
+            let threshold = self.lowest.of(plan.segments[segment]).min(*largest);
+            if threshold < T::LARGEST {
+                let limit = T::nearest(threshold);
+                for start in (at..end).step_by(PIECE) {
+                    let piece = &pixels[start..end.min(start + PIECE)];
+                    // One pass without branches tells most pieces apart.
+                    if piece.iter().fold(false, |any, &pixel| any | (pixel > limit)) {
+                        for (i, &pixel) in piece.iter().enumerate().filter(|&(_, &pixel)| pixel > limit) {
+                            let i = first + start + i;
+                            candidate(plan, &self.background, i, pixel.value(), &mut self.strong, largest, n_saturated);
+                        }
+                    }
+                }
+            }
+            at = end;
+        }
+    }
+
+    /// The threshold of each segment of a block: below it no pixel is strong or larger than the largest so far.
+    fn segment_thresholds(&mut self, plan: &Plan, first: usize, len: usize, largest: i64) {
+        self.thresholds.clear();
+        let segments = &plan.segments[first / SEGMENT..][..len / SEGMENT];
+        self.thresholds.extend(segments.iter().map(|&range| self.lowest.of(range).min(largest)));
+    }
+}
+
+/// Judges a pixel that passed the coarse comparison by its own threshold.
+#[inline(always)]
+fn candidate(
+    plan: &Plan,
+    background: &Background,
+    pixel: usize,
+    value: i64,
+    strong: &mut Vec<Strong>,
+    largest: &mut i64,
+    n_saturated: &mut usize,
+) {
+    let bin = plan.bins[pixel];
+    if bin == NO_BIN || value < 0 || !plan.settings.good(value) {
+        return;
+    }
+    *largest = (*largest).max(value);
+    *n_saturated += usize::from(plan.settings.saturated(value));
+    if value > background.bins[bin as usize].threshold {
+        strong.push(Strong { pixel: pixel as u32, value });
+    }
+}
+
+/// Unpacked block to pixels.
+fn to_pixels<T: Pixel>(plan: &Plan, block: Block, buffer: &[u8], pixels: &mut Vec<T>) {
+    pixels.resize(block.len, T::default());
+    if block.planes {
+        unshuffle(plan.cpu, buffer, block.len / 8, pixels);
+    } else {
+        from_bytes(buffer, pixels);
+    }
+}
+
+/// Keeps the `n` strongest in their order; of equals, the earlier.
+fn keep_strongest(spots: &mut Vec<Spot>, n: usize) {
+    if spots.len() <= n {
+        return;
+    }
+    let mut order: Vec<usize> = (0..spots.len()).collect();
+    order.sort_by(|&a, &b| spots[b].intensity.total_cmp(&spots[a].intensity));
+    order.truncate(n);
+    order.sort_unstable();
+    *spots = order.into_iter().map(|i| spots[i]).collect();
+}
+
+/// Lowest threshold of any range of bins, by a sparse table: two look-ups a range.
+#[derive(Debug, Default)]
+struct LowestInRange {
+    /// Row k holds the lowest of 2^k consecutive bins.
+    rows: Vec<Vec<i64>>,
+}
+
+impl LowestInRange {
+    fn build(&mut self, background: &Background) {
+        let n = background.bins.len();
+        let levels = n.max(1).ilog2() as usize + 1;
+        self.rows.resize_with(levels, Vec::new);
+        self.rows[0].clear();
+        self.rows[0].extend(background.bins.iter().map(|bin| bin.threshold));
+        for level in 1..levels {
+            let half = 1 << (level - 1);
+            let (done, rest) = self.rows.split_at_mut(level);
+            let previous = &done[level - 1];
+            rest[0].clear();
+            rest[0].extend((0..=n - 2 * half).map(|i| previous[i].min(previous[i + half])));
+        }
+    }
+
+    #[inline(always)]
+    fn of(&self, (low, high): (u16, u16)) -> i64 {
+        if low > high {
+            return i64::MAX;
+        }
+        let (low, high) = (low as usize, high as usize);
+        let row = &self.rows[(high - low + 1).ilog2() as usize];
+        row[low].min(row[high + 1 - (1 << (high - low + 1).ilog2())])
+    }
+}
+
+/// Blocks turned back into pixels around spots.
+#[derive(Default)]
+struct Cache<T> {
+    /// Place of each block in `pixels`, `u32::MAX` where it is not there.
+    places: Vec<u32>,
+    pixels: Vec<Vec<T>>,
+    used: usize,
+}
+
+impl<T> Cache<T> {
+    fn start(&mut self, blocks: usize) {
+        self.places.clear();
+        self.places.resize(blocks, u32::MAX);
+        self.used = 0;
+    }
+}
+
+struct CachedBlocks<'a, T> {
+    plan: &'a Plan,
+    stored: &'a [u8],
+    codec: Codec,
+    blocks: &'a Blocks,
+    unpacker: &'a mut Unpacker,
+    buffer: &'a mut Vec<u8>,
+    cache: &'a mut Cache<T>,
+}
+
+impl<T: Pixel> Access<T> for CachedBlocks<'_, T> {
+    #[inline]
+    fn pixel(&mut self, pixel: usize) -> Result<T, ChunkError> {
+        let block = self.block_of(pixel);
+        let mut place = self.cache.places[block] as usize;
+        if place == u32::MAX as usize {
+            place = self.cache.used;
+            self.load(block, place)?;
+        }
+        Ok(self.cache.pixels[place][pixel - self.blocks.all()[block].first])
+    }
+}
+
+impl<T: Pixel> CachedBlocks<'_, T> {
+    fn block_of(&self, pixel: usize) -> usize {
+        let block = (pixel / self.blocks.pixels_per_block).min(self.blocks.all().len() - 1);
+        // The few pixels behind the last whole eight have a block of their own, which may begin inside a block's length.
+        let next = self.blocks.all().get(block + 1);
+        if next.is_some_and(|next| pixel >= next.first) {
+            block + 1
+        } else {
+            block
+        }
+    }
+
+    #[cold]
+    fn load(&mut self, block: usize, place: usize) -> Result<(), ChunkError> {
+        self.blocks.unpack(self.stored, self.codec, block, self.buffer, self.unpacker)?;
+        if self.cache.pixels.len() == place {
+            self.cache.pixels.push(Vec::new());
+        }
+        to_pixels(self.plan, self.blocks.all()[block], self.buffer, &mut self.cache.pixels[place]);
+        self.cache.places[block] = place as u32;
+        self.cache.used += 1;
+        Ok(())
+    }
+}

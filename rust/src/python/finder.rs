@@ -1,0 +1,383 @@
+//! The spot finder for Python.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::chunk::Codec;
+use crate::find::{Finder, Found};
+use crate::lz4::SLACK;
+use crate::pixel::Pixel;
+use crate::plan::{Algorithm, Plan, Settings, NO_BIN};
+use crate::planes::Cpu;
+use crate::scan::{Batch, Place, Scan, StoredFile, Waited};
+use crate::spots::Spot;
+
+/// Calls `$body` with `$pixel` the pixel type of that name.
+macro_rules! with_pixel {
+    ($name:expr, $pixel:ident, $body:expr) => {
+        match $name {
+            "uint8" => {
+                type $pixel = u8;
+                $body
+            }
+            "int8" => {
+                type $pixel = i8;
+                $body
+            }
+            "uint16" => {
+                type $pixel = u16;
+                $body
+            }
+            "int16" => {
+                type $pixel = i16;
+                $body
+            }
+            "uint32" => {
+                type $pixel = u32;
+                $body
+            }
+            "int32" => {
+                type $pixel = i32;
+                $body
+            }
+            other => Err(PyValueError::new_err(format!(
+                "dtype {other:?} is not one of int8, uint8, int16, uint16, int32, uint32"
+            ))),
+        }
+    };
+}
+
+fn codec_named(name: &str) -> PyResult<Codec> {
+    Codec::named(name).ok_or_else(|| PyValueError::new_err(format!("codec {name:?} is not one of bslz4, bszstd, lz4")))
+}
+
+#[pyclass(frozen, name = "SpotFinder")]
+struct PySpotFinder {
+    plan: Arc<Plan>,
+    dtype: String,
+}
+
+#[pymethods]
+impl PySpotFinder {
+    #[new]
+    #[pyo3(signature = (
+        *, bins, valid, dtype, underload, saturation, error_value, background_bins, panels=None, algorithm="radial",
+        snr=5.0, min_count=4, min_pixels=2, max_pixels=200, spot_snr=6.0, ring_width=3, max_spots=2000
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        bins: PyReadonlyArray2<'_, u16>,
+        valid: PyReadonlyArray2<'_, bool>,
+        dtype: &str,
+        underload: i64,
+        saturation: Option<i64>,
+        error_value: Option<i64>,
+        background_bins: PyReadonlyArray1<'_, bool>,
+        panels: Option<PyReadonlyArray2<'_, u16>>,
+        algorithm: &str,
+        snr: f64,
+        min_count: i64,
+        min_pixels: usize,
+        max_pixels: usize,
+        spot_snr: f64,
+        ring_width: usize,
+        max_spots: usize,
+    ) -> PyResult<Self> {
+        let algorithm = match algorithm {
+            "radial" => Algorithm::Radial,
+            "dispersion" => Algorithm::Dispersion,
+            other => {
+                return Err(PyValueError::new_err(format!("algorithm {other:?} is not one of radial, dispersion")));
+            }
+        };
+        with_pixel!(dtype, T, PyResult::Ok(T::SIZE))?;
+        let shape = (bins.shape()[0], bins.shape()[1]);
+        same_shape("valid", valid.shape(), bins.shape())?;
+        if let Some(panels) = &panels {
+            same_shape("panels", panels.shape(), bins.shape())?;
+        }
+        if shape.0 * shape.1 == 0 || u32::try_from(shape.0 * shape.1).is_err() {
+            return Err(PyValueError::new_err(format!(
+                "an image of {} x {} pixels cannot be searched",
+                shape.0, shape.1
+            )));
+        }
+        if snr.is_nan() || spot_snr.is_nan() || min_count < 1 || min_pixels < 1 {
+            return Err(PyValueError::new_err("snr and spot_snr must be numbers, min_count and min_pixels at least 1"));
+        }
+        let background = background_bins.to_vec()?;
+        let (bins, valid) = (rows(&bins), rows(&valid));
+        let n_bins = background.len().min(NO_BIN as usize);
+        if bins.iter().zip(&valid).any(|(&bin, &valid)| valid && bin as usize >= n_bins) {
+            return Err(PyValueError::new_err(format!("a bin number is not below the number of bins, {n_bins}")));
+        }
+        let panels = panels.map_or_else(Vec::new, |panels| rows(&panels));
+        let settings = Settings {
+            algorithm,
+            snr,
+            min_count,
+            min_pixels,
+            max_pixels,
+            spot_snr,
+            ring_width,
+            max_spots,
+            underload,
+            saturation,
+            error_value,
+        };
+        let plan = Arc::new(Plan::new(settings, shape, bins, &valid, panels, background));
+        Ok(Self { plan, dtype: dtype.into() })
+    }
+
+    #[getter]
+    fn sample<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        PyArray1::from_slice(py, &self.plan.sample)
+    }
+
+    fn find(&self, py: Python<'_>, image: &Bound<'_, PyAny>) -> PyResult<PyBatch> {
+        with_pixel!(self.dtype.as_str(), T, {
+            let image: PyReadonlyArray2<'_, T> = image
+                .extract()
+                .map_err(|_| PyValueError::new_err(format!("the image must be a 2-D array of {}", self.dtype)))?;
+            let (slow, fast) = self.plan.shape;
+            same_shape("image", image.shape(), &[slow, fast])?;
+            let pixels = rows(&image);
+            let plan = &self.plan;
+            PyResult::Ok(PyBatch(py.detach(|| {
+                let mut batch = Batch::default();
+                let found = Finder::<T>::default().find(plan, &pixels, &mut batch.spots);
+                batch.close(found.map_err(|error| error.to_string()));
+                batch
+            })))
+        })
+    }
+
+    fn find_stored(&self, py: Python<'_>, stored: &[u8], codec: &str) -> PyResult<PyBatch> {
+        let codec = codec_named(codec)?;
+        with_pixel!(self.dtype.as_str(), T, {
+            PyResult::Ok(PyBatch(py.detach(|| {
+                let mut bytes = Vec::with_capacity(stored.len() + SLACK);
+                bytes.extend_from_slice(stored);
+                bytes.resize(stored.len() + SLACK, 0);
+                let mut batch = Batch::default();
+                let found =
+                    Finder::<T>::default().find_stored(&self.plan, &bytes, stored.len(), codec, &mut batch.spots);
+                batch.close(found.map_err(|error| error.to_string()));
+                batch
+            })))
+        })
+    }
+
+    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)]
+    fn scan(
+        &self,
+        paths: Vec<PathBuf>,
+        codecs: Vec<String>,
+        file: PyReadonlyArray1<'_, i32>,
+        offset: PyReadonlyArray1<'_, i64>,
+        size: PyReadonlyArray1<'_, i64>,
+        workers: usize,
+        batch: usize,
+    ) -> PyResult<PyScan> {
+        if paths.len() != codecs.len() {
+            return Err(PyValueError::new_err("paths and codecs differ in length"));
+        }
+        let (file, offset, size) = (file.to_vec()?, offset.to_vec()?, size.to_vec()?);
+        if file.len() != offset.len() || file.len() != size.len() {
+            return Err(PyValueError::new_err("file, offset and size differ in length"));
+        }
+        let files = paths
+            .into_iter()
+            .zip(&codecs)
+            .map(|(path, codec)| Ok(StoredFile { path, codec: codec_named(codec)? }))
+            .collect::<PyResult<Vec<_>>>()?;
+        let places = file
+            .into_iter()
+            .zip(offset)
+            .zip(size)
+            .map(|((file, offset), size)| {
+                let file = u32::try_from(file).ok().filter(|&file| (file as usize) < files.len());
+                match (file, u64::try_from(offset), usize::try_from(size)) {
+                    (Some(file), Ok(offset), Ok(size)) => Ok(Place { file, offset, size }),
+                    _ => Err(PyValueError::new_err("a file number, offset or size is out of range")),
+                }
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        let plan = Arc::clone(&self.plan);
+        let scan = with_pixel!(self.dtype.as_str(), T, {
+            PyResult::Ok(Scan::start::<T>(plan, files, places, workers, batch))
+        })?;
+        Ok(PyScan(Mutex::new(Some(scan))))
+    }
+}
+
+fn same_shape(what: &str, shape: &[usize], expected: &[usize]) -> PyResult<()> {
+    if shape == expected {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!("{what} has shape {shape:?}, bins {expected:?}")))
+}
+
+fn rows<T: numpy::Element + Copy>(array: &PyReadonlyArray2<'_, T>) -> Vec<T> {
+    array.as_slice().map_or_else(|_| array.as_array().iter().copied().collect(), <[T]>::to_vec)
+}
+
+#[pyclass(frozen, name = "Scan")]
+struct PyScan(Mutex<Option<Scan>>);
+
+#[pymethods]
+impl PyScan {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
+        loop {
+            let waited = py.detach(|| {
+                let mut scan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let waited = match scan.as_ref() {
+                    Some(scan) => scan.wait(Duration::from_millis(100)),
+                    None => Ok(Waited::Finished),
+                };
+                if !matches!(waited, Ok(Waited::Batch(_) | Waited::NotYet)) {
+                    *scan = None;
+                }
+                waited
+            });
+            match waited {
+                Ok(Waited::Batch(batch)) => return Ok(Some(PyBatch(batch))),
+                Ok(Waited::Finished) => return Ok(None),
+                Ok(Waited::NotYet) => py.check_signals()?,
+                Err(failure) => return Err(PyRuntimeError::new_err(format!("the spot finder failed: {failure}"))),
+            }
+        }
+    }
+
+    /// Stops the workers.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take()));
+    }
+}
+
+#[pyclass(frozen, name = "Batch")]
+struct PyBatch(Batch);
+
+impl PyBatch {
+    fn images<'py, T: numpy::Element + Copy>(
+        &self,
+        py: Python<'py>,
+        failed: T,
+        of: impl Fn(&Found) -> T,
+    ) -> Bound<'py, PyArray1<T>> {
+        PyArray1::from_iter(py, self.0.images.iter().map(|image| image.as_ref().map_or(failed, &of)))
+    }
+
+    fn spots<'py, T: numpy::Element>(&self, py: Python<'py>, of: impl Fn(&Spot) -> T) -> Bound<'py, PyArray1<T>> {
+        PyArray1::from_iter(py, self.0.spots.iter().map(of))
+    }
+}
+
+fn count(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+#[pymethods]
+impl PyBatch {
+    fn __len__(&self) -> usize {
+        self.0.images.len()
+    }
+
+    #[getter]
+    fn reasons(&self) -> BTreeMap<usize, String> {
+        let failed = self.0.images.iter().enumerate();
+        failed.filter_map(|(i, image)| image.as_ref().err().map(|why| (i, why.clone()))).collect()
+    }
+
+    #[getter]
+    fn n_spots<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        self.images(py, -1, |found| count(found.n_spots))
+    }
+
+    #[getter]
+    fn n_strong<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        self.images(py, -1, |found| count(found.n_strong))
+    }
+
+    #[getter]
+    fn n_saturated<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        self.images(py, -1, |found| count(found.n_saturated))
+    }
+
+    #[getter]
+    fn max_count<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        self.images(py, -1, |found| found.largest)
+    }
+
+    #[getter]
+    fn background<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        self.images(py, f32::NAN, |found| found.background as f32)
+    }
+
+    #[getter]
+    fn offsets<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        PyArray1::from_iter(py, std::iter::once(0).chain(self.0.ends.iter().map(|&end| end as i64)))
+    }
+
+    #[getter]
+    fn x<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        self.spots(py, |spot| spot.x as f32)
+    }
+
+    #[getter]
+    fn y<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        self.spots(py, |spot| spot.y as f32)
+    }
+
+    #[getter]
+    fn intensity<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        self.spots(py, |spot| spot.intensity as f32)
+    }
+
+    #[getter]
+    fn spot_background<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        self.spots(py, |spot| spot.background as f32)
+    }
+
+    #[getter]
+    fn snr<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        self.spots(py, |spot| spot.snr as f32)
+    }
+
+    #[getter]
+    fn n_pixels<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        self.spots(py, |spot| spot.n_pixels as i32)
+    }
+
+    #[getter]
+    fn peak<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        self.spots(py, |spot| spot.peak as f32)
+    }
+
+    #[getter]
+    fn flags<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u8>> {
+        self.spots(py, |spot| spot.flags)
+    }
+}
+
+#[pyfunction]
+fn cpu_features() -> &'static str {
+    Cpu::detect().name()
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PySpotFinder>()?;
+    module.add_class::<PyBatch>()?;
+    module.add_class::<PyScan>()?;
+    module.add_function(wrap_pyfunction!(cpu_features, module)?)
+}

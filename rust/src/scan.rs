@@ -1,0 +1,276 @@
+//! Many stored images, searched by worker threads, delivered in order.
+//!
+//! Workers take small units of consecutive images and read the bytes themselves (`pread`). A worker waits when it is more than a
+//! window ahead of the reader, so memory is bounded whatever the number of images.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::chunk::Codec;
+use crate::find::{Finder, Found};
+use crate::lz4::SLACK;
+use crate::pixel::Pixel;
+use crate::plan::Plan;
+use crate::spots::Spot;
+
+/// Images that a worker takes at a time.
+const UNIT: usize = 4;
+/// Files that a worker keeps open.
+const OPEN_FILES: usize = 32;
+
+/// A file that holds images.
+#[derive(Debug, Clone)]
+pub struct StoredFile {
+    pub path: PathBuf,
+    pub codec: Codec,
+}
+
+/// Where one image is stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    pub file: u32,
+    pub offset: u64,
+    pub size: usize,
+}
+
+/// Results of consecutive images.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub images: Vec<Result<Found, String>>,
+    pub spots: Vec<Spot>,
+    /// Where the spots of each image end.
+    pub ends: Vec<usize>,
+}
+
+impl Batch {
+    fn append(&mut self, other: Self) {
+        let before = self.spots.len();
+        self.images.extend(other.images);
+        self.spots.extend(other.spots);
+        self.ends.extend(other.ends.into_iter().map(|end| before + end));
+    }
+
+    /// Adds an image whose spots are those behind the last end.
+    pub fn close(&mut self, image: Result<Found, String>) {
+        if image.is_err() {
+            self.spots.truncate(self.ends.last().copied().unwrap_or(0));
+        }
+        self.images.push(image);
+        self.ends.push(self.spots.len());
+    }
+}
+
+struct Job {
+    plan: Arc<Plan>,
+    files: Vec<StoredFile>,
+    places: Vec<Place>,
+    window: usize,
+    state: Mutex<Progress>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// First unit that no worker has taken.
+    next: usize,
+    /// First unit that was not delivered.
+    delivered: usize,
+    done: BTreeMap<usize, Batch>,
+    stop: bool,
+    /// What a worker said when it panicked.
+    failure: Option<String>,
+}
+
+impl Job {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn units(&self) -> usize {
+        self.places.len().div_ceil(UNIT)
+    }
+
+    /// The next unit, or None when there is none left.
+    fn take(&self) -> Option<usize> {
+        let mut progress = self.lock();
+        loop {
+            if progress.stop || progress.next == self.units() {
+                return None;
+            }
+            if progress.next < progress.delivered + self.window {
+                progress.next += 1;
+                return Some(progress.next - 1);
+            }
+            progress = self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A search under way; dropping it stops the workers.
+pub struct Scan {
+    job: Arc<Job>,
+    workers: Vec<JoinHandle<()>>,
+    batch: usize,
+}
+
+/// What to do next after waiting for a batch.
+pub enum Waited {
+    Batch(Batch),
+    Finished,
+    /// Nothing yet: the caller may look after its signals, and wait again.
+    NotYet,
+}
+
+impl Scan {
+    /// Starts the workers; a batch has `batch` images.
+    pub fn start<T: Pixel>(
+        plan: Arc<Plan>,
+        files: Vec<StoredFile>,
+        places: Vec<Place>,
+        workers: usize,
+        batch: usize,
+    ) -> Self {
+        let batch = batch.max(1);
+        let window = batch.div_ceil(UNIT) + 4 * workers;
+        let state = Mutex::default();
+        let job = Arc::new(Job { plan, files, places, window, state, changed: Condvar::new() });
+        let workers = (0..workers.max(1))
+            .map(|_| {
+                let job = Arc::clone(&job);
+                std::thread::spawn(move || work::<T>(&job))
+            })
+            .collect();
+        Self { job, workers, batch }
+    }
+
+    /// Waits up to `patience` for the next batch.
+    ///
+    /// # Errors
+    /// What a worker said when it panicked.
+    pub fn wait(&self, patience: Duration) -> Result<Waited, String> {
+        let mut progress = self.job.lock();
+        if progress.delivered == self.job.units() {
+            return Ok(Waited::Finished);
+        }
+        let wanted = self.batch.div_ceil(UNIT).min(self.job.units() - progress.delivered);
+        // Units may finish out of order, but the map is sorted: enough of them from the next one on are a batch.
+        let ready = |progress: &Progress| {
+            progress.done.keys().take(wanted).zip(progress.delivered..).filter(|(k, unit)| *k == unit).count() == wanted
+        };
+        if progress.failure.is_none() && !ready(&progress) {
+            progress = self.job.changed.wait_timeout(progress, patience).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if let Some(failure) = &progress.failure {
+            return Err(failure.clone());
+        }
+        if !ready(&progress) {
+            return Ok(Waited::NotYet);
+        }
+        let mut batch = Batch::default();
+        for _ in 0..wanted {
+            let unit = progress.delivered;
+            batch.append(progress.done.remove(&unit).unwrap_or_default());
+            progress.delivered += 1;
+        }
+        drop(progress);
+        self.job.changed.notify_all();
+        Ok(Waited::Batch(batch))
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        self.job.lock().stop = true;
+        self.job.changed.notify_all();
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+    }
+}
+
+fn work<T: Pixel>(job: &Job) {
+    let mut reader = Reader::default();
+    let mut finder = Finder::<T>::default();
+    while let Some(unit) = job.take() {
+        let images = unit * UNIT..((unit + 1) * UNIT).min(job.places.len());
+        let search = std::panic::AssertUnwindSafe(|| {
+            let mut batch = Batch::default();
+            for image in images.clone() {
+                let found = search(job, job.places[image], &mut reader, &mut finder, &mut batch.spots);
+                batch.close(found);
+            }
+            batch
+        });
+        let result = std::panic::catch_unwind(search);
+        let mut progress = job.lock();
+        match result {
+            Ok(batch) => {
+                progress.done.insert(unit, batch);
+            }
+            Err(panic) => {
+                let what = panic.downcast_ref::<String>().cloned();
+                let what = what.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+                progress.failure = Some(format!("images {images:?}: {}", what.unwrap_or_default()));
+                progress.stop = true;
+            }
+        }
+        drop(progress);
+        job.changed.notify_all();
+    }
+}
+
+fn search<T: Pixel>(
+    job: &Job,
+    place: Place,
+    reader: &mut Reader,
+    finder: &mut Finder<T>,
+    spots: &mut Vec<Spot>,
+) -> Result<Found, String> {
+    let file = &job.files[place.file as usize];
+    reader.read(file, place).map_err(|error| format!("{}: {error}", file.path.display()))?;
+    finder.find_stored(&job.plan, &reader.bytes, place.size, file.codec, spots).map_err(|error| error.to_string())
+}
+
+/// Reads stored images; keeps the files of the last images open.
+#[derive(Default)]
+struct Reader {
+    open: Vec<(u32, File)>,
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    /// Reads the bytes of an image into `bytes`, with slack behind them.
+    fn read(&mut self, file: &StoredFile, place: Place) -> std::io::Result<()> {
+        let at = match self.open.iter().position(|(number, _)| *number == place.file) {
+            Some(at) => at,
+            None => {
+                if self.open.len() == OPEN_FILES {
+                    self.open.remove(0);
+                }
+                self.open.push((place.file, File::open(&file.path)?));
+                self.open.len() - 1
+            }
+        };
+        let source = &self.open[at].1;
+        if self.bytes.len() < place.size + SLACK {
+            // A size that lies must not make us ask for memory that the file cannot fill.
+            let length = source.metadata()?.len();
+            if place.offset.checked_add(place.size as u64).is_none_or(|end| end > length) {
+                return Err(std::io::Error::other("the file ends inside the stored image"));
+            }
+            self.bytes.resize(place.size + SLACK, 0);
+        }
+        source.read_exact_at(&mut self.bytes[..place.size], place.offset).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                std::io::Error::other("the file ends inside the stored image")
+            } else {
+                error
+            }
+        })
+    }
+}
