@@ -1,0 +1,155 @@
+"""Detectors that can be simulated, from the TOML files beside this module."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.errors import SettingsError
+from hitsieve.model import Beam, Detector, Panel
+from hitsieve.testing.settings import SimulateSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+GAP, DEAD, HOT = 1, 2, 16
+"""Bits of the NXmx pixel_mask: no sensor here, dead, noisy."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadPixels:
+    """Flat numbers of pixels that misbehave, and the counts of the hot ones."""
+
+    dead: npt.NDArray[np.int64]
+    hot: npt.NDArray[np.int64]
+    """Hot pixels of the pixel mask."""
+    hot_mean: npt.NDArray[np.float64]
+    unmasked: npt.NDArray[np.int64]
+    """Hot pixels that the mask does not know."""
+    unmasked_counts: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A detector at its place in the beam."""
+
+    detector: Detector
+    beam: Beam
+    dtype: np.dtype[np.generic]
+    blind_value: int
+    """Value of pixels in gaps."""
+    most: int
+    """Largest count that a pixel holds."""
+    frame_time: float
+    count_time: float
+    bad: BadPixels
+
+    @property
+    def good(self) -> npt.NDArray[np.bool_]:
+        """Pixels that the mask calls good, shape (slow, fast)."""
+        assert self.detector.pixel_mask is not None
+        return self.detector.pixel_mask == 0
+
+
+@cache
+def _data(name: str) -> dict[str, Any]:
+    return tomllib.loads((resources.files("hitsieve.testing") / "detectors" / f"{name}.toml").read_text("utf-8"))
+
+
+def _gaps(data: dict[str, Any]) -> npt.NDArray[np.bool_]:
+    """Pixels with no sensor, between modules and between the chips of a module."""
+    modules = data["modules"]
+    chip = modules.get("chip", modules["shape"])
+    chip_step = modules.get("chip_step", modules["shape"])
+    module = np.ones(modules["shape"], dtype=np.bool_)
+    for s in range(0, module.shape[0], chip_step[0]):
+        for f in range(0, module.shape[1], chip_step[1]):
+            module[s : s + chip[0], f : f + chip[1]] = False
+    gaps = np.ones(data["shape"], dtype=np.bool_)
+    for i in range(modules["grid"][0]):
+        for j in range(modules["grid"][1]):
+            s, f = i * modules["step"][0], j * modules["step"][1]
+            gaps[s : s + module.shape[0], f : f + module.shape[1]] = module
+    return gaps
+
+
+def _bad_pixels(settings: SimulateSettings, gaps: npt.NDArray[np.bool_], most: int) -> BadPixels:
+    random = np.random.default_rng([settings.seed, 1])
+    counts = (settings.dead_pixels, settings.hot_pixels, settings.unmasked_hot_pixels)
+    sensitive = np.flatnonzero(~gaps)
+    if sum(counts) > sensitive.size // 10:
+        raise SettingsError(
+            f"{sum(counts)} bad pixels are more than a tenth of the {sensitive.size} of {settings.detector}",
+            mend="ask for fewer dead or hot pixels",
+        )
+    chosen = random.choice(sensitive, sum(counts), replace=False)
+    dead, hot, unmasked = np.split(chosen, np.cumsum(counts)[:-1])
+    return BadPixels(
+        dead=dead,
+        hot=hot,
+        hot_mean=np.exp(random.uniform(np.log(20), np.log(min(5000, most)), hot.size)),
+        unmasked=unmasked,
+        unmasked_counts=random.integers(10, min(200, most), unmasked.size),
+    )
+
+
+def instrument(settings: SimulateSettings) -> Instrument:
+    """Build the detector and the beam that the settings ask for."""
+    data = _data(settings.detector)
+    dtype = np.dtype(settings.dtype or data["dtype"])
+    limits = np.iinfo(dtype)
+    unsigned = dtype.kind == "u"
+    # Signed detectors mark gaps at the bottom of the type (JUNGFRAU) or by -1 (PILATUS), unsigned ones at its top.
+    blind_value = int(limits.max) if unsigned else -1 if data["blind"] == "minus one" else int(limits.min)
+    most = min(int(data["most"]), int(limits.max) - int(unsigned))
+    gaps = _gaps(data)
+    bad = _bad_pixels(settings, gaps, most)
+    mask = np.where(gaps, np.uint32(GAP), np.uint32(0))
+    mask.flat[bad.dead] = DEAD
+    mask.flat[bad.hot] = HOT
+    distance = settings.distance or float(data["distance"])
+    size = float(data["pixel_size"])
+    x, y = data["beam_center"]
+    centre = (
+        x if settings.beam_center_x is None else settings.beam_center_x,
+        y if settings.beam_center_y is None else settings.beam_center_y,
+    )
+    # Seen from the source, columns run to the right and rows down: -x and -y of the laboratory.
+    panel = Panel(
+        name="detector",
+        origin=(centre[0] * size, centre[1] * size, distance),
+        fast=(-size, 0.0, 0.0),
+        slow=(0.0, -size, 0.0),
+        first=(0, 0),
+        shape=mask.shape,
+    )
+    return Instrument(
+        detector=Detector(
+            shape=mask.shape,
+            panels=(panel,),
+            pixel_mask=mask,
+            saturation_value=most,
+            underload_value=0 if unsigned or blind_value == -1 else blind_value + 1,
+            description=data["description"],
+            distance=distance,
+            beam_center=centre,
+            pixel_size=(size, size),
+            sensor_material=data["sensor_material"],
+            sensor_thickness=data["sensor_thickness"],
+        ),
+        beam=Beam(wavelength=settings.wavelength),
+        dtype=dtype,
+        blind_value=blind_value,
+        most=most,
+        frame_time=data["frame_time"],
+        count_time=data["count_time"],
+        bad=bad,
+    )
