@@ -1,0 +1,108 @@
+"""Settings from a TOML file and from flags: the flags win."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from hitsieve.errors import SettingsError
+from hitsieve.settings import RunSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read_settings(config: Path | None, flags: dict[str, BaseModel], workers: int | None = None) -> RunSettings:
+    """Join a settings file and flags.
+
+    Parameters
+    ----------
+    config
+        TOML file with a table per room (source, spots, verdict, write), or None.
+    flags
+        By room, a settings model with only those fields set that the user gave.
+    workers
+        Worker threads, if given.
+
+    Returns
+    -------
+    RunSettings
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, or it has an unknown key or a wrong value.
+    """
+    values = _read_toml(config) if config else {}
+    if config:
+        _validated(values, config)
+    for room, given in flags.items():
+        values[room] = {**values.get(room, {}), **given.model_dump(exclude_unset=True)}
+    if workers is not None:
+        values["workers"] = workers
+    return _validated(values, None)
+
+
+def flag_errors(error: ValidationError) -> str:
+    """One line for values that a settings model refuses, naming the flags."""
+    return "; ".join(
+        f"--{_flag(str(item['loc'][0]))}: {_lower(item['msg'])}, not {item['input']!r}" for item in error.errors()
+    )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        msg = f"settings file {path} cannot be read: {reason}"
+        raise SettingsError(msg, mend="name a TOML file that exists and is readable") from error
+    except tomllib.TOMLDecodeError as error:
+        msg = f"settings file {path} is not TOML: {error}"
+        raise SettingsError(msg, mend="see docs/reference/settings.md for a sample") from error
+
+
+def _validated(values: dict[str, Any], path: Path | None) -> RunSettings:
+    try:
+        return RunSettings.model_validate(values)
+    except ValidationError as error:
+        if path is None:
+            raise SettingsError(flag_errors(error)) from error
+        lines = [_key_error(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors()]
+        msg = f"settings file {path}: " + "; ".join(lines)
+        raise SettingsError(msg, mend="see docs/reference/settings.md") from error
+
+
+def _key_error(loc: tuple[int | str, ...], kind: str, msg: str, value: object) -> str:
+    """Say what is wrong with one key of the file, with the nearest known key when it is unknown."""
+    key = ".".join(str(part) for part in loc)
+    if kind != "extra_forbidden":
+        return f"{key}: {_lower(msg)}, not {value!r}"
+    known = _fields(loc[:-1])
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return f"unknown key {key}" + (f", did you mean {near[0]}?" if near else f" (known: {', '.join(known)})")
+
+
+def _fields(loc: Iterable[int | str]) -> list[str]:
+    """Names of the fields of the model at a place in the settings."""
+    model: type[BaseModel] = RunSettings
+    for part in loc:
+        inner = model.model_fields[str(part)].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)
+
+
+def _flag(field: str) -> str:
+    return field.replace("_", "-")
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]

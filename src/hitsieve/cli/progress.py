@@ -1,0 +1,74 @@
+"""Progress on stderr: a bar on a terminal, else a plain line now and then."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hitsieve.pipeline import Progress
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def shown(*, wanted: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """Give the function to call with each state of progress, or None when none is wanted."""
+    if not wanted:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar() as update:
+            yield update
+    else:
+        yield _Lines()
+
+
+def describe(progress: Progress) -> str:
+    """Images a second and the hit rate so far."""
+    rate = progress.done / progress.seconds if progress.seconds > 0 else 0.0
+    return f"{rate:,.0f} images/s, hit rate {hit_rate(progress)}"
+
+
+def hit_rate(progress: Progress) -> str:
+    """Hit rate so far, of the images that could be searched."""
+    searched = progress.hits + progress.misses
+    return f"{100 * progress.hits / searched:.2f} %" if searched else "-"
+
+
+def _left(progress: Progress) -> str:
+    seconds = progress.seconds * (progress.total - progress.done) / progress.done if progress.done else 0.0
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"
+
+
+class _Lines:
+    """Prints a line at most every ten seconds, and one at the end."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        ended = progress.done >= progress.total
+        if not ended and progress.seconds - self._last < SECONDS_BETWEEN_LINES:
+            return
+        self._last = progress.seconds
+        rest = "" if ended else f", {_left(progress)}"
+        print(f"{progress.done:,} of {progress.total:,} images, {describe(progress)}{rest}", file=sys.stderr)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[says]}"))
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=None, says="opening")
+
+        def update(progress: Progress) -> None:
+            says = f"{describe(progress)}, {_left(progress)}"
+            bars.update(task, completed=progress.done, total=progress.total, says=says)
+
+        yield update

@@ -1,0 +1,76 @@
+"""`hitsieve run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from hitsieve.cli.config import read_settings
+from hitsieve.cli.options import COMMON, SOURCE, SPOTS, VERDICT, WRITE, Messages
+from hitsieve.cli.progress import shown
+from hitsieve.cli.report import print_outputs, print_summary
+from hitsieve.settings import SourceSettings, SpotSettings, VerdictSettings, WriteSettings
+
+if TYPE_CHECKING:
+    from hitsieve.model import Problem
+
+
+class WriteFlags(WriteSettings):
+    """Write settings, with the short flag of the output folder."""
+
+    output: Annotated[Path, Parameter(alias="-o")] = Path()
+    """Folder for the outputs; made if absent."""
+
+
+def run(
+    paths: tuple[Path, ...],
+    /,
+    *,
+    config: Path | None = None,
+    workers: int | None = None,
+    json: Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)] = False,
+    source: Annotated[SourceSettings, Parameter(name="*", group=SOURCE)] = SourceSettings(),  # noqa: B008 - frozen
+    spots: Annotated[SpotSettings, Parameter(name="*", group=SPOTS)] = SpotSettings(),  # noqa: B008
+    verdict: Annotated[VerdictSettings, Parameter(name="*", group=VERDICT)] = VerdictSettings(),  # noqa: B008
+    write: Annotated[WriteFlags, Parameter(name="*", group=WRITE)] = WriteFlags(),  # noqa: B008
+    messages: Messages = Messages(),  # noqa: B008
+) -> int:
+    """Flag every image of a stored run and write the hits.
+
+    Leaves <stem>_hits.h5, <stem>_annotated.h5, <stem>_images.parquet and <stem>_summary.json in the output folder:
+    all of them, or none.
+
+    Parameters
+    ----------
+    paths
+        A NeXus/NXmx or DECTRIS master file, or one or many data files or images.
+    config
+        TOML file with settings, a table per room; flags win over it.
+    workers
+        Worker threads; 0: one a core.
+    json
+        Print the summary as JSON on stdout, and nothing else there.
+    """
+    messages.set_up_logging()
+    rooms = {"source": source, "spots": spots, "verdict": verdict, "write": write}
+    settings = read_settings(config, rooms, workers)
+
+    from hitsieve import pipeline
+
+    with shown(wanted=not (json or messages.quiet)) as progress:
+        report = pipeline.run(paths, settings, progress=progress)
+    _warn(report.problems)
+    if json:
+        print(report.summary.model_dump_json(indent=2))
+    elif not messages.quiet:
+        print_summary(report.summary)
+        print_outputs(report.outputs)
+    return 0
+
+
+def _warn(problems: tuple[Problem, ...]) -> None:
+    for problem in problems:
+        print("hitsieve: warning:", problem, file=sys.stderr)
