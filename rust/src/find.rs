@@ -107,7 +107,7 @@ impl<T: Pixel> Finder<T> {
             self.background.add(plan, first, &image[first..(first + UNIT).min(image.len())]);
         }
         self.background.finish(plan);
-        self.lowest.build(&self.background);
+        self.lowest.build(plan, &self.background);
         self.strong.clear();
         let (mut largest, mut n_saturated) = (self.background.largest, 0);
         self.search_pixels(plan, 0, image, &mut largest, &mut n_saturated);
@@ -159,7 +159,7 @@ impl<T: Pixel> Finder<T> {
             }
         }
         self.background.finish(plan);
-        self.lowest.build(&self.background);
+        self.lowest.build(plan, &self.background);
         Ok(())
     }
 
@@ -266,12 +266,14 @@ struct LowestInRange {
 }
 
 impl LowestInRange {
-    fn build(&mut self, background: &Background) {
+    fn build(&mut self, plan: &Plan, background: &Background) {
+        // Saturated pixels are counted in every bin, also in one that has no threshold.
+        let saturated = plan.settings.saturation.map_or(i64::MAX, |limit| limit - 1);
         let n = background.bins.len();
         let levels = n.max(1).ilog2() as usize + 1;
         self.rows.resize_with(levels, Vec::new);
         self.rows[0].clear();
-        self.rows[0].extend(background.bins.iter().map(|bin| bin.threshold));
+        self.rows[0].extend(background.bins.iter().map(|bin| bin.threshold.min(saturated)));
         for level in 1..levels {
             let half = 1 << (level - 1);
             let (done, rest) = self.rows.split_at_mut(level);

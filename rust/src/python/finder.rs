@@ -111,6 +111,9 @@ impl PySpotFinder {
         if snr.is_nan() || spot_snr.is_nan() || min_count < 1 || min_pixels < 1 {
             return Err(PyValueError::new_err("snr and spot_snr must be numbers, min_count and min_pixels at least 1"));
         }
+        if saturation.is_some_and(|limit| limit < 1) {
+            return Err(PyValueError::new_err("saturation must be at least 1 count"));
+        }
         let background = background_bins.to_vec()?;
         let (bins, valid) = (rows(&bins), rows(&valid));
         let n_bins = background.len().min(NO_BIN as usize);
