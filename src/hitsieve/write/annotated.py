@@ -1,0 +1,128 @@
+"""The annotated master: NXmx over the original images, with the results of every image and all spots."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.model import ImageResults, Run, Spots
+from hitsieve.write.chunks import write_file_table
+from hitsieve.write.columns import IMAGE_COLUMNS, SPOT_COLUMNS, TEXT, Column, GrowingColumns
+from hitsieve.write.frame import NXmxFrame
+from hitsieve.write.process import write_process
+from hitsieve.write.summary import Summary
+from hitsieve.write.virtual import SourceArray, virtual_dataset
+
+_SPAN = 1 << 20
+"""Most spots that are read at once."""
+
+
+class AnnotatedFile:
+    """Writes `<stem>_annotated.h5`; memory does not grow with the images.
+
+    Parameters
+    ----------
+    path : Path
+        Temporary file to write.
+    run : Run
+        The source.
+    """
+
+    def __init__(self, path: Path, run: Run) -> None:
+        self._run = run
+        self._folder = path.parent
+        self.file = h5py.File(path, "w")
+        try:
+            self.frame = NXmxFrame(run, self.file, self._folder)
+            process = self.frame.process
+            self._images = GrowingColumns(process, IMAGE_COLUMNS)
+            self._reasons = GrowingColumns(
+                process,
+                (
+                    Column("reason_image", "i8", "images (index in the run) that are unreadable or missing"),
+                    Column("reason_text", TEXT, "why"),
+                ),
+                block=1024,
+            )
+            spots = process.create_group("spots")
+            spots.attrs["NX_class"] = "NXcollection"
+            spots.attrs["description"] = "spots of every image; those of image i are rows offsets[i] to offsets[i + 1]"
+            self._offsets = GrowingColumns(spots, (Column("offsets", "i8", "first row of each image, and the end"),))
+            self._offsets.add(1, {"offsets": np.zeros(1, np.int64)})
+            self._spots = GrowingColumns(spots, SPOT_COLUMNS)
+        except BaseException:
+            self.file.close()
+            raise
+
+    @property
+    def n_spots(self) -> int:
+        """Spots so far."""
+        return len(self._spots)
+
+    def add(self, results: ImageResults) -> None:
+        """Append the results and spots of one batch."""
+        lengths = np.diff(results.offsets)
+        ends = self.n_spots + np.cumsum(lengths)
+        first, last = int(results.offsets[0]), int(results.offsets[-1])
+        self._images.add(len(results), {column.name: getattr(results, column.name) for column in IMAGE_COLUMNS})
+        self._offsets.add(len(results), {"offsets": ends})
+        self._spots.add(
+            last - first, {field.name: getattr(results.spots, field.name)[first:last] for field in fields(Spots)}
+        )
+        if results.reasons:
+            images = sorted(results.reasons)
+            texts = np.array([results.reasons[i] for i in images], dtype=object)
+            self._reasons.add(len(images), {"reason_image": np.array(images, np.int64), "reason_text": texts})
+
+    def flush(self) -> None:
+        """Write everything that waits, so that spots can be read back."""
+        for columns in (self._images, self._reasons, self._offsets, self._spots):
+            columns.flush()
+
+    def spots_of(
+        self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], names: tuple[str, ...]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Columns of the spots of some images, one row an image, padded with 0 to the longest of them."""
+        width = int(lengths.max(initial=0))
+        rows = {name: np.zeros((len(starts), width), np.float32) for name in names}
+        ends = starts + lengths
+        together = len(starts) > 0 and int(ends.max() - starts.min()) <= _SPAN
+        base = int(starts.min()) if together else 0
+        for name, padded in rows.items():
+            block = self._spots.read(name, base, int(ends.max())) if together else None
+            for i in np.flatnonzero(lengths):
+                start, end = int(starts[i]), int(ends[i])
+                found = self._spots.read(name, start, end) if block is None else block[start - base : end - base]
+                padded[i, : end - start] = found
+        return rows
+
+    def finish(self, summary: Summary) -> None:
+        """Write links, totals and settings, and close the file."""
+        self.flush()
+        run = self._run
+        if run.style == "images":
+            self.frame.data.attrs["data_absent"] = (
+                "the images are not HDF5 files and cannot be linked; source_files and source_row name them"
+            )
+        else:
+            shape = run.detector.shape
+            sources = [SourceArray(file.path, file.dataset, (file.n_images, *shape)) for file in run.files]
+            absent = np.isin(np.arange(len(run)), list(run.images.missing))
+            row = np.where(absent, -1, run.images.row)
+            target = f"{self.frame.data.name}/data"
+            virtual_dataset(self.file, target, sources, run.images.file, row, run.dtype, shape, self._folder)
+        self.frame.finish(None)
+        process = self.frame.process
+        write_file_table(process, run)
+        for name, values in (("source_file", run.images.file), ("source_row", run.images.row)):
+            process.create_dataset(name, data=values, compression="gzip", compression_opts=1, shuffle=True)
+        write_process(process, summary, tuple(str(problem) for problem in self.frame.problems))
+        self.file.close()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        self.file.close()

@@ -1,0 +1,92 @@
+"""The frame of an NXmx output: entry, data group, and the metadata of the source in it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.model import Problem, Run
+from hitsieve.write.metadata import MetadataCarrier, entry_of
+from hitsieve.write.nxmx import describe_images, describe_run
+from hitsieve.write.perimage import OpenFiles, PerImageArray, write_array
+
+
+class NXmxFrame:
+    """An output file with the source's metadata; the images are added by others at `data_path`.
+
+    Parameters
+    ----------
+    run : Run
+        The source.
+    output : h5py.File
+        The output, empty.
+    folder : Path
+        Folder of the output.
+    """
+
+    def __init__(self, run: Run, output: h5py.File, folder: Path) -> None:
+        self._run = run
+        self._output = output
+        self._folder = folder
+        self._arrays: list[PerImageArray] = []
+        self._aliases: list[tuple[str, str]] = []
+        self._image_paths: list[str] = []
+        self._problems: list[Problem] = []
+        if run.style == "images":
+            describe_run(run, output)
+        else:
+            carrier = MetadataCarrier(run, output)
+            carrier.carry()
+            self._arrays, self._aliases = carrier.arrays, carrier.aliases
+            self._image_paths, self._problems = carrier.image_paths, carrier.problems
+        self.entry: h5py.Group = output.require_group(entry_of(output))
+        self._require_class(self.entry, "NXentry")
+        output.attrs.setdefault("default", self.entry.name.strip("/"))
+        self.data: h5py.Group = self.entry.require_group("data")
+        self._require_class(self.data, "NXdata")
+        self.data.attrs["signal"] = "data"
+        self.entry.attrs.setdefault("default", "data")
+        self.process: h5py.Group = self.entry.create_group("hit_finding")
+        self.process.attrs["NX_class"] = "NXprocess"
+
+    @staticmethod
+    def _require_class(group: h5py.Group, name: str) -> None:
+        if "NX_class" not in group.attrs:
+            group.attrs["NX_class"] = name
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What could not be carried over."""
+        return tuple(self._problems)
+
+    def finish(self, images: npt.NDArray[np.int64] | None) -> None:
+        """Write the per-image arrays of the source, cut to `images`, and the links to the images.
+
+        Parameters
+        ----------
+        images : int64, shape (k,), optional
+            Images that the output holds; None: all.
+        """
+        if self._run.style == "images":
+            describe_images(self._run, self._output, images)
+        with OpenFiles() as opened:
+            for array in self._arrays:
+                lost = write_array(array, self._output, images, opened, self._folder)
+                if lost:
+                    self._problems.append(Problem(f"{array.files[0]}:{array.target}", lost))
+        for known, other in self._aliases:
+            if known in self._output and other not in self._output:
+                self._output[other] = self._output[known]
+        self._link_images(self._image_paths)
+
+    def _link_images(self, paths: Sequence[str]) -> None:
+        target = posixpath.join(self.data.name, "data")
+        for path in paths:
+            # The data group itself shows the images once; other places that showed them still do.
+            if posixpath.dirname(path) != self.data.name and path not in self._output and target in self._output:
+                self._output[path] = h5py.SoftLink(target)

@@ -1,0 +1,172 @@
+"""The hit-only file: self-contained NXmx with the hits' chunks, their peaks and provenance, and the audit sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.model import ImageResults, Run, State
+from hitsieve.write.annotated import AnnotatedFile
+from hitsieve.write.chunks import ImageChunks, write_file_table, write_provenance
+from hitsieve.write.columns import IMAGE_COLUMNS
+from hitsieve.write.frame import NXmxFrame
+from hitsieve.write.process import write_process
+from hitsieve.write.summary import Summary
+
+Image = bytes | npt.NDArray[Any]
+
+_PEAKS = {
+    "peakXPosRaw": ("x", "pixel index along the fast axis: 0 is the centre of the first pixel", "pixels"),
+    "peakYPosRaw": ("y", "pixel index along the slow axis: 0 is the centre of the first pixel", "pixels"),
+    "peakTotalIntensity": ("intensity", "counts above background, summed over the spot", "counts"),
+    "peakNPixels": ("n_pixels", "pixels of the spot", None),
+    "peakMaximumValue": ("peak", "counts of the brightest pixel", "counts"),
+    "peakSNR": ("snr", "intensity over the background's standard deviation on the spot", None),
+}
+_POSITIONS = ("x", "y")
+_BLOCK = 128
+
+
+class HitsFile:
+    """Writes `<stem>_hits.h5`; of each hit only a few numbers stay in memory.
+
+    Parameters
+    ----------
+    path : Path
+        Temporary file to write.
+    run : Run
+        The source.
+    """
+
+    def __init__(self, path: Path, run: Run) -> None:
+        self._run = run
+        self.file = h5py.File(path, "w")
+        try:
+            self.frame = NXmxFrame(run, self.file, path.parent)
+            self.chunks = ImageChunks(self.frame.data, run)
+        except BaseException:
+            self.file.close()
+            raise
+        self._columns: dict[str, list[npt.NDArray[Any]]] = {column.name: [] for column in IMAGE_COLUMNS}
+        self._starts: list[npt.NDArray[np.int64]] = []
+        self._lengths: list[npt.NDArray[np.int64]] = []
+
+    def add(self, results: ImageResults, hits: Mapping[int, Image], n_spots_before: int) -> None:
+        """Append the hits of one batch.
+
+        Parameters
+        ----------
+        results : ImageResults
+            The batch.
+        hits : mapping of int to bytes or array
+            Stored bytes, or pixels, of each hit of the batch by index in the run.
+        n_spots_before : int
+            Spots of the run before this batch.
+        """
+        which = np.flatnonzero(results.state == State.HIT)
+        images = results.image[which].tolist()
+        if set(images) != set(hits):
+            raise ValueError(f"images are needed of the hits {images} and given of {sorted(hits)}")
+        if not images:
+            return
+        for image in images:
+            self.chunks.add(image, hits[image])
+        for name, values in self._columns.items():
+            values.append(getattr(results, name)[which])
+        starts = results.offsets[:-1] - results.offsets[0] + n_spots_before
+        self._starts.append(starts[which])
+        self._lengths.append(np.diff(results.offsets)[which])
+
+    def finish(self, summary: Summary, audit: Iterable[tuple[int, Image]], annotated: AnnotatedFile) -> None:
+        """Write peaks, results, provenance, audit sample and totals, and close the file.
+
+        Parameters
+        ----------
+        summary : Summary
+            The run's numbers.
+        audit : iterable of (int, bytes or array)
+            Index in the run, and image, of each miss that is kept.
+        annotated : AnnotatedFile
+            Holds the spots; flushed.
+        """
+        self.chunks.close()
+        images = np.asarray(self.chunks.images, dtype=np.int64)
+        self.frame.finish(images)
+        self._peaks(annotated)
+        process = self.frame.process
+        for column in IMAGE_COLUMNS:
+            parts = self._columns[column.name]
+            values = np.concatenate(parts) if parts else np.zeros(0)
+            column.describe(process.create_dataset(column.name, data=values.astype(column.dtype), dtype=column.dtype))
+        write_file_table(process, self._run)
+        write_provenance(process, self._run, self.chunks)
+        self._audit(process, summary, audit)
+        write_process(process, summary, tuple(str(problem) for problem in self.frame.problems))
+        self._correct_counts(process)
+        self.file.close()
+
+    def _peaks(self, annotated: AnnotatedFile) -> None:
+        """Peak lists as CXI has them, in pixel indices: CrystFEL adds half a pixel to them."""
+        group = self.frame.entry.create_group("MX")
+        group.attrs["NX_class"] = "NXcollection"
+        group.attrs["description"] = "peak lists in CXI style; row i belongs to image i of /entry/data/data"
+        empty = np.zeros(0, np.int64)
+        starts = np.concatenate(self._starts) if self._starts else empty
+        lengths = np.concatenate(self._lengths) if self._lengths else empty
+        n, width = len(starts), max(1, int(lengths.max(initial=0)))
+        group.create_dataset("nPeaks", data=lengths.astype(np.int64)).attrs["description"] = "peaks of each image"
+        packing: dict[str, Any] = {}
+        if n:
+            packing = {"chunks": (min(n, _BLOCK), width), "compression": "gzip", "compression_opts": 1, "shuffle": True}
+        made = {}
+        for name, (_, description, units) in _PEAKS.items():
+            made[name] = group.create_dataset(name, shape=(n, width), dtype="f4", **packing)
+            made[name].attrs["description"] = description
+            if units is not None:
+                made[name].attrs["units"] = units
+        columns = tuple(column for column, _, _ in _PEAKS.values())
+        for start in range(0, n, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            found = annotated.spots_of(starts[block], lengths[block], columns)
+            used = np.arange(found["x"].shape[1]) < lengths[block, None]
+            for name, (column, _, _) in _PEAKS.items():
+                values = np.where(used, found[column] - 0.5, 0) if column in _POSITIONS else found[column]
+                made[name][block, : values.shape[1]] = values
+
+    def _audit(self, process: h5py.Group, summary: Summary, audit: Iterable[tuple[int, Image]]) -> None:
+        group = process.create_group("audit")
+        group.attrs["NX_class"] = "NXcollection"
+        group.attrs["description"] = "a random sample of the misses, as they were stored"
+        chunks = ImageChunks(group, self._run)
+        for image, stored in audit:
+            chunks.add(image, stored)
+        chunks.close()
+        write_provenance(group, self._run, chunks)
+        group["seed"] = summary.audit.seed
+        group["fraction"] = summary.audit.fraction
+        group["n_misses"] = summary.n_misses
+
+    def _correct_counts(self, process: h5py.Group) -> None:
+        """nimages times ntrigger becomes the number of hits; what the source said is kept."""
+        n_hits = len(self.chunks)
+        for instrument in self.frame.entry.values():
+            for detector in instrument.values() if isinstance(instrument, h5py.Group) else ():
+                specific = detector.get("detectorSpecific") if isinstance(detector, h5py.Group) else None
+                if not isinstance(specific, h5py.Group):
+                    continue
+                found = {name: specific[name] for name in ("nimages", "ntrigger") if name in specific}
+                for name, dataset in found.items():
+                    if f"source_{name}" not in process:
+                        process[f"source_{name}"] = dataset[()]
+                triggered = "ntrigger" in found and ("nimages" not in found or np.all(found["nimages"][()] == 1))
+                for name, dataset in found.items():
+                    dataset[...] = n_hits if (name == "ntrigger") == triggered else 1
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        self.file.close()

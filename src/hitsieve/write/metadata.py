@@ -1,0 +1,202 @@
+"""Carries the metadata of a source into an output: groups, datasets, attributes and links."""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from hitsieve.model import Problem, Run
+from hitsieve.write.atomic import error_number, writing
+from hitsieve.write.attributes import copy_attributes
+from hitsieve.write.perimage import PerImageArray, is_per_image
+
+_DATA_LINK = re.compile(r"data_\d+")
+_DEEPEST = 64
+OWN_GROUPS = ("MX", "hit_finding")
+"""Groups of the entry that the outputs write; the source's own are kept as MX_source and hit_finding_source."""
+_WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+
+
+def entry_of(handle: h5py.File) -> str:
+    """Path of the file's first NXentry, or of /entry."""
+    for name in handle:
+        found = handle.get(name)
+        if isinstance(found, h5py.Group) and _text(found.attrs.get("NX_class")) == "NXentry":
+            return f"/{name}"
+    return "/entry"
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+class MetadataCarrier:
+    """Copies everything of a run's HDF5 files but the images.
+
+    Per-image arrays are not copied but listed in `arrays`, so that they can be cut once the hits are known. Links to
+    the images (`data_000001`, ...) are left out. External links and virtual datasets become real data.
+
+    Parameters
+    ----------
+    run : Run
+        The source.
+    output : h5py.File
+        Where the metadata go.
+    """
+
+    def __init__(self, run: Run, output: h5py.File) -> None:
+        self.arrays: list[PerImageArray] = []
+        self.problems: list[Problem] = []
+        self.image_paths: list[str] = []
+        """Places where the source shows its images."""
+        self.aliases: list[tuple[str, str]] = []
+        """Second names of per-image arrays: (path of the array, other path)."""
+        self._run = run
+        self._output = output
+        self._images = {(file.path.resolve(), "/" + file.dataset.strip("/")) for file in run.files}
+        self._image_datasets = {dataset for _, dataset in self._images}
+        self._seen: dict[tuple[int, int], str] = {}
+        self._source: h5py.File
+        self._entry = "/entry"
+        self._n_rows = len(run)
+        self._own_rows = False
+
+    def carry(self) -> None:
+        """Copy the metadata of the master, then what only the data files have."""
+        run = self._run
+        master = run.path.resolve()
+        own = next((file for file in run.files if file.path.resolve() == master), None)
+        if own is None:
+            self._carry_file(run.path, len(run), own_rows=False)
+        else:
+            self._carry_file(own.path, own.n_images, own_rows=True)
+        others = [file for file in run.files if file.path.resolve() != master and file.path.exists()]
+        if others:
+            longest = max(others, key=lambda file: file.n_images)
+            self._carry_file(longest.path, longest.n_images, own_rows=True)
+
+    def _carry_file(self, path: Path, n_rows: int, *, own_rows: bool) -> None:
+        self._n_rows, self._own_rows = n_rows, own_rows
+        self._seen.clear()
+        try:
+            self._source = h5py.File(path, "r", locking=False)
+        except OSError as error:
+            self.problems.append(Problem(str(path), f"its metadata cannot be read: {error}"))
+            return
+        with self._source:
+            self._entry = entry_of(self._source)
+            self._group(self._source["/"], self._output["/"], 0)
+
+    def _group(self, source: h5py.Group, target: h5py.Group, depth: int) -> None:
+        self._remember(source, target.name)
+        for name in copy_attributes(source, target):
+            self._lose(f"{source.name}@{name}", "the attribute cannot be copied")
+        if depth > _DEEPEST:
+            self._lose(source.name, "groups are nested too deep")
+            return
+        for name in source:
+            path = posixpath.join(target.name, name)
+            try:
+                link = source.get(name, getlink=True)
+                item = source.get(name)
+            except (KeyError, OSError, RuntimeError) as error:
+                if not _DATA_LINK.fullmatch(name):
+                    self._lose(path, f"cannot be opened: {error}")
+                continue
+            self._item(item, link, target, self._free_name(source, name), depth)
+
+    def _free_name(self, source: h5py.Group, name: str) -> str:
+        """Name in the output: groups that the output writes itself get out of the way."""
+        if source.name != self._entry or name not in OWN_GROUPS:
+            return name
+        while name in source:
+            name += "_source"
+        return name
+
+    def _item(self, item: h5py.HLObject | None, link: object, target: h5py.Group, name: str, depth: int) -> None:
+        path = posixpath.join(target.name, name)
+        if item is None:
+            if isinstance(link, h5py.SoftLink) and name not in target:
+                target[name] = h5py.SoftLink(link.path)
+            elif not _DATA_LINK.fullmatch(name):
+                self._lose(path, "the link leads nowhere")
+        elif isinstance(item, h5py.Dataset) and self._shows_images(item):
+            self.image_paths.append(path)
+        elif isinstance(link, h5py.SoftLink) and item.file.filename == self._source.filename:
+            if name not in target:
+                target[name] = h5py.SoftLink(link.path)
+        elif (known := self._known(item)) is not None:
+            if name not in target and known in self._output:
+                target[name] = self._output[known]
+            elif name not in target:
+                self.aliases.append((known, path))
+        elif isinstance(item, h5py.Group):
+            if name not in target:
+                target.create_group(name)
+            if isinstance(target.get(name), h5py.Group):
+                self._group(item, target[name], depth + 1)
+        elif name not in target:
+            self._leaf(item, target, name)
+
+    def _leaf(self, item: h5py.HLObject, target: h5py.Group, name: str) -> None:
+        path = posixpath.join(target.name, name)
+        self._remember(item, path)
+        if isinstance(item, h5py.Dataset) and self._is_per_image(item):
+            if all(array.target != path for array in self.arrays):
+                self.arrays.append(self._array(item, path))
+            return
+        try:
+            if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
+                made = target.create_dataset(name, data=item[()], dtype=item.dtype)
+                copy_attributes(item, made)
+            else:
+                h5py.h5o.copy(item.parent.id, item.name.encode(), target.id, name.encode())
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, (OSError, RuntimeError)) and error_number(error) in _WRITE_ERRORS:
+                with writing(Path(self._output.filename)):
+                    raise
+            self._lose(path, f"cannot be copied: {error}")
+
+    def _is_per_image(self, item: h5py.Dataset) -> bool:
+        # A field of length one of a run of one image is as good as a constant.
+        if len(self._run) < 2 or (self._n_rows == 1 and "vector" in item.attrs):
+            return False
+        return is_per_image(item, self._n_rows, self._run.detector.shape)
+
+    def _array(self, item: h5py.Dataset, path: str) -> PerImageArray:
+        images = self._run.images
+        if self._own_rows:
+            files = tuple(file.path for file in self._run.files)
+            return PerImageArray(path, files, item.name, images.file, images.row)
+        n = len(images)
+        return PerImageArray(
+            path, (Path(item.file.filename),), item.name, np.zeros(n, np.int32), np.arange(n, dtype=np.int64)
+        )
+
+    def _shows_images(self, item: h5py.Dataset) -> bool:
+        if (Path(item.file.filename).resolve(), item.name) in self._images:
+            return True
+        if item.ndim != 3 or tuple(item.shape[1:]) != self._run.detector.shape:
+            return False
+        if not item.is_virtual:
+            return False
+        return any("/" + source.dset_name.strip("/") in self._image_datasets for source in item.virtual_sources())
+
+    def _known(self, item: h5py.HLObject) -> str | None:
+        return self._seen.get(_identity(item))
+
+    def _remember(self, item: h5py.HLObject, path: str) -> None:
+        self._seen.setdefault(_identity(item), path)
+
+    def _lose(self, path: str, what: str) -> None:
+        self.problems.append(Problem(f"{self._source.filename}:{path}", what))
+
+
+def _identity(item: h5py.HLObject) -> tuple[int, int]:
+    info = h5py.h5o.get_info(item.id)
+    return info.fileno, info.addr

@@ -1,0 +1,226 @@
+"""Arrays with one row an image: which they are, and how they are cut to the images that are kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.write.attributes import copy_attributes
+from hitsieve.write.virtual import SourceArray, absent_value, virtual_dataset
+
+Index = npt.NDArray[np.int64]
+
+_RANK_OF_ONE: dict[str, int] = {
+    "data_origin": 1,
+    "data_size": 1,
+    "data_stride": 1,
+    "extent": 1,
+    "flatfield": 2,
+    "group_index": 1,
+    "group_names": 1,
+    "group_parent": 1,
+    "group_type": 1,
+    "incident_beam_size": 1,
+    "incident_polarization_stokes": 1,
+    "orientation_matrix": 2,
+    "pixel_mask": 2,
+    "ub_matrix": 2,
+    "unit_cell": 1,
+    "unit_cell_abc": 1,
+    "unit_cell_alphabetagamma": 1,
+}
+"""Rank of fields whose first axis is not the image, however long it is."""
+
+_BLOCK_BYTES = 8 << 20
+_VIRTUAL_ROW_BYTES = 65536
+_OPEN_FILES = 64
+
+
+def is_per_image(dataset: h5py.Dataset, n_images: int, image_shape: tuple[int, int]) -> bool:
+    """Whether the dataset holds one row for each of `n_images` images."""
+    shape = dataset.shape
+    if not shape or shape[0] != n_images or shape == image_shape:
+        return False
+    name = str(dataset.name).rsplit("/", 1)[-1]
+    return len(shape) > _RANK_OF_ONE.get(name, 0)
+
+
+@dataclass(frozen=True)
+class PerImageArray:
+    """A per-image array of the source, spread over one file or more."""
+
+    target: str
+    """Its path in the output."""
+    files: tuple[Path, ...]
+    """Files that hold it."""
+    dataset: str
+    """Its path in them."""
+    file: npt.NDArray[np.int32]
+    """File of each image of the run, shape (n,)."""
+    row: Index
+    """Row in that file, shape (n,); negative where there is none."""
+
+
+class OpenFiles:
+    """HDF5 files of the source, opened read-only when first asked for; a bounded number stays open."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[Path, h5py.File | None] = OrderedDict()
+
+    def __enter__(self) -> OpenFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._open.values():
+            if handle is not None:
+                handle.close()
+        self._open.clear()
+
+    def dataset(self, path: Path, name: str) -> h5py.Dataset | None:
+        """The dataset, or None where file or dataset is absent or cannot be opened."""
+        if path not in self._open:
+            while len(self._open) >= _OPEN_FILES:
+                _, oldest = self._open.popitem(last=False)
+                if oldest is not None:
+                    oldest.close()
+            try:
+                self._open[path] = h5py.File(path, "r", locking=False)
+            except OSError:
+                self._open[path] = None
+        self._open.move_to_end(path)
+        handle = self._open[path]
+        try:
+            found = handle.get(name) if handle is not None else None
+        except (KeyError, OSError):
+            return None
+        return found if isinstance(found, h5py.Dataset) else None
+
+
+def write_array(
+    array: PerImageArray, output: h5py.File, images: Index | None, opened: OpenFiles, folder: Path
+) -> str | None:
+    """Write the rows of `images`, or of all images when None, to the output.
+
+    All images of an array with long rows (other images, say) are linked as a virtual dataset, not copied.
+
+    Parameters
+    ----------
+    array : PerImageArray
+        What to write, and where.
+    output : h5py.File
+        File to write to.
+    images : int64, shape (k,), optional
+        Images that are kept.
+    opened : OpenFiles
+        The source.
+    folder : Path
+        Folder of the output, to which links are relative.
+
+    Returns
+    -------
+    str or None
+        Why the array cannot be carried over, or None.
+    """
+    found = (opened.dataset(path, array.dataset) for path in array.files)
+    template = next((dataset for dataset in found if dataset is not None), None)
+    if template is None:
+        return "cannot be opened"
+    shape = tuple(template.shape[1:])
+    wanted = np.arange(len(array.row)) if images is None else images
+    file, row = array.file[wanted], array.row[wanted]
+    numeric = template.dtype.kind in "iufcb"
+    if images is None and numeric and _row_bytes(template) >= _VIRTUAL_ROW_BYTES:
+        sources: list[SourceArray | None] = []
+        for path in array.files:
+            dataset = opened.dataset(path, array.dataset)
+            sources.append(None if dataset is None else SourceArray(path, array.dataset, dataset.shape))
+        made = virtual_dataset(output, array.target, sources, file, row, template.dtype, shape, folder)
+        copy_attributes(template, made)
+        return None
+    made = _create(output, array.target, template, (len(wanted), *shape))
+    lost = 0
+    for start, stop in _blocks(len(wanted), _row_bytes(template)):
+        values, absent = _gather(array, template, file[start:stop], row[start:stop], opened)
+        made[start:stop] = values
+        lost += absent
+    return f"{lost} of {len(wanted)} rows are absent and hold the fill value" if lost else None
+
+
+def _row_bytes(dataset: h5py.Dataset) -> int:
+    return int(np.prod(dataset.shape[1:], dtype=np.int64)) * int(dataset.dtype.itemsize)
+
+
+def _blocks(length: int, row_bytes: int) -> Iterator[tuple[int, int]]:
+    step = max(1, _BLOCK_BYTES // max(row_bytes, 1))
+    for start in range(0, length, step):
+        yield start, min(start + step, length)
+
+
+def _create(output: h5py.File, path: str, template: h5py.Dataset, shape: tuple[int, ...]) -> h5py.Dataset:
+    """An empty dataset with the template's type, attributes and, where it is chunked, filters."""
+    parent, _, name = path.rpartition("/")
+    group = output.require_group(parent or "/")
+    options: dict[str, Any] = {}
+    if template.chunks is not None and not template.is_virtual:
+        chunks = (max(1, min(template.chunks[0], shape[0])), *template.chunks[1:])
+        options = {"chunks": chunks, "maxshape": (None, *shape[1:])}
+        if template.compression in ("gzip", "lzf"):
+            options |= {"compression": template.compression, "compression_opts": template.compression_opts}
+            options["shuffle"] = template.shuffle
+        elif template.dtype.kind in "iufcb" and template.id.get_create_plist().get_nfilters():
+            options["compression"] = "lzf"
+    elif _row_bytes(template) * shape[0] > _BLOCK_BYTES and template.dtype.kind in "iufcb":
+        rows = max(1, min(shape[0], (1 << 20) // max(_row_bytes(template), 1)))
+        options = {"chunks": (rows, *shape[1:]), "maxshape": (None, *shape[1:]), "compression": "lzf"}
+    fill = absent_value(template.dtype)
+    if fill is not None:
+        options["fillvalue"] = fill
+    made = group.create_dataset(name, shape=shape, dtype=template.dtype, **options)
+    copy_attributes(template, made)
+    return made
+
+
+def _gather(
+    array: PerImageArray, template: h5py.Dataset, file: npt.NDArray[np.int32], row: Index, opened: OpenFiles
+) -> tuple[npt.NDArray[Any], int]:
+    """Rows of some images, and how many of them are absent."""
+    fill = absent_value(template.dtype)
+    shape = (len(row), *template.shape[1:])
+    values = np.zeros(shape, template.dtype) if fill is None else np.full(shape, fill, template.dtype)
+    if template.dtype.kind == "O":
+        values[...] = b""
+    absent = 0
+    for number in np.unique(file):
+        dataset = opened.dataset(array.files[number], array.dataset)
+        here = file == number
+        inside = here & (row >= 0) & (row < (0 if dataset is None else dataset.shape[0]))
+        absent += int(here.sum() - inside.sum())
+        if dataset is not None and dataset.shape[1:] == template.shape[1:] and inside.any():
+            values[inside] = read_rows(dataset, row[inside])
+        elif inside.any():
+            absent += int(inside.sum())
+    return values, absent
+
+
+def read_rows(dataset: h5py.Dataset, rows: Sequence[int] | Index) -> npt.NDArray[Any]:
+    """Rows of a dataset in the order asked for, read as spans of bounded size."""
+    wanted = np.asarray(rows, dtype=np.int64)
+    order = np.argsort(wanted, kind="stable")
+    ordered = wanted[order]
+    values = np.empty((len(wanted), *dataset.shape[1:]), dataset.dtype)
+    span = max(1, _BLOCK_BYTES // max(_row_bytes(dataset), 1))
+    start = 0
+    while start < len(ordered):
+        first = int(ordered[start])
+        stop = int(np.searchsorted(ordered, first + span))
+        block = dataset[first : int(ordered[stop - 1]) + 1]
+        values[order[start:stop]] = block[ordered[start:stop] - first]
+        start = stop
+    return values

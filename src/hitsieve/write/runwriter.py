@@ -1,0 +1,193 @@
+"""All outputs of one run, written together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.errors import HitsieveError
+from hitsieve.model import ImageResults, Problem, Run
+from hitsieve.settings import RunSettings
+from hitsieve.write.annotated import AnnotatedFile
+from hitsieve.write.atomic import OutputFiles, writing
+from hitsieve.write.hits import HitsFile
+from hitsieve.write.summary import Summary
+from hitsieve.write.table import ImageTableFile
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The files of one run."""
+
+    hits: Path
+    """Self-contained NXmx with the hits only."""
+    annotated: Path
+    """NXmx master over the original images."""
+    images: Path
+    """Parquet table, one row an image."""
+    summary: Path
+    """The run's numbers, as JSON."""
+
+    @classmethod
+    def of(cls, folder: Path, stem: str) -> Outputs:
+        """Names of the outputs of a run in a folder."""
+        return cls(
+            hits=folder / f"{stem}_hits.h5",
+            annotated=folder / f"{stem}_annotated.h5",
+            images=folder / f"{stem}_images.parquet",
+            summary=folder / f"{stem}_summary.json",
+        )
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter((self.hits, self.annotated, self.images, self.summary))
+
+
+class RunWriter:
+    """Writes the four outputs of a run; none is visible before `finish`, and leaving early leaves none.
+
+    Use as a context manager.
+
+    Parameters
+    ----------
+    run : Run
+        The source.
+    settings : RunSettings
+        `write` says where to, and whether to replace outputs that exist.
+
+    Raises
+    ------
+    OutputError
+        An output exists or is a file of the input, or the folder cannot be written.
+    """
+
+    def __init__(self, run: Run, settings: RunSettings) -> None:
+        self._run = run
+        self._n_images = 0
+        self._finished = False
+        self.outputs = Outputs.of(settings.write.output, run.stem)
+        inputs = (run.path, *(file.path for file in run.files))
+        self._files = OutputFiles(tuple(self.outputs), overwrite=settings.write.overwrite, inputs=inputs)
+        with ExitStack() as undo:
+            undo.callback(self._files.abort)
+            with self._writing(self.outputs.hits) as path:
+                self._hits = HitsFile(path, run)
+                undo.callback(self._hits.abandon)
+            with self._writing(self.outputs.annotated) as path:
+                self._annotated = AnnotatedFile(path, run)
+                undo.callback(self._annotated.abandon)
+            with self._writing(self.outputs.images) as path:
+                self._table = ImageTableFile(path, run)
+            undo.pop_all()
+
+    @contextmanager
+    def _writing(self, final: Path) -> Iterator[Path]:
+        with writing(final):
+            yield self._files.temporary(final)
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._finished:
+            self._abandon()
+
+    @property
+    def n_hits(self) -> int:
+        """Hits so far."""
+        return len(self._hits.chunks)
+
+    @property
+    def hit_bytes(self) -> int:
+        """Stored bytes of the hits so far."""
+        return self._hits.chunks.stored_bytes
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What of the source's metadata could not be carried over, as known before `finish`."""
+        return self._hits.frame.problems
+
+    def add(self, results: ImageResults, hits: Mapping[int, bytes | npt.NDArray[Any]]) -> None:
+        """Append one batch of consecutive images.
+
+        Parameters
+        ----------
+        results : ImageResults
+            Results of the images after those already added.
+        hits : mapping of int to bytes or array
+            For each hit of the batch (index in the run), its stored chunk, which is copied verbatim, or its pixels,
+            shape (slow, fast), where the source has no such chunk.
+
+        Raises
+        ------
+        OutputError
+            No space or permission.
+        ValueError
+            The batch does not follow the last one, or `hits` are not its hits.
+        """
+        expected = np.arange(self._n_images, self._n_images + len(results))
+        if not np.array_equal(results.image, expected):
+            raise ValueError(f"expected images from {self._n_images} on, got {results.image}")
+        before = self._annotated.n_spots
+        with self._writing(self.outputs.hits):
+            self._hits.add(results, hits, before)
+        with self._writing(self.outputs.annotated):
+            self._annotated.add(results)
+        with self._writing(self.outputs.images):
+            self._table.add(results)
+        self._n_images += len(results)
+
+    def finish(self, summary: Summary, audit: Iterable[tuple[int, bytes | npt.NDArray[Any]]]) -> Outputs:
+        """Complete the outputs and make them visible, all together.
+
+        Parameters
+        ----------
+        summary : Summary
+            The run's numbers.
+        audit : iterable of (int, bytes or array)
+            The misses of `choose_audit`, each with its stored chunk or pixels.
+
+        Returns
+        -------
+        Outputs
+            The files.
+
+        Raises
+        ------
+        OutputError
+            No space or permission; then nothing is left.
+        ValueError
+            Images are not all added, or the summary does not agree with them.
+        """
+        if self._n_images != len(self._run) or summary.n_images != len(self._run):
+            raise ValueError(f"{self._n_images} images added and {summary.n_images} summed up of {len(self._run)}")
+        if summary.n_hits != self.n_hits:
+            raise ValueError(f"{self.n_hits} hits added and {summary.n_hits} summed up")
+        with self._writing(self.outputs.annotated):
+            self._annotated.flush()
+        with self._writing(self.outputs.hits):
+            self._hits.finish(summary, audit, self._annotated)
+        with self._writing(self.outputs.annotated):
+            self._annotated.finish(summary)
+        with self._writing(self.outputs.images):
+            self._table.close(finish=True)
+        with self._writing(self.outputs.summary) as path:
+            path.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        self._files.commit()
+        self._finished = True
+        return self.outputs
+
+    def _abandon(self) -> None:
+        for close in (self._hits.abandon, self._annotated.abandon, lambda: self._table.close(finish=False)):
+            # What could not be written cannot be flushed either; the file goes anyway.
+            with suppress(OSError, RuntimeError, HitsieveError):
+                close()
+        self._files.abort()
