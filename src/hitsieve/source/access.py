@@ -1,0 +1,120 @@
+"""Opening HDF5 files read-only, with a plain word for each way in which that can fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import hdf5plugin  # noqa: F401  registers the compression filters with HDF5
+
+from hitsieve.errors import SourceError
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf", ".nxs", ".nx5", ".cxi"})
+
+
+class FileUnavailable(SourceError):
+    """One file of a run cannot be used; a run of many files can go on without it.
+
+    Parameters
+    ----------
+    missing : bool
+        True where the file is not there, False where it is there but cannot be read.
+    """
+
+    def __init__(self, what: str, *, mend: str = "", missing: bool) -> None:
+        super().__init__(what, mend=mend)
+        self.missing = missing
+
+
+def check_file(path: Path) -> None:
+    """Raise FileUnavailable or SourceError unless `path` is a finished, readable, non-empty file."""
+    if path.name.endswith(".tmp"):
+        raise SourceError(
+            f"{path}: is still being written (its name ends in .tmp)",
+            mend="wait until the writer has finished and renamed it",
+        )
+    try:
+        if path.is_dir():
+            raise SourceError(f"{path}: is a folder", mend="name the master file or the data files in it")
+        with path.open("rb"):
+            size = path.stat().st_size
+    except FileNotFoundError:
+        raise FileUnavailable(f"{path}: there is no such file", mend="check the path", missing=True) from None
+    except PermissionError:
+        raise FileUnavailable(
+            f"{path}: no permission to read it", mend="ask its owner for read access", missing=False
+        ) from None
+    except OSError as error:
+        raise FileUnavailable(
+            f"{path}: cannot be read: {error.strerror}", mend="check the file system", missing=False
+        ) from None
+    if size == 0:
+        raise FileUnavailable(f"{path}: is empty", mend="copy it again from its origin", missing=False)
+
+
+def has_signature(path: Path) -> bool:
+    """Whether the file starts, or starts after a user block, as HDF5 files do; it may be damaged all the same."""
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        position = 0
+        while position + len(SIGNATURE) <= size:
+            file.seek(position)
+            if file.read(len(SIGNATURE)) == SIGNATURE:
+                return True
+            position = max(512, 2 * position)
+    return False
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open an HDF5 file read-only.
+
+    Raises
+    ------
+    FileUnavailable
+        It is absent, forbidden, truncated, damaged or open for writing elsewhere.
+    SourceError
+        It is a folder, unfinished, or not HDF5.
+    """
+    check_file(path)
+    if not has_signature(path):
+        raise SourceError(f"{path}: is not an HDF5 file", mend="name a NeXus/HDF5 master, data files or images")
+    try:
+        return h5py.File(path, "r")
+    except (OSError, RuntimeError) as error:
+        text = str(error)
+        if "truncated" in text:
+            raise FileUnavailable(
+                f"{path}: is truncated (shorter than its header says)",
+                mend="copy it again from its origin, or wait until it is complete",
+                missing=False,
+            ) from None
+        if "lock" in text:
+            raise FileUnavailable(
+                f"{path}: is open for writing in another program", mend="wait until it is closed", missing=False
+            ) from None
+        raise FileUnavailable(
+            f"{path}: is damaged, HDF5 cannot open it ({_last(text)})",
+            mend="copy it again from its origin",
+            missing=False,
+        ) from None
+
+
+def _last(text: str) -> str:
+    """The reason in an HDF5 error message, on one line."""
+    return " ".join(text.split())
+
+
+def resolve(name: str, master: Path) -> Path:
+    """Where `name`, found in `master`, is: beside the master, as HDF5 itself looks it up.
+
+    An absolute path that is not there is looked for in the master's folder, so that a moved run opens.
+    """
+    stated = Path(name)
+    folders = [master.parent, master.resolve().parent]
+    candidates = [stated] if stated.is_absolute() else []
+    candidates += [folder / (stated.name if stated.is_absolute() else stated) for folder in folders]
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    return candidates[0]

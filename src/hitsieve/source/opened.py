@@ -1,0 +1,133 @@
+"""An opened run: its description, and access to the bytes and pixels of each image."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.errors import SourceError
+from hitsieve.model import DataFile, Run
+from hitsieve.source.access import open_hdf5
+from hitsieve.source.images import read_pixels
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+MAX_OPEN = 32
+"""Files kept open at a time, of each kind."""
+
+
+class OpenedRun:
+    """A run whose images can be read; close it, or use it in a `with` statement. Safe to share between threads."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._lock = Lock()
+        self._descriptors: OrderedDict[Path, int] = OrderedDict()
+        self._hdf5: OrderedDict[Path, h5py.File] = OrderedDict()
+
+    def stored(self, i: int) -> bytes:
+        """Stored bytes of image i: one HDF5 chunk, still compressed.
+
+        Raises
+        ------
+        SourceError
+            The image is not there, or is not stored as one chunk that can be read directly.
+        """
+        file = self._file(i)
+        offset, size = int(self.run.images.offset[i]), int(self.run.images.size[i])
+        if offset < 0:
+            raise SourceError(
+                f"{file.path}: image {i} is not stored as one chunk that can be read directly", mend="use its pixels"
+            )
+        with self._lock:
+            try:
+                stored = os.pread(self._descriptor(file.path), size, offset)
+            except OSError as error:
+                raise SourceError(
+                    f"{file.path}: image {i} cannot be read: {error.strerror}", mend="check the file system"
+                ) from None
+        if len(stored) != size:
+            raise SourceError(
+                f"{file.path}: image {i} is cut short ({len(stored)} of {size} bytes)",
+                mend="copy the file again from its origin",
+            )
+        return stored
+
+    def pixels(self, i: int) -> npt.NDArray[np.generic]:
+        """Counts of image i, shape (slow, fast), in the run's type, unpacked by the format's own library.
+
+        Raises
+        ------
+        SourceError
+            The image is not there, cannot be decoded, or is not like the run's other images.
+        """
+        file = self._file(i)
+        row = int(self.run.images.row[i])
+        values = self._hdf5_pixels(file, row, i) if file.dataset else read_pixels(file.path, row)
+        if values.shape != self.run.detector.shape or values.dtype.newbyteorder("=") != self.run.dtype:
+            raise SourceError(
+                f"{file.path}: image {i} is {values.dtype} {values.shape}, the run is {self.run.dtype} "
+                f"{self.run.detector.shape}",
+                mend="open files of different detectors one by one",
+            )
+        return values.astype(self.run.dtype, copy=False)
+
+    def close(self) -> None:
+        """Close all files."""
+        with self._lock:
+            while self._descriptors:
+                os.close(self._descriptors.popitem()[1])
+            while self._hdf5:
+                self._hdf5.popitem()[1].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _file(self, i: int) -> DataFile:
+        images = self.run.images
+        if not 0 <= i < len(images):
+            raise SourceError(f"{self.run.path}: has no image {i}, only {len(images)}", mend="count from 0")
+        for state, reasons in (("missing", images.missing), ("unreadable", images.unreadable)):
+            if i in reasons:
+                raise SourceError(f"{self.run.path}: image {i} is {state}: {reasons[i]}")
+        return self.run.files[int(images.file[i])]
+
+    def _descriptor(self, path: Path) -> int:
+        if path in self._descriptors:
+            self._descriptors.move_to_end(path)
+            return self._descriptors[path]
+        if len(self._descriptors) >= MAX_OPEN:
+            os.close(self._descriptors.popitem(last=False)[1])
+        self._descriptors[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptors[path]
+
+    def _hdf5_pixels(self, file: DataFile, row: int, i: int) -> npt.NDArray[np.generic]:
+        with self._lock:
+            if file.path in self._hdf5:
+                self._hdf5.move_to_end(file.path)
+            else:
+                if len(self._hdf5) >= MAX_OPEN:
+                    self._hdf5.popitem(last=False)[1].close()
+                self._hdf5[file.path] = open_hdf5(file.path)
+            try:
+                dataset = self._hdf5[file.path][file.dataset]
+                return np.asarray(dataset[row] if dataset.ndim == 3 else dataset[()])
+            except (OSError, KeyError, ValueError, RuntimeError) as error:
+                raise SourceError(
+                    f"{file.path}: image {i} (row {row}) cannot be decoded: {' '.join(str(error).split())}",
+                    mend="copy the file again from its origin",
+                ) from None
