@@ -52,9 +52,13 @@ def read_settings(config: Path | None, flags: dict[str, BaseModel], workers: int
 
 def flag_errors(error: ValidationError) -> str:
     """One line for values that a settings model refuses, naming the flags."""
-    return "; ".join(
-        f"--{_flag(str(item['loc'][0]))}: {_lower(item['msg'])}, not {item['input']!r}" for item in error.errors()
-    )
+    return "; ".join(_flag_error(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors())
+
+
+def _flag_error(loc: tuple[int | str, ...], kind: str, msg: str, value: object) -> str:
+    names = [part for part in loc if isinstance(part, str)]
+    flag = f"--{names[-1].replace('_', '-')}: " if names else ""
+    return flag + _what(kind, msg, value)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -84,7 +88,7 @@ def _key_error(loc: tuple[int | str, ...], kind: str, msg: str, value: object) -
     """Say what is wrong with one key of the file, with the nearest known key when it is unknown."""
     key = ".".join(str(part) for part in loc)
     if kind != "extra_forbidden":
-        return f"{key}: {_lower(msg)}, not {value!r}"
+        return f"{key}: {_what(kind, msg, value)}"
     known = _fields(loc[:-1])
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)
     return f"unknown key {key}" + (f", did you mean {near[0]}?" if near else f" (known: {', '.join(known)})")
@@ -100,9 +104,8 @@ def _fields(loc: Iterable[int | str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _flag(field: str) -> str:
-    return field.replace("_", "-")
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
+def _what(kind: str, msg: str, value: object) -> str:
+    """Say what a value should be; the models' own messages name the value already."""
+    if kind == "value_error":
+        return msg.removeprefix("Value error, ")
+    return f"{msg[:1].lower()}{msg[1:]}, not {value!r}"

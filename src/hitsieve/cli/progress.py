@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
     from hitsieve.pipeline import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -23,6 +25,17 @@ def shown(*, wanted: bool) -> Iterator[Callable[[Progress], None] | None]:
             yield update
     else:
         yield _Lines()
+
+
+@contextmanager
+def shown_count(what: str, *, wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Give the function to call with the number done and the total; shows on a terminal only."""
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    with _bars() as bars:
+        task = bars.add_task("", total=None, says=what)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def describe(progress: Progress) -> str:
@@ -59,12 +72,7 @@ class _Lines:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[Progress], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as RichProgress
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[says]}"))
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with _bars() as bars:
         task = bars.add_task("", total=None, says="opening")
 
         def update(progress: Progress) -> None:
@@ -72,3 +80,12 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
             bars.update(task, completed=progress.done, total=progress.total, says=says)
 
         yield update
+
+
+def _bars() -> RichProgress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[says]}"))
+    return RichProgress(*columns, console=Console(stderr=True), transient=True)

@@ -1,0 +1,85 @@
+"""`hitsieve demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from hitsieve.cli.options import Messages
+from hitsieve.cli.progress import shown, shown_count
+from hitsieve.cli.report import print_outputs, print_summary
+
+if TYPE_CHECKING:
+    from hitsieve.pipeline import RunReport
+    from hitsieve.testing import Simulated, SimulateSettings
+
+IMAGES = 300
+JET_STOP = (200, 230)
+
+
+def demo(
+    *,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("hitsieve-demo"),
+    messages: Messages = Messages(),  # noqa: B008 - frozen
+) -> int:
+    """Simulate a small run, sieve it, and compare with the truth.
+
+    The run has 300 images of a JUNGFRAU 4M, 5 % of them hits, and one stop of the jet.
+
+    Parameters
+    ----------
+    output
+        Folder for all files; made if absent. Files of an earlier demo in it are replaced.
+    """
+    messages.set_up_logging()
+
+    from hitsieve import pipeline
+    from hitsieve.settings import RunSettings, WriteSettings
+    from hitsieve.testing import simulate
+    from hitsieve.testing.score import score
+
+    settings = _simulation()
+    say = _silent if messages.quiet else print
+    say(f"Simulating {IMAGES} images of a JUNGFRAU 4M into {output} ...", flush=True)
+    with shown_count("simulating", wanted=not messages.quiet) as counted:
+        made = simulate(output, settings, progress=counted)
+    say("Sieving them ...\n", flush=True)
+    with shown(wanted=not messages.quiet) as progress:
+        report = pipeline.run(
+            [made.master], RunSettings(write=WriteSettings(output=output, overwrite=True)), progress=progress
+        )
+    if not messages.quiet:
+        _print_report(made, report)
+        print(f"\nAgainst the truth: {score(made.truth, report.outputs.images)}.")
+        _print_next(made, report)
+    return 0
+
+
+def _simulation() -> SimulateSettings:
+    from hitsieve.testing import SimulateSettings
+
+    first, last = JET_STOP
+    return SimulateSettings(
+        name="demo", images=IMAGES, hit_fraction=0.05, jet_stops=(f"{first}:{last}",), seed=1, overwrite=True
+    )
+
+
+def _print_report(made: Simulated, report: RunReport) -> None:
+    print_summary(report.summary)
+    print_outputs(report.outputs)
+    print(f"{'source':<12}{made.master}")
+    print(f"{'truth':<12}{made.truth}")
+
+
+def _print_next(made: Simulated, report: RunReport) -> None:
+    hits = report.outputs.hits
+    print("\nTry next:")
+    print(f"  hitsieve verify {hits} --source {made.master}")
+    print(f"  hitsieve run {made.master} -o {hits.parent / 'strict'} --min-spots 20")
+    print("  hitsieve run --help")
+
+
+def _silent(text: str, *, flush: bool = False) -> None:
+    """Say nothing."""

@@ -1,0 +1,37 @@
+"""`hitsieve simulate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from hitsieve.cli.options import Messages
+from hitsieve.cli.progress import shown_count
+from hitsieve.testing import SimulateSettings, simulate as make
+
+SIMULATION = Group("Simulation: what the run is like")
+
+
+def simulate(
+    output: Path,
+    /,
+    *,
+    settings: Annotated[SimulateSettings, Parameter(name="*", group=SIMULATION)] = SimulateSettings(),  # noqa: B008
+    messages: Messages = Messages(),  # noqa: B008 - frozen
+) -> int:
+    """Write a simulated run, with its truth beside it.
+
+    Parameters
+    ----------
+    output
+        Folder for the master file, the data files and the truth; made if absent.
+    """
+    messages.set_up_logging()
+    with shown_count("simulating", wanted=not messages.quiet) as progress:
+        made = make(output, settings, progress=progress)
+    if not messages.quiet:
+        for path in (made.master, *made.data_files, made.truth, made.truth_spots):
+            print(path)
+    return 0
