@@ -56,7 +56,9 @@ class Background:
         two_theta = 2.0 * np.arcsin(np.clip(wavelength * centres / 2.0, 0.0, 1.0))
         open_beam = _shadow(np.tan(np.minimum(two_theta, 1.5)) * distance, settings.beamstop)
         # Maxima of liquid water near 3.2 and 2.1 angstrom, over incoherent scattering; cos^3 is the solid angle.
-        water = 0.3 + np.exp(-0.5 * ((centres - 0.312) / 0.055) ** 2) + 0.3 * np.exp(-0.5 * ((centres - 0.47) / 0.07) ** 2)
+        water = (
+            0.3 + np.exp(-0.5 * ((centres - 0.312) / 0.055) ** 2) + 0.3 * np.exp(-0.5 * ((centres - 0.47) / 0.07) ** 2)
+        )
         water *= np.cos(two_theta) ** 3 * open_beam
         air = open_beam / (0.02 + centres)
         self._water = water * (1.0 - _AIR_SHARE) / np.average(water, weights=weights)
@@ -74,7 +76,7 @@ class Background:
 
     def at(self, x: Floats, y: Floats, means: Floats) -> Floats:
         """Mean counts of the pixels that hold (x, y)."""
-        return means[np.minimum(self.levels[y.astype(int), x.astype(int)], DARK)]
+        return np.asarray(means[np.minimum(self.levels[y.astype(int), x.astype(int)], DARK)])
 
 
 def _rings(instrument: Instrument) -> tuple[npt.NDArray[np.uint16], Floats]:
@@ -91,7 +93,7 @@ def _rings(instrument: Instrument) -> tuple[npt.NDArray[np.uint16], Floats]:
     bad = instrument.bad
     levels.flat[np.concatenate([bad.dead, bad.hot, bad.unmasked])] = DARK
     levels[detector.pixel_mask == 1] = BLIND
-    return levels, (np.arange(RINGS) + 0.5) * step
+    return levels, np.asarray((np.arange(RINGS) + 0.5) * step, dtype=np.float64)
 
 
 def _shadow(radius: Floats, beamstop: float) -> Floats:

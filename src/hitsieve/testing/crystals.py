@@ -6,6 +6,7 @@ a reflection h has q = A h, and q = (s1 - s0) with |s0| = |s1| = 1 / wavelength.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from hitsieve.model import Detector
 from hitsieve.testing.settings import SimulateSettings
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 _REACH = 3.0
 """Reflections farther than this many widths from the Ewald sphere are left out."""
@@ -64,7 +66,7 @@ def random_rotation(random: np.random.Generator) -> Floats:
     )
 
 
-_CENTERING = {
+_CENTERING: dict[str, Callable[[Integers, Integers, Integers], npt.NDArray[np.bool_]]] = {
     "P": lambda h, k, l: np.ones(h.shape, dtype=np.bool_),
     "A": lambda h, k, l: (k + l) % 2 == 0,
     "B": lambda h, k, l: (h + l) % 2 == 0,

@@ -23,6 +23,9 @@ else:
 GAP, DEAD, HOT = 1, 2, 16
 """Bits of the NXmx pixel_mask: no sensor here, dead, noisy."""
 
+# NumPy counts bytes in u8 and i8, not bits.
+_NUMPY_NAMES = {f"{kind[0]}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32)}
+
 
 @dataclass(frozen=True, slots=True)
 class BadPixels:
@@ -56,7 +59,7 @@ class Instrument:
     def good(self) -> npt.NDArray[np.bool_]:
         """Pixels that the mask calls good, shape (slow, fast)."""
         assert self.detector.pixel_mask is not None
-        return self.detector.pixel_mask == 0
+        return np.asarray(self.detector.pixel_mask == 0)
 
 
 @cache
@@ -81,7 +84,7 @@ def _gaps(data: dict[str, Any]) -> npt.NDArray[np.bool_]:
     return gaps
 
 
-def _bad_pixels(settings: SimulateSettings, gaps: npt.NDArray[np.bool_], most: int) -> BadPixels:
+def _bad_pixels(settings: SimulateSettings, gaps: npt.NDArray[np.bool_]) -> BadPixels:
     random = np.random.default_rng([settings.seed, 1])
     counts = (settings.dead_pixels, settings.hot_pixels, settings.unmasked_hot_pixels)
     sensitive = np.flatnonzero(~gaps)
@@ -95,23 +98,23 @@ def _bad_pixels(settings: SimulateSettings, gaps: npt.NDArray[np.bool_], most: i
     return BadPixels(
         dead=dead,
         hot=hot,
-        hot_mean=np.exp(random.uniform(np.log(20), np.log(min(5000, most)), hot.size)),
+        hot_mean=np.exp(random.uniform(np.log(20), np.log(5000), hot.size)),
         unmasked=unmasked,
-        unmasked_counts=random.integers(10, min(200, most), unmasked.size),
+        unmasked_counts=random.integers(10, 200, unmasked.size),
     )
 
 
 def instrument(settings: SimulateSettings) -> Instrument:
     """Build the detector and the beam that the settings ask for."""
     data = _data(settings.detector)
-    dtype = np.dtype(settings.dtype or data["dtype"])
+    dtype = np.dtype(_NUMPY_NAMES[settings.dtype or data["dtype"]])
     limits = np.iinfo(dtype)
     unsigned = dtype.kind == "u"
     # Signed detectors mark gaps at the bottom of the type (JUNGFRAU) or by -1 (PILATUS), unsigned ones at its top.
     blind_value = int(limits.max) if unsigned else -1 if data["blind"] == "minus one" else int(limits.min)
     most = min(int(data["most"]), int(limits.max) - int(unsigned))
     gaps = _gaps(data)
-    bad = _bad_pixels(settings, gaps, most)
+    bad = _bad_pixels(settings, gaps)
     mask = np.where(gaps, np.uint32(GAP), np.uint32(0))
     mask.flat[bad.dead] = DEAD
     mask.flat[bad.hot] = HOT

@@ -168,8 +168,8 @@ class Simulator:
         if s.intensities == "uniform-log":
             wanted = int(random.integers(round(s.spots[0]), round(s.spots[1]) + 1))
             seen = seen.take(np.sort(random.permutation(len(seen.x))[:wanted]))
-            return matrix, seen, np.exp(random.uniform(*np.log(s.photons), len(seen.x)))
-        wanted = int(np.exp(random.uniform(*np.log(s.spots))).round())
+            return matrix, seen, np.exp(random.uniform(np.log(s.photons[0]), np.log(s.photons[1]), len(seen.x)))
+        wanted = round(np.exp(random.uniform(np.log(s.spots[0]), np.log(s.spots[1]))))
         if len(seen.x) == 0:
             return matrix, seen, np.empty(0)
         # Photons that give each reflection an snr of 6: I^2 = 36 (I + 9 b).

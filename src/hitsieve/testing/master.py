@@ -153,7 +153,9 @@ class Master:
         field(group_, "underload_value", np.int64(detector.underload_value or 0))
         field(group_, "bit_depth_readout", np.int32(self.instrument.dtype.itemsize * 8))
         field(group_, "bit_depth_image", np.int32(self.instrument.dtype.itemsize * 8))
-        packed = group_.create_dataset("pixel_mask", data=mask, compression="gzip", compression_opts=1, chunks=mask.shape)
+        packed = group_.create_dataset(
+            "pixel_mask", data=mask, compression="gzip", compression_opts=1, chunks=mask.shape
+        )
         specific = group(group_, "detectorSpecific", "NXcollection")
         specific["pixel_mask"] = packed
         field(specific, "nimages", np.int64(s.images))

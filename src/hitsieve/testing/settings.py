@@ -123,7 +123,7 @@ class SimulateSettings(Settings):
     photons: Annotated[tuple[Positive, Positive], AfterValidator(_ascending)] = (10, 250)
     """Range of the photons of a spot for uniform-log."""
 
-    background: NotNegative = 0.55
+    background: NotNegative = 0.48
     """Mean counts a pixel while the jet runs."""
     background_shape: Literal["water", "flat"] = "water"
     """water: ring of the jet and air scatter; flat: the same for all pixels, jet and beamstop ignored."""

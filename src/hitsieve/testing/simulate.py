@@ -111,6 +111,8 @@ def _sync(path: Path) -> None:
 
 def _write(folder: Path, simulator: Simulator, layout: Layout, progress: Progress | None) -> None:
     settings = simulator.settings
+    # Filters that HDF5_PLUGIN_PATH provides can read but not always write: they miss the library that h5py brings.
+    hdf5plugin.register(("bshuf", "lz4"), force=True)
     writer = _DataWriter(simulator, progress)
     truths: list[Truth] = []
     for name, images in zip(layout.names, layout.images, strict=True):
