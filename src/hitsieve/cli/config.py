@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ else:
     import tomli as tomllib
 
 
-def read_settings(config: Path | None, flags: dict[str, BaseModel], workers: int | None = None) -> RunSettings:
+def read_settings(config: Path | None, flags: Mapping[str, BaseModel], workers: int | None = None) -> RunSettings:
     """Join a settings file and flags.
 
     Parameters

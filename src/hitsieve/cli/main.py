@@ -103,7 +103,9 @@ def _usage(error: CycloptsError, tokens: list[str]) -> str:
     if isinstance(error, UnknownCommandError):
         # Its own message would import every command.
         near = difflib.get_close_matches(tokens[0], COMMANDS, n=1)
-        return f"unknown command or flag {tokens[0]}" + (f", did you mean {near[0]}?" if near else " (see hitsieve --help)")
+        return f"unknown command or flag {tokens[0]}" + (
+            f", did you mean {near[0]}?" if near else " (see hitsieve --help)"
+        )
     if "pydantic" in sys.modules:
         from pydantic import ValidationError
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hitsieve.pipeline import Outputs
-    from hitsieve.write import Summary
+    from hitsieve.write import Outputs, Summary
 
 
 def print_summary(summary: Summary) -> None:

@@ -9,7 +9,8 @@ from cyclopts import Group, Parameter
 
 from hitsieve.cli.options import Messages
 from hitsieve.cli.progress import shown_count
-from hitsieve.testing import SimulateSettings, simulate as make
+from hitsieve.testing import SimulateSettings
+from hitsieve.testing import simulate as make
 
 SIMULATION = Group("Simulation: what the run is like")
 

@@ -31,7 +31,8 @@ class Panel:
         """Laboratory positions (m), shape (..., 3), of image coordinates (x, y) in pixels."""
         u = np.asarray(x, dtype=np.float64)[..., None] - self.first[1]
         v = np.asarray(y, dtype=np.float64)[..., None] - self.first[0]
-        return np.asarray(self.origin) + u * np.asarray(self.fast) + v * np.asarray(self.slow)
+        positions: FloatArray = np.asarray(self.origin) + u * np.asarray(self.fast) + v * np.asarray(self.slow)
+        return positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +103,5 @@ def inverse_d(detector: Detector, beam: Beam, x: npt.ArrayLike, y: npt.ArrayLike
     if beam.wavelength is None or not detector.panels:
         return np.full(positions.shape[:-1], np.nan)
     cosine = positions @ np.asarray(beam.direction) / np.linalg.norm(positions, axis=-1)
-    return np.sqrt(np.clip(2.0 * (1.0 - cosine), 0.0, None)) / beam.wavelength
+    q: FloatArray = np.sqrt(np.clip(2.0 * (1.0 - cosine), 0.0, None)) / beam.wavelength
+    return q
