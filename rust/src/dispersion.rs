@@ -15,9 +15,10 @@ struct Window {
     squares: i128,
 }
 
-/// Appends the strong pixels of an image, in raster order.
+/// Lists the strong pixels of an image, in raster order.
 pub fn strong_pixels<T: Pixel>(plan: &Plan, pixels: &[T], strong: &mut Vec<Strong>) {
     let (slow, fast) = plan.shape;
+    strong.clear();
     for y in 0..slow {
         for x in 0..fast {
             let i = y * fast + x;

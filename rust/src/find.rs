@@ -37,7 +37,9 @@ pub struct Finder<T> {
     /// The whole image, where it has to be unpacked.
     image: Vec<T>,
     above: Vec<u64>,
-    thresholds: Vec<i64>,
+    /// Of each segment of a block: below it no pixel is strong, or larger than the largest so far.
+    limits: Vec<i64>,
+    candidates: Candidates,
     lowest: LowestInRange,
     background: Background,
     strong: Vec<Strong>,
@@ -73,27 +75,26 @@ impl<T: Pixel> Finder<T> {
             return found;
         }
         self.sample(plan, stored, codec)?;
-        let mut largest = self.background.largest;
-        self.strong.clear();
-        let mut n_saturated = 0;
+        self.candidates.start(self.background.largest);
         for block in 0..self.blocks.all().len() {
             self.blocks.unpack(stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
             let whole = self.blocks.all()[block];
             if whole.planes && whole.len.is_multiple_of(SEGMENT) {
-                self.search_planes(plan, whole, &mut largest, &mut n_saturated);
+                self.search_planes(plan, whole);
             } else {
                 to_pixels(plan, whole, &self.buffer, &mut self.pixels);
                 let pixels = std::mem::take(&mut self.pixels);
-                self.search_pixels(plan, whole.first, &pixels, &mut largest, &mut n_saturated);
+                self.search_pixels(plan, whole.first, &pixels);
                 self.pixels = pixels;
             }
         }
+        self.candidates.judge(plan, &self.background, &mut self.strong);
         let Self { blocks, unpacker, buffer, cache, grouping, accepted, strong, background, .. } = self;
         cache.start(blocks.all().len());
         let mut access = CachedBlocks { plan, stored, codec, blocks, unpacker, buffer, cache };
         accepted.clear();
         grouping.spots(plan, strong, background, &mut access, accepted)?;
-        Ok(self.found(plan, largest, n_saturated, spots))
+        Ok(self.found(plan, spots))
     }
 
     /// Searches an unpacked image; appends its spots.
@@ -108,23 +109,28 @@ impl<T: Pixel> Finder<T> {
         }
         self.background.finish(plan);
         self.lowest.build(plan, &self.background);
-        self.strong.clear();
-        let (mut largest, mut n_saturated) = (self.background.largest, 0);
-        self.search_pixels(plan, 0, image, &mut largest, &mut n_saturated);
-        if plan.settings.algorithm == Algorithm::Dispersion {
-            self.strong.clear();
-            dispersion::strong_pixels(plan, image, &mut self.strong);
+        self.candidates.start(self.background.largest);
+        self.search_pixels(plan, 0, image);
+        match plan.settings.algorithm {
+            Algorithm::Radial => self.candidates.judge(plan, &self.background, &mut self.strong),
+            Algorithm::Dispersion => dispersion::strong_pixels(plan, image, &mut self.strong),
         }
         self.accepted.clear();
         self.grouping.spots(plan, &self.strong, &self.background, &mut { image }, &mut self.accepted)?;
-        Ok(self.found(plan, largest, n_saturated, spots))
+        Ok(self.found(plan, spots))
     }
 
-    fn found(&mut self, plan: &Plan, largest: i64, n_saturated: usize, spots: &mut Vec<Spot>) -> Found {
+    fn found(&mut self, plan: &Plan, spots: &mut Vec<Spot>) -> Found {
         let n_spots = self.accepted.len();
         keep_strongest(&mut self.accepted, plan.settings.max_spots);
         spots.extend_from_slice(&self.accepted);
-        Found { n_spots, n_strong: self.strong.len(), n_saturated, largest, background: self.background.level }
+        Found {
+            n_spots,
+            n_strong: self.strong.len(),
+            n_saturated: self.candidates.n_saturated(plan),
+            largest: self.candidates.largest,
+            background: self.background.level,
+        }
     }
 
     fn unpack(&mut self, plan: &Plan, stored: &[u8], codec: Codec, image: &mut Vec<T>) -> Result<(), ChunkError> {
@@ -164,75 +170,90 @@ impl<T: Pixel> Finder<T> {
     }
 
     /// Searches the block of bit planes in the buffer.
-    fn search_planes(&mut self, plan: &Plan, block: Block, largest: &mut i64, n_saturated: &mut usize) {
+    fn search_planes(&mut self, plan: &Plan, block: Block) {
         let stride = block.len / 8;
-        self.segment_thresholds(plan, block.first, block.len, *largest);
+        let segments = &plan.segments[block.first / SEGMENT..][..block.len / SEGMENT];
+        self.limits.clear();
+        self.limits.extend(segments.iter().map(|&range| self.lowest.of(range).min(self.candidates.largest)));
         self.above.resize(stride / 8, 0);
         let valid = &plan.valid[block.first / 8..][..stride];
-        compare::<T>(plan.cpu, &self.buffer, valid, &self.thresholds, &mut self.above);
+        compare::<T>(plan.cpu, &self.buffer, valid, &self.limits, &mut self.above);
         for (word, &bits) in self.above.iter().enumerate() {
             let mut bits = bits;
             while bits != 0 {
                 let i = 64 * word + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                let value = pixel_at::<T>(&self.buffer, stride, i).value();
-                candidate(plan, &self.background, block.first + i, value, &mut self.strong, largest, n_saturated);
+                self.candidates.add(plan, block.first + i, pixel_at::<T>(&self.buffer, stride, i).value());
             }
         }
     }
 
     /// Searches consecutive pixels from pixel `first` on.
-    fn search_pixels(&mut self, plan: &Plan, first: usize, pixels: &[T], largest: &mut i64, n_saturated: &mut usize) {
+    fn search_pixels(&mut self, plan: &Plan, first: usize, pixels: &[T]) {
         const PIECE: usize = 64;
         let mut at = 0;
         while at < pixels.len() {
             let segment = (first + at) / SEGMENT;
             let end = pixels.len().min((segment + 1) * SEGMENT - first);
-            let threshold = self.lowest.of(plan.segments[segment]).min(*largest);
-            if threshold < T::LARGEST {
-                let limit = T::nearest(threshold);
-                for start in (at..end).step_by(PIECE) {
-                    let piece = &pixels[start..end.min(start + PIECE)];
-                    // One pass without branches tells most pieces apart.
-                    if piece.iter().fold(false, |any, &pixel| any | (pixel > limit)) {
-                        for (i, &pixel) in piece.iter().enumerate().filter(|&(_, &pixel)| pixel > limit) {
-                            let i = first + start + i;
-                            candidate(plan, &self.background, i, pixel.value(), &mut self.strong, largest, n_saturated);
-                        }
+            let low = self.lowest.of(plan.segments[segment]).min(self.candidates.largest);
+            let limit = T::nearest(low);
+            let pieces = if low < T::LARGEST { at..end } else { end..end };
+            for start in pieces.step_by(PIECE) {
+                let piece = &pixels[start..end.min(start + PIECE)];
+                // One pass without branches tells most pieces apart.
+                if low >= 0 && !piece.iter().fold(false, |any, &pixel| any | (pixel > limit)) {
+                    continue;
+                }
+                for (i, &pixel) in piece.iter().enumerate().filter(|&(_, &pixel)| low < 0 || pixel > limit) {
+                    let i = first + start + i;
+                    if plan.bins[i] != NO_BIN {
+                        self.candidates.add(plan, i, pixel.value());
                     }
                 }
             }
             at = end;
         }
     }
-
-    /// The threshold of each segment of a block: below it no pixel is strong or larger than the largest so far.
-    fn segment_thresholds(&mut self, plan: &Plan, first: usize, len: usize, largest: i64) {
-        self.thresholds.clear();
-        let segments = &plan.segments[first / SEGMENT..][..len / SEGMENT];
-        self.thresholds.extend(segments.iter().map(|&range| self.lowest.of(range).min(largest)));
-    }
 }
 
-/// Judges a pixel that passed the coarse comparison by its own threshold.
-#[inline(always)]
-fn candidate(
-    plan: &Plan,
-    background: &Background,
-    pixel: usize,
-    value: i64,
-    strong: &mut Vec<Strong>,
-    largest: &mut i64,
-    n_saturated: &mut usize,
-) {
-    let bin = plan.bins[pixel];
-    if bin == NO_BIN || value < 0 || !plan.settings.good(value) {
-        return;
+/// The good pixels that passed the coarse comparison.
+#[derive(Default)]
+struct Candidates {
+    pixels: Vec<Strong>,
+    /// Largest good count so far; -1 without one.
+    largest: i64,
+}
+
+impl Candidates {
+    fn start(&mut self, largest: i64) {
+        self.pixels.clear();
+        self.largest = largest;
     }
-    *largest = (*largest).max(value);
-    *n_saturated += usize::from(plan.settings.saturated(value));
-    if value > background.bins[bin as usize].threshold {
-        strong.push(Strong { pixel: pixel as u32, value });
+
+    #[inline(always)]
+    fn add(&mut self, plan: &Plan, pixel: usize, value: i64) {
+        if value >= 0 && plan.settings.good(value) {
+            self.largest = self.largest.max(value);
+            self.pixels.push(Strong { pixel: pixel as u32, value });
+        }
+    }
+
+    /// Judges each by the threshold of its bin. The table of bins is larger than the caches: one pass over all candidates, without
+    /// branches, lets the processor wait for many entries at once.
+    fn judge(&self, plan: &Plan, background: &Background, strong: &mut Vec<Strong>) {
+        strong.clear();
+        strong.resize(self.pixels.len(), Strong { pixel: 0, value: 0 });
+        let mut n = 0;
+        for &pixel in &self.pixels {
+            let bin = plan.bins[pixel.pixel as usize];
+            strong[n] = pixel;
+            n += usize::from(pixel.value > background.bins[bin as usize].threshold);
+        }
+        strong.truncate(n);
+    }
+
+    fn n_saturated(&self, plan: &Plan) -> usize {
+        self.pixels.iter().filter(|pixel| plan.settings.saturated(pixel.value)).count()
     }
 }
 
@@ -289,8 +310,9 @@ impl LowestInRange {
             return i64::MAX;
         }
         let (low, high) = (low as usize, high as usize);
-        let row = &self.rows[(high - low + 1).ilog2() as usize];
-        row[low].min(row[high + 1 - (1 << (high - low + 1).ilog2())])
+        let level = (high - low + 1).ilog2();
+        let row = &self.rows[level as usize];
+        row[low].min(row[high + 1 - (1 << level)])
     }
 }
 

@@ -1,7 +1,7 @@
 //! LZ4 block decoder for small blocks.
 //!
 //! The blocks of a bitshuffled chunk are 8 KiB, so the cost lies in the tokens, not in the bytes. Copies are therefore
-//! done in whole 16- or 32-byte pieces that may run past the end of what is asked for: the caller lends `SLACK` bytes of
+//! done in whole pieces of 8 to 64 bytes that may run past the end of what is asked for: the caller lends `SLACK` bytes of
 //! room behind both buffers, and only positions, never single bytes, are checked.
 //!
 //! Format: LZ4 block format description, <https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>.
@@ -133,39 +133,70 @@ unsafe fn copy_apart(mut from: *const u8, mut to: *mut u8, length: usize) {
 #[inline(always)]
 unsafe fn copy_match(op: *mut u8, offset: usize, length: usize) {
     let from = op.sub(offset).cast_const();
-    if offset >= 32 {
-        copy_apart(from, op, length);
+    if length > 64 && offset < 64 {
+        fill(from, op, offset, length);
     } else if offset >= 16 {
-        let (mut from, mut to, end) = (from, op, op.add(length));
-        while to < end {
-            ptr::copy_nonoverlapping(from, to, 16);
-            from = from.add(16);
-            to = to.add(16);
+        // Most matches are short: one piece.
+        ptr::copy_nonoverlapping(from, op, 16);
+        let (mut done, to) = (16, op);
+        while done < length {
+            ptr::copy_nonoverlapping(from.add(done), to.add(done), 16);
+            done += 16;
         }
-    } else if offset == 1 {
-        // A run of one byte value: what empty bit planes become.
-        ptr::write_bytes(op, *from, length);
+    } else if offset >= 8 {
+        let mut done = 0;
+        while done < length {
+            ptr::copy_nonoverlapping(from.add(done), op.add(done), 8);
+            done += 8;
+        }
     } else {
-        repeat_pattern(from, op, offset, length);
+        // The pattern repeated over eight bytes stays the same pattern when it moves by whole periods.
+        let pattern = ptr::read_unaligned(from.cast::<u64>()).to_le() & (u64::MAX >> (64 - 8 * offset));
+        let pattern = pattern.wrapping_mul(REPEAT[offset]);
+        let step = 8 - 8 % offset;
+        let mut done = 0;
+        while done < length {
+            ptr::write_unaligned(op.add(done).cast::<u64>(), pattern.to_le());
+            done += step;
+        }
     }
 }
 
-/// A match shorter than a piece overlaps itself: lay its pattern out to at least 16 bytes, a whole number of times, then copy that.
-#[inline(always)]
-unsafe fn repeat_pattern(from: *const u8, op: *mut u8, offset: usize, length: usize) {
-    let first = length.min(32);
-    for i in 0..first {
-        *op.add(i) = *from.add(i);
-    }
-    if length > 32 {
-        // The largest multiple of the offset within 32 bytes is at least 16, so that pieces of 16 do not overlap.
-        let period = 32 - 32 % offset;
-        let (mut source, mut to, end) = (op.add(32 - period).cast_const(), op.add(32), op.add(length));
-        while to < end {
-            ptr::copy_nonoverlapping(source, to, 16);
-            source = source.add(16);
-            to = to.add(16);
+/// Factor that repeats a pattern of so many bytes over eight bytes.
+const REPEAT: [u64; 8] = {
+    let mut factors = [0; 8];
+    let mut offset = 1;
+    while offset < 8 {
+        let mut at = 0;
+        while at < 8 {
+            factors[offset] |= 1 << (8 * at);
+            at += offset;
         }
+        offset += 1;
+    }
+    factors
+};
+
+/// A long match of a short pattern, such as all empty bit planes together: stores from registers, no loads that wait for stores.
+#[inline(never)]
+unsafe fn fill(from: *const u8, op: *mut u8, offset: usize, length: usize) {
+    let mut pattern = [0u8; 128];
+    ptr::copy_nonoverlapping(from, pattern.as_mut_ptr(), offset);
+    let mut filled = offset;
+    while filled < 64 {
+        pattern.copy_within(0..filled, filled);
+        filled *= 2;
+    }
+    let pattern: &[u8; 64] = pattern.first_chunk().expect("64 bytes");
+    if pattern == &[0; 64] {
+        ptr::write_bytes(op, 0, length);
+        return;
+    }
+    let step = 64 - 64 % offset;
+    let mut done = 0;
+    while done < length {
+        ptr::copy_nonoverlapping(pattern.as_ptr(), op.add(done), 64);
+        done += step;
     }
 }
 
