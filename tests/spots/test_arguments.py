@@ -79,3 +79,9 @@ def test_results_are_columns_of_known_types() -> None:
 
 def test_cpu_features_names_a_variant() -> None:
     assert cpu_features() in ("avx512", "avx2", "portable")
+
+
+@pytest.mark.parametrize("saturation", [0, -1])
+def test_saturation_is_at_least_one(saturation: int) -> None:
+    with pytest.raises(ValueError, match="saturation"):
+        SpotFinder(**(GOOD | {"saturation": saturation}))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -68,15 +71,66 @@ def test_sampled_background_of_a_large_image() -> None:
     assert_same(columns(finder("uint16", p).find(image)), want.columns())
 
 
+def plain(shape: tuple[int, int], **changes: Any) -> Params:
+    """One bin, all valid."""
+    given = {
+        "bins": np.zeros(shape, dtype=np.uint16),
+        "valid": np.ones(shape, dtype=np.bool_),
+        "background_bins": np.ones(1, dtype=np.bool_),
+    }
+    return Params(**(given | changes))
+
+
+def test_sums_beyond_64_bits() -> None:
+    image = np.random.default_rng(6).poisson(3.0, (20, 60000)).astype(np.uint32)
+    image[8:12, 5000:55000] = 2**32 - 1
+    p = plain(image.shape, saturation=2**32 - 1, max_pixels=10**6)
+    assert reference.find(image, p).columns()["n_pixels"].max() > 10000
+    assert_agree(finder("uint32", p).find(image), image, p)
+
+
+@pytest.mark.parametrize("shape", [(70000, 12), (12, 70000)])
+def test_pixel_numbers_beyond_16_bits(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(6).poisson(3.0, shape).astype(np.uint16)
+    image.reshape(-1)[100::9973] = 60
+    image[-6:-4, -6:-4] = 70
+    p = plain(shape, min_pixels=1)
+    assert max(reference.find(image, p).columns()[axis].max() for axis in "xy") > 65536
+    assert_agree(finder("uint16", p).find(image), image, p)
+
+
+def test_masks_and_maps_in_any_memory_order() -> None:
+    case = Case(np.random.default_rng(5).poisson(2.0, (50, 64)).astype(np.int32), plain((50, 64)))
+    case.image[20:22, 30:33] += 80
+    case.image[40, 8:12] += 80
+    slow, fast = np.indices((50, 64))
+    p = replace(
+        case.params,
+        bins=np.asfortranarray(slow // 20, dtype=np.uint16),
+        valid=np.asfortranarray((slow + fast) % 17 > 0),
+        panels=np.asfortranarray(fast // 32, dtype=np.uint16),
+        background_bins=np.array([True, False, True]),
+    )
+    assert_agree(finder("int32", p).find(case.image), case.image, p)
+
+
+def test_every_other_entry_of_wider_arrays() -> None:
+    image = np.random.default_rng(5).poisson(2.0, (50, 64)).astype(np.int32)
+    p = plain((50, 64))
+    p = replace(
+        p,
+        bins=np.zeros((100, 128), dtype=np.uint16)[::2, ::2],
+        valid=np.ones((50, 128), dtype=np.bool_)[:, ::2],
+        background_bins=np.array([True, False])[::2],
+    )
+    assert_agree(finder("int32", p).find(image), image, p)
+
+
 def test_image_in_any_memory_order() -> None:
     rng = np.random.default_rng(5)
     image = rng.poisson(2.0, (50, 64)).astype(np.int32)
     image[20:22, 30:33] += 80
-    p = Params(
-        bins=np.zeros((50, 64), dtype=np.uint16),
-        valid=np.ones((50, 64), dtype=np.bool_),
-        background_bins=np.ones(1, dtype=np.bool_),
-    )
+    p = plain((50, 64))
     search = finder("int32", p)
     wide = np.zeros((50, 128), dtype=np.int32)
     wide[:, ::2] = image

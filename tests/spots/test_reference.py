@@ -91,7 +91,7 @@ def test_one_spot() -> None:
     found = reference.find(image, params(shape))
     assert (found.n_spots, found.n_strong, found.n_saturated, found.max_count) == (1, 2, 0, 101)
     spot = found.spots[0]
-    # Frame: 11 x 12 pixels less 5 x 6 pixels... grown by 4 and by 1 around 1 x 2 pixels: 90 - 12 = 78 of a chequerboard.
+    # The frame is 9 x 10 pixels less 3 x 4: 78 of a chequerboard, of mean 1 and sigma 1.
     assert (spot.spot_background, spot.n_pixels, spot.peak, spot.flags) == (1.0, 2, 101, 0)
     assert spot.intensity == 150.0
     assert spot.snr == pytest.approx(150 / math.sqrt(2))

@@ -106,11 +106,17 @@ def test_scan_is_find_stored_in_order(workers: int, batch: int, tmp_path: Path) 
     search = finder("uint16", PARAMS)
     paths = [str(tmp_path / f"{name}.h5") for name in names]
     batches = list(search.scan(paths, names, *table(2, offsets, sizes), workers, batch))
-    assert [len(b.n_spots) for b in batches] == [min(batch, 100 - i) for i in range(0, 100, batch)]
     assert all(b.reasons == {} for b in batches)
     want = joined([search.find(image) for image in images])
     assert int(want["n_spots"].sum()) > 100
     assert_same(joined(batches), want)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_scan_gives_batches_of_the_size_asked_for(batch: int, tmp_path: Path) -> None:
+    offsets, sizes = write(tmp_path / "a.h5", series(20, "uint16"), ENCODINGS["bslz4"][1]())
+    batches = finder("uint16", PARAMS).scan([str(tmp_path / "a.h5")], ["bslz4"], *table(1, offsets, sizes), 2, batch)
+    assert [len(b.n_spots) for b in batches] == [min(batch, 20 - i) for i in range(0, 20, batch)]
 
 
 def test_scan_of_nothing(tmp_path: Path) -> None:
@@ -150,8 +156,10 @@ def test_scan_gives_a_reason_for_what_cannot_be_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(got.n_spots[[0, 1, 3, 5]], good["n_spots"])
     np.testing.assert_array_equal(got.x, good["x"])
     reasons: dict[int, str] = {}
-    for i, b in enumerate(search.scan(*arguments, 1, 1)):
-        reasons |= {i + j: why for j, why in b.reasons.items()}
+    done = 0
+    for b in search.scan(*arguments, 1, 4):
+        reasons |= {done + i: why for i, why in b.reasons.items()}
+        done += len(b.n_spots)
     assert reasons == got.reasons
 
 
