@@ -126,6 +126,17 @@ def test_nxmx_reads_the_master(small: Simulated, small_settings: SimulateSetting
         assert entry.samples[0].name == "small"
 
 
+def test_modules_as_panels(tmp_path: Path) -> None:
+    made = simulate(tmp_path, SimulateSettings(images=1, detector="test-256k", modules=True))
+    with h5py.File(made.master) as file:
+        modules = nxmx.NXmx(file).entries[0].instruments[0].detectors[0].modules
+        assert [module.data_origin.tolist() for module in modules] == [[0, 0], [268, 0]]
+        assert [module.data_size.tolist() for module in modules] == [[256, 514]] * 2
+        chain = nxmx.get_dependency_chain(modules[1].slow_pixel_direction)
+        place = nxmx.get_cumulative_transformation(chain[1:])[0, :3, 3]
+        np.testing.assert_allclose(place, [19.275, 17.4 - 268 * 0.075, 50.0], rtol=1e-12)
+
+
 def test_master_says_that_it_is_simulated_and_links_the_mask(small: Simulated) -> None:
     with h5py.File(small.master) as file:
         assert "simulated" in file["/entry/title"].asstr()[()]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.model.detector import inverse_d
-from hitsieve.testing.detectors import Instrument
+from hitsieve.testing.detectors import GAP, Instrument
 from hitsieve.testing.settings import SimulateSettings
 
 Floats = npt.NDArray[np.float64]
@@ -52,7 +52,7 @@ class Background:
         if self._flat:
             self._water, self._air = np.ones(RINGS), np.zeros(RINGS)
             return
-        distance, wavelength = instrument.detector.distance or 1.0, settings.wavelength
+        distance, wavelength = instrument.distance, settings.wavelength
         two_theta = 2.0 * np.arcsin(np.clip(wavelength * centres / 2.0, 0.0, 1.0))
         open_beam = _shadow(np.tan(np.minimum(two_theta, 1.5)) * distance, settings.beamstop)
         # Maxima of liquid water near 3.2 and 2.1 angstrom, over incoherent scattering; cos^3 is the solid angle.
@@ -70,7 +70,8 @@ class Background:
         Without a jet a third of the air scatter is left: its gas and the path through it.
         """
         if self._flat:
-            return np.append(np.full(RINGS, self._counts) + ice * self._ice, 0.0)
+            counts = self._counts if jet > 0 else self._counts * _AIR_SHARE / 3.0
+            return np.append(counts + ice * self._ice, 0.0)
         air = self._air if jet > 0 else self._air / 3.0
         return np.append(self._counts * (jet * self._water + air) + ice * self._ice, 0.0)
 
@@ -89,10 +90,9 @@ def _rings(instrument: Instrument) -> tuple[npt.NDArray[np.uint16], Floats]:
         q[row] = inverse_d(detector, instrument.beam, x, np.full(width, row + 0.5))
     step = float(q.max()) * (1 + 1e-6) / RINGS
     levels = (q / step).astype(np.uint16)
-    assert detector.pixel_mask is not None
     bad = instrument.bad
     levels.flat[np.concatenate([bad.dead, bad.hot, bad.unmasked])] = DARK
-    levels[detector.pixel_mask == 1] = BLIND
+    levels[instrument.mask == GAP] = BLIND
     return levels, np.asarray((np.arange(RINGS) + 0.5) * step, dtype=np.float64)
 
 

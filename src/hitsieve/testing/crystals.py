@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SettingsError
-from hitsieve.model import Detector
+from hitsieve.testing.detectors import Instrument
 from hitsieve.testing.settings import SimulateSettings
 
 Floats = npt.NDArray[np.float64]
@@ -67,12 +67,12 @@ def random_rotation(random: np.random.Generator) -> Floats:
 
 
 _CENTERING: dict[str, Callable[[Integers, Integers, Integers], npt.NDArray[np.bool_]]] = {
-    "P": lambda h, k, l: np.ones(h.shape, dtype=np.bool_),
-    "A": lambda h, k, l: (k + l) % 2 == 0,
-    "B": lambda h, k, l: (h + l) % 2 == 0,
-    "C": lambda h, k, l: (h + k) % 2 == 0,
-    "I": lambda h, k, l: (h + k + l) % 2 == 0,
-    "F": lambda h, k, l: ((h + k) % 2 == 0) & ((k + l) % 2 == 0),
+    "P": lambda h, k, m: np.ones(h.shape, dtype=np.bool_),
+    "A": lambda h, k, m: (k + m) % 2 == 0,
+    "B": lambda h, k, m: (h + m) % 2 == 0,
+    "C": lambda h, k, m: (h + k) % 2 == 0,
+    "I": lambda h, k, m: (h + k + m) % 2 == 0,
+    "F": lambda h, k, m: ((h + k) % 2 == 0) & ((k + m) % 2 == 0),
 }
 
 
@@ -89,10 +89,10 @@ class Structure:
             raise SettingsError(
                 f"the cell {settings.cell} has too many reflections to {settings.d_min} angstrom", mend="raise d_min"
             )
-        h, k, l = (v.ravel() for v in np.meshgrid(*(np.arange(-m, m + 1) for m in most), indexing="ij"))
-        hkl = np.stack([h, k, l], axis=1)
+        h, k, m = (v.ravel() for v in np.meshgrid(*(np.arange(-n, n + 1) for n in most), indexing="ij"))
+        hkl = np.stack([h, k, m], axis=1)
         q = np.linalg.norm(hkl @ self.reciprocal.T, axis=1)
-        keep = (q > 0) & (q <= q_max) & _CENTERING[settings.centering](h, k, l)
+        keep = (q > 0) & (q <= q_max) & _CENTERING[settings.centering](h, k, m)
         if not keep.any():
             raise SettingsError(f"the cell {settings.cell} has no reflection to {settings.d_min} angstrom")
         # Friedel mates are equal: the grid is symmetric about its middle, the origin.
@@ -104,8 +104,8 @@ class Structure:
         self._q_max = q_max
         self._strength = wilson[keep] * np.exp(-0.5 * settings.b_factor * self._q**2)
 
-    def reflections(self, orientation: Floats, detector: Detector) -> Reflections:
-        """Reflections that a crystal with the A matrix `orientation` shows on the detector's good pixels.
+    def reflections(self, orientation: Floats, place: Instrument) -> Reflections:
+        """Reflections that a crystal with the A matrix `orientation` shows on the good pixels of the detector.
 
         Partiality is exp(-e^2 / 2 w^2) with e the distance of the point from the Ewald sphere and w the root of the
         summed squares of rlp_size, mosaicity * q, divergence * q_perpendicular and bandwidth * wavelength * q^2 / 2.
@@ -118,12 +118,11 @@ class Structure:
         width2 = self._width2(length, q[:, 0] ** 2 + q[:, 1] ** 2)
         close = (excitation**2 < _REACH**2 * width2) & (along > 1e-3 / s.wavelength)
         near, q, along, excitation, width2 = (v[close] for v in (near, q, along, excitation, width2))
-        panel, mask = detector.panels[0], detector.pixel_mask
-        assert mask is not None
+        panel, mask = place.detector.panels[0], place.mask
         # The detector faces the beam: scale the diffracted ray to its plane.
-        place = q[:, :2] * (panel.origin[2] / along)[:, None]
-        x = (place[:, 0] - panel.origin[0]) / panel.fast[0]
-        y = (place[:, 1] - panel.origin[1]) / panel.slow[1]
+        foot = q[:, :2] * (panel.origin[2] / along)[:, None]
+        x = (foot[:, 0] - panel.origin[0]) / panel.fast[0]
+        y = (foot[:, 1] - panel.origin[1]) / panel.slow[1]
         inside = (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])
         inside[inside] = mask[y[inside].astype(int), x[inside].astype(int)] == 0
         near, x, y = near[inside], x[inside], y[inside]

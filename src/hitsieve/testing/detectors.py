@@ -46,6 +46,14 @@ class Instrument:
 
     detector: Detector
     beam: Beam
+    mask: npt.NDArray[np.uint32]
+    """NXmx pixel_mask, shape (slow, fast)."""
+    distance: float
+    """Sample to detector (m)."""
+    centre: tuple[float, float]
+    """(x, y) in pixels."""
+    pixel_size: float
+    """Side of the square pixels (m)."""
     dtype: np.dtype[np.generic]
     blind_value: int
     """Value of pixels in gaps."""
@@ -54,17 +62,26 @@ class Instrument:
     frame_time: float
     count_time: float
     bad: BadPixels
+    modules: tuple[tuple[int, int, int, int], ...]
+    """First pixel (slow, fast) and shape (slow, fast) of each module in the image."""
 
     @property
     def good(self) -> npt.NDArray[np.bool_]:
         """Pixels that the mask calls good, shape (slow, fast)."""
-        assert self.detector.pixel_mask is not None
-        return np.asarray(self.detector.pixel_mask == 0)
+        return np.asarray(self.mask == 0)
 
 
 @cache
 def _data(name: str) -> dict[str, Any]:
     return tomllib.loads((resources.files("hitsieve.testing") / "detectors" / f"{name}.toml").read_text("utf-8"))
+
+
+def _modules(data: dict[str, Any]) -> tuple[tuple[int, int, int, int], ...]:
+    """First pixel and shape of each module, in raster order."""
+    modules = data["modules"]
+    step, shape = modules["step"], modules["shape"]
+    rows, columns = range(modules["grid"][0]), range(modules["grid"][1])
+    return tuple((i * step[0], j * step[1], shape[0], shape[1]) for i in rows for j in columns)
 
 
 def _gaps(data: dict[str, Any]) -> npt.NDArray[np.bool_]:
@@ -77,10 +94,8 @@ def _gaps(data: dict[str, Any]) -> npt.NDArray[np.bool_]:
         for f in range(0, module.shape[1], chip_step[1]):
             module[s : s + chip[0], f : f + chip[1]] = False
     gaps = np.ones(data["shape"], dtype=np.bool_)
-    for i in range(modules["grid"][0]):
-        for j in range(modules["grid"][1]):
-            s, f = i * modules["step"][0], j * modules["step"][1]
-            gaps[s : s + module.shape[0], f : f + module.shape[1]] = module
+    for s, f, height, width in _modules(data):
+        gaps[s : s + height, f : f + width] = module
     return gaps
 
 
@@ -149,10 +164,15 @@ def instrument(settings: SimulateSettings) -> Instrument:
             sensor_thickness=data["sensor_thickness"],
         ),
         beam=Beam(wavelength=settings.wavelength),
+        mask=mask,
+        distance=distance,
+        centre=centre,
+        pixel_size=size,
         dtype=dtype,
         blind_value=blind_value,
         most=most,
         frame_time=data["frame_time"],
         count_time=data["count_time"],
         bad=bad,
+        modules=_modules(data),
     )

@@ -164,7 +164,7 @@ class Simulator:
         """A matrix, reflections and expected photons of one crystal."""
         s, random = self.settings, scene.random
         matrix = random_rotation(random) @ structure.reciprocal
-        seen = structure.reflections(matrix, self.instrument.detector)
+        seen = structure.reflections(matrix, self.instrument)
         if s.intensities == "uniform-log":
             wanted = int(random.integers(round(s.spots[0]), round(s.spots[1]) + 1))
             seen = seen.take(np.sort(random.permutation(len(seen.x))[:wanted]))

@@ -134,25 +134,24 @@ class Master:
 
     def _detector(self, group_: h5py.Group) -> None:
         detector, s = self.instrument.detector, self.settings
-        size, centre, mask = detector.pixel_size, detector.beam_center, detector.pixel_mask
-        assert size is not None and centre is not None and mask is not None
+        place, mask = self.instrument, self.instrument.mask
         field(group_, "description", detector.description)
         field(group_, "type", "Pixel")
         field(group_, "depends_on", "/entry/instrument/detector/transformations/translation")
         field(group_, "sensor_material", detector.sensor_material)
         field(group_, "sensor_thickness", detector.sensor_thickness, "m")
-        field(group_, "distance", detector.distance, "m")
-        field(group_, "distance_derived", detector.distance, "m")
-        field(group_, "beam_center_x", centre[0], "pixel")
-        field(group_, "beam_center_y", centre[1], "pixel")
-        field(group_, "x_pixel_size", size[0], "m")
-        field(group_, "y_pixel_size", size[1], "m")
-        field(group_, "count_time", self.instrument.count_time, "s")
-        field(group_, "frame_time", self.instrument.frame_time, "s")
-        field(group_, "saturation_value", np.int64(self.instrument.most))
+        field(group_, "distance", place.distance, "m")
+        field(group_, "distance_derived", place.distance, "m")
+        field(group_, "beam_center_x", place.centre[0], "pixel")
+        field(group_, "beam_center_y", place.centre[1], "pixel")
+        field(group_, "x_pixel_size", place.pixel_size, "m")
+        field(group_, "y_pixel_size", place.pixel_size, "m")
+        field(group_, "count_time", place.count_time, "s")
+        field(group_, "frame_time", place.frame_time, "s")
+        field(group_, "saturation_value", np.int64(place.most))
         field(group_, "underload_value", np.int64(detector.underload_value or 0))
-        field(group_, "bit_depth_readout", np.int32(self.instrument.dtype.itemsize * 8))
-        field(group_, "bit_depth_image", np.int32(self.instrument.dtype.itemsize * 8))
+        field(group_, "bit_depth_readout", np.int32(place.dtype.itemsize * 8))
+        field(group_, "bit_depth_image", np.int32(place.dtype.itemsize * 8))
         packed = group_.create_dataset(
             "pixel_mask", data=mask, compression="gzip", compression_opts=1, chunks=mask.shape
         )
@@ -169,7 +168,6 @@ class Master:
         """Translation along the beam, then from the beam's foot to the corner of the first pixel."""
         detector = self.instrument.detector
         panel = detector.panels[0]
-        chain = "/entry/instrument/detector"
         moves = group(group_, "transformations", "NXtransformations")
         field(
             moves,
@@ -181,10 +179,19 @@ class Master:
             offset=np.zeros(3),
             depends_on=".",
         )
-        module = group(group_, "module", "NXdetector_module")
-        field(module, "data_origin", np.array([0, 0], dtype=np.int32))
-        field(module, "data_size", np.array(detector.shape, dtype=np.int32))
-        corner = np.array([panel.origin[0], panel.origin[1], 0.0])
+        height, width = detector.shape
+        if not self.settings.modules:
+            self._module(group(group_, "module", "NXdetector_module"), (0, 0, height, width))
+            return
+        for number, place in enumerate(self.instrument.modules, start=1):
+            self._module(group(group_, f"module_{number:02d}", "NXdetector_module"), place)
+
+    def _module(self, module: h5py.Group, place: tuple[int, int, int, int]) -> None:
+        """A rectangle of the image: first pixel (slow, fast) and shape, and the way to its corner."""
+        panel = self.instrument.detector.panels[0]
+        field(module, "data_origin", np.array(place[:2], dtype=np.int32))
+        field(module, "data_size", np.array(place[2:], dtype=np.int32))
+        corner = panel.lab(place[1], place[0]) * (1.0, 1.0, 0.0)
         length = float(np.linalg.norm(corner))
         field(
             module,
@@ -194,7 +201,7 @@ class Master:
             transformation_type="translation",
             vector=corner / length if length else np.array([1.0, 0.0, 0.0]),
             offset=np.zeros(3),
-            depends_on=f"{chain}/transformations/translation",
+            depends_on="/entry/instrument/detector/transformations/translation",
         )
         for name, step in (("fast", panel.fast), ("slow", panel.slow)):
             pitch = float(np.linalg.norm(step))
@@ -206,7 +213,7 @@ class Master:
                 transformation_type="translation",
                 vector=np.array(step) / pitch,
                 offset=np.zeros(3),
-                depends_on=f"{chain}/module/module_offset",
+                depends_on=f"{module.name}/module_offset",
             )
 
     def _data(self, entry: h5py.Group, folder: Path) -> None:

@@ -82,6 +82,8 @@ class SimulateSettings(Settings):
 
     style: Style = "vds"
     """How the master file refers to the images."""
+    modules: bool = False
+    """Describe every module of the detector by itself, as panels; else the whole detector as one."""
     images_per_file: Annotated[int, Field(ge=1)] = 1000
     """Most images of a data file."""
     compression: Compression = "bslz4"
@@ -115,7 +117,7 @@ class SimulateSettings(Settings):
     """wilson: Wilson statistics, partiality and B factor, scaled so that `spots` reflections have an snr of 6;
     uniform-log: `spots` reflections chosen at random, photons uniform in the logarithm over `photons`."""
     spots: Annotated[tuple[Positive, Positive], AfterValidator(_ascending)] = (15, 200)
-    """Range of the number of spots a crystal; drawn uniformly in the logarithm for wilson, uniformly for uniform-log."""
+    """Range of the number of spots a crystal; uniform in the logarithm for wilson, uniform for uniform-log."""
     scale: Annotated[float, Field(gt=0, le=1e4)] = 1.0
     """Factor on the photons of all reflections for wilson: above 1 there are more and brighter spots than `spots`."""
     scale_spread: Annotated[float, Field(ge=0, le=3)] = 0.3
@@ -126,7 +128,7 @@ class SimulateSettings(Settings):
     background: NotNegative = 0.48
     """Mean counts a pixel while the jet runs."""
     background_shape: Literal["water", "flat"] = "water"
-    """water: ring of the jet and air scatter; flat: the same for all pixels, jet and beamstop ignored."""
+    """water: ring of the jet and air scatter; flat: the same for all pixels and images, but for jet stops."""
     jet_spread: NotNegative = 0.2
     """Spread of the jet's thickness (standard deviation of its logarithm)."""
     jet_stops: tuple[str, ...] = ()
