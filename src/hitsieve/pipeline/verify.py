@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def verify(hits: Path, source: Path | None = None) -> VerifyReport:
     """
     if source is None:
         return verify_hits(hits)
-    return verify_hits(hits, _Originals(open_run([source], SourceSettings())).fetch)
+    with open_run([source], SourceSettings()) as opened:
+        originals = _Originals(opened)
+        return verify_hits(hits, originals.stored, originals.pixels)
 
 
 class _Originals:
@@ -49,14 +52,25 @@ class _Originals:
         run = opened.run
         self._files = {(str(file.path), file.dataset): number for number, file in enumerate(run.files)}
         names = [(file.path.name, file.dataset) for file in run.files]
-        self._names = {name: number for number, name in enumerate(names) if names.count(name) == 1}
+        times = Counter(names)
+        self._names = {name: number for number, name in enumerate(names) if times[name] == 1}
         order = np.lexsort((run.images.row, run.images.file))
         self._order = order
         self._file = run.images.file[order]
         self._row = run.images.row[order]
 
-    def fetch(self, file: str, dataset: str, row: int) -> bytes | npt.NDArray[Any]:
+    def stored(self, file: str, dataset: str, row: int) -> bytes | npt.NDArray[Any]:
         """Stored bytes of an image, or its pixels where it has none."""
+        image = self._find(file, dataset, row)
+        if self._opened.run.images.offset[image] < 0:
+            return self._opened.pixels(image)
+        return self._opened.stored(image)
+
+    def pixels(self, file: str, dataset: str, row: int) -> npt.NDArray[Any]:
+        """Pixels of an image."""
+        return self._opened.pixels(self._find(file, dataset, row))
+
+    def _find(self, file: str, dataset: str, row: int) -> int:
         number = self._files.get((file, dataset), self._names.get((Path(file).name, dataset)))
         image = None if number is None else self._image(number, row)
         if number is None or image is None:
@@ -64,9 +78,7 @@ class _Originals:
                 f"{self._opened.run.path}: has no row {row} of {Path(file).name}:{dataset}",
                 mend="name the master of the run that the hits came from",
             )
-        if self._opened.run.files[number].codec is None or self._opened.run.images.offset[image] < 0:
-            return self._opened.pixels(image)
-        return self._opened.stored(image)
+        return image
 
     def _image(self, file: int, row: int) -> int | None:
         start, stop = np.searchsorted(self._file, [file, file + 1])

@@ -14,8 +14,9 @@ from hitsieve.write.chunks import write_file_table
 from hitsieve.write.columns import IMAGE_COLUMNS, SPOT_COLUMNS, TEXT, Column, GrowingColumns
 from hitsieve.write.frame import NXmxFrame
 from hitsieve.write.process import write_process
+from hitsieve.write.stream import OutputStream
 from hitsieve.write.summary import Summary
-from hitsieve.write.virtual import SourceArray, virtual_dataset
+from hitsieve.write.virtual import Mosaic, SourceArray, virtual_dataset
 
 _SPAN = 1 << 20
 """Most spots that are read at once."""
@@ -26,18 +27,20 @@ class AnnotatedFile:
 
     Parameters
     ----------
-    path : Path
-        Temporary file to write.
+    stream : OutputStream
+        File to write.
     run : Run
         The source.
+    folder : Path
+        Folder of the output, to which links are relative.
     """
 
-    def __init__(self, path: Path, run: Run) -> None:
+    def __init__(self, stream: OutputStream, run: Run, folder: Path) -> None:
         self._run = run
-        self._folder = path.parent
-        self.file = h5py.File(path, "w")
+        self._folder = folder
+        self.file = h5py.File(stream, "w")
         try:
-            self.frame = NXmxFrame(run, self.file, self._folder)
+            self.frame = NXmxFrame(run, self.file, stream, folder)
             process = self.frame.process
             self._images = GrowingColumns(process, IMAGE_COLUMNS)
             self._reasons = GrowingColumns(
@@ -114,7 +117,8 @@ class AnnotatedFile:
             absent = np.isin(np.arange(len(run)), list(run.images.missing))
             row = np.where(absent, -1, run.images.row)
             target = f"{self.frame.data.name}/data"
-            virtual_dataset(self.file, target, sources, run.images.file, row, run.dtype, shape, self._folder)
+            mosaic = Mosaic(sources, run.images.file, row, run.dtype, shape)
+            virtual_dataset(self.file, target, mosaic, self._folder)
         self.frame.finish(None)
         process = self.frame.process
         write_file_table(process, run)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hitsieve.errors import OutputError
+from hitsieve.write.stream import OutputStream
 
 _MENDS = {
     errno.ENOSPC: "free some space or choose another folder with --output",
@@ -81,6 +82,7 @@ class OutputFiles:
         self.finals = tuple(finals)
         self._folder = self.finals[0].parent
         self._made: list[Path] = []
+        self._streams: dict[Path, OutputStream] = {}
         existing = [path for path in self.finals if path.exists()]
         if existing:
             sources = list(inputs)
@@ -114,6 +116,25 @@ class OutputFiles:
         """Name under which an output is written."""
         return final.with_name(final.name + ".tmp")
 
+    def open(self, final: Path) -> OutputStream:
+        """Make the temporary of an output, and lock it.
+
+        Raises
+        ------
+        OutputError
+            It cannot be made, or another program is writing it.
+        """
+        with writing(final):
+            self._streams[final] = OutputStream(self.temporary(final))
+        return self._streams[final]
+
+    def check(self, final: Path) -> None:
+        """Raise OutputError where a write to an output has failed."""
+        stream = self._streams.get(final)
+        if stream is not None:
+            with writing(final):
+                stream.check()
+
     def commit(self) -> None:
         """Bring all temporaries to the disk, then rename them; on failure the folder is as it was before.
 
@@ -125,6 +146,7 @@ class OutputFiles:
         for final in self.finals:
             with writing(final):
                 _sync(self.temporary(final))
+        self._close()
         moved: list[tuple[Path, Path]] = []
         done = False
         try:
@@ -145,12 +167,17 @@ class OutputFiles:
 
     def abort(self) -> None:
         """Remove the temporaries, and the folder where it was made for them."""
-        for final in self.finals:
+        for final in self._streams:
             with suppress(OSError):
                 self.temporary(final).unlink(missing_ok=True)
+        self._close()
         for folder in reversed(self._made):
             with suppress(OSError):
                 folder.rmdir()
+
+    def _close(self) -> None:
+        for stream in self._streams.values():
+            stream.close()
 
 
 def _move(before: Path, after: Path, moved: list[tuple[Path, Path]]) -> None:

@@ -15,6 +15,7 @@ from hitsieve.errors import SourceError
 from hitsieve.model import Run
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.columns import TEXT
+from hitsieve.write.stream import OutputStream
 from hitsieve.write.virtual import absent_value
 
 BITSHUFFLE = 32008
@@ -43,10 +44,13 @@ class ImageChunks:
         Where the dataset is made.
     run : Run
         The source.
+    stream : OutputStream
+        The file of the group.
     """
 
-    def __init__(self, group: h5py.Group, run: Run) -> None:
+    def __init__(self, group: h5py.Group, run: Run, stream: OutputStream) -> None:
         self._run = run
+        self._stream = stream
         self._source_filters: dict[int, Filters | None] = {}
         self._dataset = self._create(group)
         self._filters = filters_of(self._dataset)
@@ -94,6 +98,7 @@ class ImageChunks:
             verbatim = False
             self._dataset[place] = self._pixels(image) if isinstance(stored, bytes) else stored
             chunk = self._dataset.id.read_direct_chunk((place, 0, 0))[1]
+        self._stream.check()
         self._n += 1
         self.images.append(image)
         self.hashes.append(hashlib.sha256(chunk).hexdigest().encode("ascii"))

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from hitsieve.model import Problem, Run
 from hitsieve.write.metadata import MetadataCarrier, entry_of
 from hitsieve.write.nxmx import describe_images, describe_run
-from hitsieve.write.perimage import OpenFiles, PerImageArray, write_array
+from hitsieve.write.perimage import OpenFiles, PerImageArray, Target, write_array
+from hitsieve.write.stream import OutputStream
 
 
 class NXmxFrame:
@@ -25,13 +26,16 @@ class NXmxFrame:
         The source.
     output : h5py.File
         The output, empty.
+    stream : OutputStream
+        The file under it.
     folder : Path
         Folder of the output.
     """
 
-    def __init__(self, run: Run, output: h5py.File, folder: Path) -> None:
+    def __init__(self, run: Run, output: h5py.File, stream: OutputStream, folder: Path) -> None:
         self._run = run
         self._output = output
+        self._stream = stream
         self._folder = folder
         self._arrays: list[PerImageArray] = []
         self._aliases: list[tuple[str, str]] = []
@@ -74,9 +78,10 @@ class NXmxFrame:
         """
         if self._run.style == "images":
             describe_images(self._run, self._output, images)
+        target = Target(self._output, self._stream, self._folder)
         with OpenFiles() as opened:
             for array in self._arrays:
-                lost = write_array(array, self._output, images, opened, self._folder)
+                lost = write_array(array, target, images, opened)
                 if lost:
                     self._problems.append(Problem(f"{array.files[0]}:{array.target}", lost))
         for known, other in self._aliases:

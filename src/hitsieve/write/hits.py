@@ -16,6 +16,7 @@ from hitsieve.write.chunks import ImageChunks, write_file_table, write_provenanc
 from hitsieve.write.columns import IMAGE_COLUMNS
 from hitsieve.write.frame import NXmxFrame
 from hitsieve.write.process import write_process
+from hitsieve.write.stream import OutputStream
 from hitsieve.write.summary import Summary
 
 Image = bytes | npt.NDArray[Any]
@@ -37,18 +38,21 @@ class HitsFile:
 
     Parameters
     ----------
-    path : Path
-        Temporary file to write.
+    stream : OutputStream
+        File to write.
     run : Run
         The source.
+    folder : Path
+        Folder of the output, to which links are relative.
     """
 
-    def __init__(self, path: Path, run: Run) -> None:
+    def __init__(self, stream: OutputStream, run: Run, folder: Path) -> None:
         self._run = run
-        self.file = h5py.File(path, "w")
+        self._stream = stream
+        self.file = h5py.File(stream, "w")
         try:
-            self.frame = NXmxFrame(run, self.file, path.parent)
-            self.chunks = ImageChunks(self.frame.data, run)
+            self.frame = NXmxFrame(run, self.file, stream, folder)
+            self.chunks = ImageChunks(self.frame.data, run, stream)
         except BaseException:
             self.file.close()
             raise
@@ -137,12 +141,13 @@ class HitsFile:
             for name, (column, _, _) in _PEAKS.items():
                 values = np.where(used, found[column] - 0.5, 0) if column in _POSITIONS else found[column]
                 made[name][block, : values.shape[1]] = values
+            self._stream.check()
 
     def _audit(self, process: h5py.Group, summary: Summary, audit: Iterable[tuple[int, Image]]) -> None:
         group = process.create_group("audit")
         group.attrs["NX_class"] = "NXcollection"
         group.attrs["description"] = "a random sample of the misses, as they were stored"
-        chunks = ImageChunks(group, self._run)
+        chunks = ImageChunks(group, self._run, self._stream)
         for image, stored in audit:
             chunks.add(image, stored)
         chunks.close()

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from hitsieve.model import Problem, Run
-from hitsieve.write.atomic import error_number, writing
+from hitsieve.write.atomic import error_number
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.perimage import PerImageArray, is_per_image
 
@@ -60,6 +60,7 @@ class MetadataCarrier:
         self._output = output
         self._images = {(file.path.resolve(), "/" + file.dataset.strip("/")) for file in run.files}
         self._image_datasets = {dataset for _, dataset in self._images}
+        self._image_ids: set[tuple[int, int]] = set()
         self._seen: dict[tuple[int, int], str] = {}
         self._source: h5py.File
         self._entry = "/entry"
@@ -90,6 +91,9 @@ class MetadataCarrier:
             return
         with self._source:
             self._entry = entry_of(self._source)
+            own = path.resolve()
+            shown = (self._source.get(name) for file, name in self._images if file == own)
+            self._image_ids = {_identity(item) for item in shown if item is not None}
             self._group(self._source["/"], self._output["/"], 0)
 
     def _group(self, source: h5py.Group, target: h5py.Group, depth: int) -> None:
@@ -158,8 +162,7 @@ class MetadataCarrier:
                 h5py.h5o.copy(item.parent.id, item.name.encode(), target.id, name.encode())
         except (OSError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, (OSError, RuntimeError)) and error_number(error) in _WRITE_ERRORS:
-                with writing(Path(self._output.filename)):
-                    raise
+                raise
             self._lose(path, f"cannot be copied: {error}")
 
     def _is_per_image(self, item: h5py.Dataset) -> bool:
@@ -179,7 +182,7 @@ class MetadataCarrier:
         )
 
     def _shows_images(self, item: h5py.Dataset) -> bool:
-        if (Path(item.file.filename).resolve(), item.name) in self._images:
+        if _identity(item) in self._image_ids or (Path(item.file.filename).resolve(), item.name) in self._images:
             return True
         if item.ndim != 3 or tuple(item.shape[1:]) != self._run.detector.shape:
             return False

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.write.attributes import copy_attributes
-from hitsieve.write.virtual import SourceArray, absent_value, virtual_dataset
+from hitsieve.write.stream import OutputStream
+from hitsieve.write.virtual import Mosaic, SourceArray, absent_value, virtual_dataset
 
 Index = npt.NDArray[np.int64]
 
@@ -103,9 +104,18 @@ class OpenFiles:
         return found if isinstance(found, h5py.Dataset) else None
 
 
-def write_array(
-    array: PerImageArray, output: h5py.File, images: Index | None, opened: OpenFiles, folder: Path
-) -> str | None:
+@dataclass(frozen=True)
+class Target:
+    """The output that per-image arrays go to."""
+
+    output: h5py.File
+    stream: OutputStream
+    """The file under it."""
+    folder: Path
+    """Its folder, to which links are relative."""
+
+
+def write_array(array: PerImageArray, target: Target, images: Index | None, opened: OpenFiles) -> str | None:
     """Write the rows of `images`, or of all images when None, to the output.
 
     All images of an array with long rows (other images, say) are linked as a virtual dataset, not copied.
@@ -114,14 +124,12 @@ def write_array(
     ----------
     array : PerImageArray
         What to write, and where.
-    output : h5py.File
-        File to write to.
+    target : Target
+        Where to.
     images : int64, shape (k,), optional
         Images that are kept.
     opened : OpenFiles
         The source.
-    folder : Path
-        Folder of the output, to which links are relative.
 
     Returns
     -------
@@ -141,14 +149,16 @@ def write_array(
         for path in array.files:
             dataset = opened.dataset(path, array.dataset)
             sources.append(None if dataset is None else SourceArray(path, array.dataset, dataset.shape))
-        made = virtual_dataset(output, array.target, sources, file, row, template.dtype, shape, folder)
+        mosaic = Mosaic(sources, file, row, template.dtype, shape)
+        made = virtual_dataset(target.output, array.target, mosaic, target.folder)
         copy_attributes(template, made)
         return None
-    made = _create(output, array.target, template, (len(wanted), *shape))
+    made = _create(target.output, array.target, template, (len(wanted), *shape))
     lost = 0
     for start, stop in _blocks(len(wanted), _row_bytes(template)):
         values, absent = _gather(array, template, file[start:stop], row[start:stop], opened)
         made[start:stop] = values
+        target.stream.check()
         lost += absent
     return f"{lost} of {len(wanted)} rows are absent and hold the fill value" if lost else None
 

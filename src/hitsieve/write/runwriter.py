@@ -74,22 +74,31 @@ class RunWriter:
         self.outputs = Outputs.of(settings.write.output, run.stem)
         inputs = (run.path, *(file.path for file in run.files))
         self._files = OutputFiles(tuple(self.outputs), overwrite=settings.write.overwrite, inputs=inputs)
+        folder = settings.write.output
         with ExitStack() as undo:
             undo.callback(self._files.abort)
-            with self._writing(self.outputs.hits) as path:
-                self._hits = HitsFile(path, run)
+            streams = {final: self._files.open(final) for final in self.outputs}
+            with self._writing(self.outputs.hits):
+                self._hits = HitsFile(streams[self.outputs.hits], run, folder)
                 undo.callback(self._hits.abandon)
-            with self._writing(self.outputs.annotated) as path:
-                self._annotated = AnnotatedFile(path, run)
+            with self._writing(self.outputs.annotated):
+                self._annotated = AnnotatedFile(streams[self.outputs.annotated], run, folder)
                 undo.callback(self._annotated.abandon)
-            with self._writing(self.outputs.images) as path:
-                self._table = ImageTableFile(path, run)
+            with self._writing(self.outputs.images):
+                self._table = ImageTableFile(streams[self.outputs.images], run)
+            self._summary = streams[self.outputs.summary]
             undo.pop_all()
 
     @contextmanager
-    def _writing(self, final: Path) -> Iterator[Path]:
-        with writing(final):
-            yield self._files.temporary(final)
+    def _writing(self, final: Path) -> Iterator[None]:
+        """Failures to write an output become OutputError, also those that HDF5 does not hear of."""
+        try:
+            with writing(final):
+                yield
+        except HitsieveError:
+            self._files.check(final)
+            raise
+        self._files.check(final)
 
     def __enter__(self) -> RunWriter:
         return self
@@ -179,8 +188,8 @@ class RunWriter:
             self._annotated.finish(summary)
         with self._writing(self.outputs.images):
             self._table.close(finish=True)
-        with self._writing(self.outputs.summary) as path:
-            path.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        with self._writing(self.outputs.summary):
+            self._summary.write(f"{summary.model_dump_json(indent=2)}\n".encode())
         self._files.commit()
         self._finished = True
         return self.outputs

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.model import ImageResults, Run, State
+from hitsieve.write.stream import OutputStream
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,13 +31,13 @@ class ImageTableFile:
 
     Parameters
     ----------
-    path : Path
+    stream : OutputStream
         File to write.
     run : Run
         Gives each image's file and row.
     """
 
-    def __init__(self, path: Path, run: Run) -> None:
+    def __init__(self, stream: OutputStream, run: Run) -> None:
         # pyarrow takes long to import and is needed by nothing but this table.
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -55,7 +55,7 @@ class ImageTableFile:
         self._waiting: list[dict[str, npt.NDArray[Any]]] = []
         self._reasons: dict[int, str] = {}
         self._n_waiting = 0
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._writer = pq.ParquetWriter(stream, self._schema, compression="zstd")
 
     def add(self, results: ImageResults) -> None:
         """Append one row for each image of the batch."""

@@ -49,7 +49,7 @@ class VerifyReport:
         return not self.failures
 
 
-def verify_hits(path: Path, fetch: Fetch | None = None) -> VerifyReport:
+def verify_hits(path: Path, fetch: Fetch | None = None, pixels: Fetch | None = None) -> VerifyReport:
     """Compare every stored chunk of hits and audit with its SHA-256, and with its source.
 
     Parameters
@@ -59,6 +59,8 @@ def verify_hits(path: Path, fetch: Fetch | None = None) -> VerifyReport:
     fetch : callable, optional
         Gives the stored bytes, or the pixels, of (file, dataset, row) of the source; raises a HitsieveError where it
         cannot. Bytes must be equal where the chunk was copied verbatim, pixels otherwise.
+    pixels : callable, optional
+        As `fetch`, but gives pixels in any case; asked for images that were packed anew.
 
     Returns
     -------
@@ -87,7 +89,7 @@ def verify_hits(path: Path, fetch: Fetch | None = None) -> VerifyReport:
                 f"{path}: is not a hit-only file of hitsieve: {error}", mend="give a *_hits.h5 file"
             ) from error
         sources = [*zip(files, datasets, strict=True)]
-        failures = (*hits.check(sources, fetch), *audit.check(sources, fetch))
+        failures = (*hits.check(sources, fetch, pixels), *audit.check(sources, fetch, pixels))
         return VerifyReport(Path(path), len(hits.hashes), len(audit.hashes), fetch is not None, failures)
 
 
@@ -103,12 +105,13 @@ class _Group:
         self._file = provenance["source_file"][()]
         self._row = provenance["source_row"][()]
 
-    def check(self, sources: list[tuple[str, str]], fetch: Fetch | None) -> Iterator[FailedImage]:
+    def check(self, sources: list[tuple[str, str]], fetch: Fetch | None, pixels: Fetch | None) -> Iterator[FailedImage]:
+        """Each image that does not agree."""
         if self._data.shape[0] != len(self.hashes):
             reason = f"{self._data.shape[0]} images stored, {len(self.hashes)} hashes"
             yield FailedImage(self._name, -1, -1, reason)
         for i in range(min(len(self.hashes), self._data.shape[0])):
-            reason = self._compare(i, sources, fetch)
+            reason = self._compare(i, sources, fetch if self._verbatim[i] else pixels or fetch)
             if reason:
                 yield FailedImage(self._name, i, int(self._image[i]), reason)
 

@@ -22,6 +22,18 @@ class SourceArray:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Mosaic:
+    """An array whose i-th row is row[i] of sources[file[i]]."""
+
+    sources: Sequence[SourceArray | None]
+    file: npt.NDArray[np.int32]
+    row: npt.NDArray[np.int64]
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    """Of one row."""
+
+
 def absent_value(dtype: np.dtype[Any]) -> Any:
     """What stands where a row is absent: NaN, the largest unsigned or smallest signed number; None: no such value."""
     if h5py.check_enum_dtype(dtype) is not None:
@@ -43,23 +55,15 @@ def link_name(path: Path, folder: Path) -> str:
     return os.path.relpath(there, here)
 
 
-def virtual_dataset(
-    output: h5py.File,
-    target: str,
-    sources: Sequence[SourceArray | None],
-    file: npt.NDArray[np.int32],
-    row: npt.NDArray[np.int64],
-    dtype: np.dtype[Any],
-    shape: tuple[int, ...],
-    folder: Path,
-) -> h5py.Dataset:
-    """Make a virtual dataset whose i-th row is row[i] of source file[i].
+def virtual_dataset(output: h5py.File, target: str, mosaic: Mosaic, folder: Path) -> h5py.Dataset:
+    """Make the virtual dataset of a mosaic, its files named relative to `folder`.
 
     Rows that lie regularly (in blocks, or one of every k) become one mapping each. Sources that are None, and negative
     rows, are left to the fill value.
     """
+    file, row, dtype, shape = mosaic.file, mosaic.row, mosaic.dtype, mosaic.shape
     layout = h5py.VirtualLayout(shape=(len(row), *shape), dtype=dtype)
-    for number, source in enumerate(sources):
+    for number, source in enumerate(mosaic.sources):
         if source is None:
             continue
         places = np.flatnonzero((file == number) & (row >= 0) & (row < source.shape[0]))

@@ -1,0 +1,118 @@
+"""The file under an HDF5 output."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+class OutputStream(io.RawIOBase):
+    """A file that goes on taking bytes after a write has failed, and remembers the failure.
+
+    HDF5 cannot close a file whose metadata it cannot write: it crashes the process. So it never hears of the
+    failure: from then on what it writes is kept in memory, where it can read it again. Whoever uses the stream calls
+    `check` often and gives the file up.
+
+    Parameters
+    ----------
+    path : Path
+        File to make or empty; locked against other programs that do the same.
+
+    Raises
+    ------
+    OSError
+        It cannot be made, or another program is writing it (EAGAIN).
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.failure: OSError | None = None
+        self._unwritten: list[tuple[int, bytes]] = []
+        self._place = 0
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                # Some file systems know no locks.
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+                    raise
+            os.ftruncate(self._handle, 0)
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: os.fstat(self._handle).st_size}[whence]
+        self._place = base + offset
+        return self._place
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view):
+            got = os.preadv(self._handle, [view[done:]], self._place + done)
+            if got == 0:
+                break
+            done += got
+        if self._unwritten:
+            view[done:] = bytes(len(view) - done)
+            done = len(view)
+            for start, kept in self._unwritten:
+                first, last = max(start, self._place), min(start + len(kept), self._place + done)
+                if first < last:
+                    view[first - self._place : last - self._place] = kept[first - start : last - start]
+        self._place += done
+        return done
+
+    def write(self, data: Buffer) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while done < len(view) and self.failure is None:
+                done += os.pwrite(self._handle, view[done:], self._place + done)
+        except OSError as error:
+            self.failure = error
+        if done < len(view):
+            self._unwritten.append((self._place + done, bytes(view[done:])))
+        self._place += len(view)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        size = self._place if size is None else size
+        if self.failure is None:
+            try:
+                os.ftruncate(self._handle, size)
+            except OSError as error:
+                self.failure = error
+        return size
+
+    def check(self) -> None:
+        """Raise the OSError with which a write has failed."""
+        if self.failure is not None:
+            raise self.failure
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._unwritten.clear()
+            os.close(self._handle)
