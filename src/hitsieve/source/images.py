@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import re
+import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,11 @@ from hitsieve.source.detector import Metadata
 from hitsieve.source.geometry import completed
 from hitsieve.source.layout import NO_FAULT, Fault, Layout, concatenate
 
+FABIO_ERRORS = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError),
+    *(RuntimeError, MemoryError, zlib.error, struct.error),
+)
+"""What fabio's readers raise on files that are not theirs, or are damaged."""
 HEAD = 16384
 """Bytes of a file that are looked at for the size of its image."""
 CBF_SIZE = {
@@ -47,7 +53,7 @@ def open_image(path: Path) -> Any:
     check_file(path)
     try:
         return fabio.open(str(path))
-    except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError, zlib.error) as error:
+    except FABIO_ERRORS as error:
         raise SourceError(
             f"{path}: is not an image that fabio can read ({' '.join(str(error).split())[:120]})",
             mend="name an HDF5 master, data files or images",
@@ -60,7 +66,7 @@ def read_pixels(path: Path, row: int) -> npt.NDArray[np.generic]:
     try:
         frame = image if image.nframes == 1 else image.get_frame(row)
         return np.ascontiguousarray(frame.data)
-    except (OSError, ValueError, IndexError, RuntimeError, EOFError, zlib.error) as error:
+    except FABIO_ERRORS as error:
         raise SourceError(
             f"{path}: frame {row} cannot be decoded ({' '.join(str(error).split())[:120]})",
             mend="copy it again from its origin",

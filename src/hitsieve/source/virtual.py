@@ -91,6 +91,13 @@ def _index_virtual(dataset: h5py.Dataset, path: Path, depth: int) -> Layout:
             if whole and source_whole:
                 _place(builder, at, part, rows)
         frame_wise = frame_wise and whole and source_whole
+    faults = [part for part in sources.opened.values() if isinstance(part, Fault)]
+    if faults and len(faults) == len(sources.opened):
+        raise FileUnavailable(
+            f"{path}: none of its {len(faults)} data files can be used: {faults[0].reason}",
+            mend="find the data files, or copy them again",
+            missing=faults[0].missing,
+        )
     builder.report(sources.problems)
     return builder.build() if frame_wise else _through_library(dataset, path, sources)
 
