@@ -33,7 +33,8 @@ pub struct StoredFile {
 /// Where one image is stored.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
-    pub file: u32,
+    /// None for an image that is to be passed over.
+    pub file: Option<u32>,
     pub offset: u64,
     pub size: usize,
 }
@@ -231,8 +232,11 @@ fn search<T: Pixel>(
     finder: &mut Finder<T>,
     spots: &mut Vec<Spot>,
 ) -> Result<Found, String> {
-    let file = &job.files[place.file as usize];
-    reader.read(file, place).map_err(|error| format!("{}: {error}", file.path.display()))?;
+    let Some(number) = place.file else {
+        return Err(String::new());
+    };
+    let file = &job.files[number as usize];
+    reader.read(file, number, place).map_err(|error| format!("{}: {error}", file.path.display()))?;
     finder.find_stored(&job.plan, &reader.bytes, place.size, file.codec, spots).map_err(|error| error.to_string())
 }
 
@@ -245,14 +249,14 @@ struct Reader {
 
 impl Reader {
     /// Reads the bytes of an image into `bytes`, with slack behind them.
-    fn read(&mut self, file: &StoredFile, place: Place) -> std::io::Result<()> {
-        let at = match self.open.iter().position(|(number, _)| *number == place.file) {
+    fn read(&mut self, file: &StoredFile, number: u32, place: Place) -> std::io::Result<()> {
+        let at = match self.open.iter().position(|(open, _)| *open == number) {
             Some(at) => at,
             None => {
                 if self.open.len() == OPEN_FILES {
                     self.open.remove(0);
                 }
-                self.open.push((place.file, File::open(&file.path)?));
+                self.open.push((number, File::open(&file.path)?));
                 self.open.len() - 1
             }
         };

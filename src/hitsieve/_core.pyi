@@ -47,11 +47,20 @@ class SpotFinder:
         size: npt.NDArray[np.int64],
         workers: int,
         batch: int,
-    ) -> Iterator[Batch]:
+    ) -> Scan:
         """Search many stored images in order, with `workers` threads, `batch` images an item.
 
-        Memory is bounded. Images that cannot be read or decoded get a reason.
+        Memory is bounded. Images that cannot be read or decoded get a reason; those with a negative file number are
+        passed over, with an empty one.
         """
+
+class Scan(Iterator[Batch]):
+    """A search under way."""
+
+    def __iter__(self) -> Scan: ...
+    def __next__(self) -> Batch: ...
+    def close(self) -> None:
+        """Stop the workers."""
 
 class Batch:
     """Results of consecutive images, as columns."""

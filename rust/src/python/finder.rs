@@ -205,9 +205,11 @@ impl PySpotFinder {
             .zip(offset)
             .zip(size)
             .map(|((file, offset), size)| {
-                let file = u32::try_from(file).ok().filter(|&file| (file as usize) < files.len());
-                match (file, u64::try_from(offset), usize::try_from(size)) {
-                    (Some(file), Ok(offset), Ok(size)) => Ok(Place { file, offset, size }),
+                let file = u32::try_from(file).ok();
+                match (u64::try_from(offset), usize::try_from(size)) {
+                    (Ok(offset), Ok(size)) if file.is_none_or(|file| (file as usize) < files.len()) => {
+                        Ok(Place { file, offset, size })
+                    }
                     _ => Err(PyValueError::new_err("a file number, offset or size is out of range")),
                 }
             })

@@ -1,0 +1,121 @@
+"""The main job: a stored run in, its hits and what was found out about every image out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.errors import SourceError
+from hitsieve.model import Problem, State
+from hitsieve.pipeline.search import search
+from hitsieve.pipeline.summarise import Work, summarise
+from hitsieve.pipeline.tally import Tally
+from hitsieve.settings import RunSettings
+from hitsieve.source import OpenedRun, open_run
+from hitsieve.spots import build_finder
+from hitsieve.verdict import check_geometry
+from hitsieve.write import Outputs, RunWriter, Summary, choose_audit
+
+Image = bytes | npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    done: int
+    total: int
+    hits: int
+    misses: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a finished run leaves."""
+
+    summary: Summary
+    outputs: Outputs
+    problems: tuple[Problem, ...]
+    """What the user should know about the source."""
+
+
+class _Images(Mapping[int, Image]):
+    """Images of a run, read when they are asked for: a batch of hits need not fit in memory."""
+
+    def __init__(self, opened: OpenedRun, images: npt.NDArray[np.int64]) -> None:
+        self._opened = opened
+        self._images = [int(image) for image in images]
+        self._wanted = frozenset(self._images)
+
+    def __getitem__(self, image: int) -> Image:
+        if image not in self._wanted:
+            raise KeyError(image)
+        return self._opened.stored(image) if self._opened.run.images.offset[image] >= 0 else self._opened.pixels(image)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+
+def run(
+    paths: Sequence[Path], settings: RunSettings, *, progress: Callable[[Progress], None] | None = None
+) -> RunReport:
+    """Flag every image of a stored run and write the hits.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        A master file, or one or many data files or images.
+    settings : RunSettings
+    progress : callable, optional
+        Called after every batch of images.
+
+    Returns
+    -------
+    RunReport
+
+    Raises
+    ------
+    SourceError
+        The input cannot be read, or none of its images can.
+    OutputError
+        An output exists, or cannot be written.
+    """
+    start = time.monotonic()
+    workers = settings.workers or len(os.sched_getaffinity(0))
+    with open_run(paths, settings.source) as opened:
+        check_geometry(opened.run, settings.verdict)
+        finder = build_finder(opened.run, settings.spots)
+        with RunWriter(opened.run, settings) as writer:
+            tally = Tally.of(len(opened.run))
+            for results in search(opened, finder, settings.verdict, workers):
+                writer.add(results, _Images(opened, results.image[results.state == State.HIT]))
+                tally.add(results)
+                if progress is not None:
+                    misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
+                    progress(Progress(tally.done, len(opened.run), hits, misses, time.monotonic() - start))
+            _refuse_unreadable(opened, tally)
+            audit = _Images(opened, choose_audit(tally.images(State.MISS), settings.write))
+            problems = (*opened.run.problems, *writer.problems)
+            work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
+            summary = summarise(opened.run, settings, tally, work)
+            outputs = writer.finish(summary, audit.items())
+    return RunReport(summary, outputs, problems)
+
+
+def _refuse_unreadable(opened: OpenedRun, tally: Tally) -> None:
+    """A run of which nothing could be searched has failed: it must not look like a run without hits."""
+    if not tally.images(State.HIT).size and not tally.images(State.MISS).size:
+        raise SourceError(
+            f"{opened.run.path}: none of its {len(opened.run)} images could be read; {tally.first_reason}",
+            mend="check that the data files are complete and beside the master",
+        )

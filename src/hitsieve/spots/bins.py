@@ -1,0 +1,80 @@
+"""Bins of pixels that should see the same background: rings around the beam, or tiles where the geometry is unknown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.model import Beam, Detector, Panel
+
+TILE = 64
+"""Side (pixels) of a tile."""
+BACKGROUND_RING = (4.0, 3.0)
+"""Resolution limits d (angstrom) of the ring whose mean counts are an image's background level: the water peak."""
+MAX_BINS = 60_000
+ROWS = 128
+"""Rows taken at a time: positions of a whole detector would need more memory than the images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """A bin for each pixel."""
+
+    number: npt.NDArray[np.uint16]
+    """Bin of each pixel, shape (slow, fast)."""
+    background: npt.NDArray[np.bool_]
+    """Which bins give the background level, shape (bins,)."""
+    ring: tuple[float, float] | None
+    """Resolution limits (angstrom) of the background ring; None where it is the whole image."""
+
+
+def rings(detector: Detector, beam: Beam, width: float) -> Bins:
+    """Bins of equal scattering angle, `width` pixels wide near the beam centre."""
+    distances = [np.abs(np.dot(panel.lab(*_centre(panel)), beam.direction)) for panel in detector.panels]
+    pixel = float(np.mean([np.linalg.norm(panel.fast) for panel in detector.panels]))
+    # On curved detectors some panels face the beam sideways: the farthest along the beam sets the scale.
+    per_angle = float(np.max(distances)) / pixel / width
+    angles = np.zeros(detector.shape, dtype=np.float32)
+    for panel in detector.panels:
+        (s, f), (slow, fast) = panel.first, panel.shape
+        for start in range(s, s + slow, ROWS):
+            stop = min(start + ROWS, s + slow)
+            x, y = np.meshgrid(np.arange(f, f + fast) + 0.5, np.arange(start, stop) + 0.5)
+            angles[start:stop, f : f + fast] = scattering_angle(panel.lab(x, y), beam)
+    per_angle = min(per_angle, MAX_BINS / max(float(angles.max()), 1e-9))
+    number = (angles * per_angle).astype(np.uint16)
+    n_bins = int(number.max()) + 1
+    middle = (np.arange(n_bins) + 0.5) / per_angle
+    background = np.zeros(n_bins, dtype=np.bool_)
+    if beam.wavelength is not None:
+        d = beam.wavelength / (2.0 * np.sin(middle / 2.0))
+        background = (d <= BACKGROUND_RING[0]) & (d >= BACKGROUND_RING[1])
+    if background.any():
+        return Bins(number, background, BACKGROUND_RING)
+    return Bins(number, np.ones(n_bins, dtype=np.bool_), None)
+
+
+def tiles(detector: Detector) -> Bins:
+    """Square tiles, for a detector whose geometry is unknown."""
+    slow, fast = detector.shape
+    side = TILE
+    while -(-slow // side) * -(-fast // side) > MAX_BINS:
+        side *= 2
+    across = -(-fast // side)
+    number = (np.arange(slow) // side * across)[:, None] + np.arange(fast) // side
+    return Bins(number.astype(np.uint16), np.ones(int(number.max()) + 1, dtype=np.bool_), None)
+
+
+def scattering_angle(positions: npt.NDArray[np.float64], beam: Beam) -> npt.NDArray[np.float64]:
+    """Angle 2 theta (rad) between the beam and the line from the sample to positions (m), shape (..., 3)."""
+    along = positions @ np.asarray(beam.direction)
+    across = np.linalg.norm(positions - along[..., None] * np.asarray(beam.direction), axis=-1)
+    angles: npt.NDArray[np.float64] = np.arctan2(across, along)
+    return angles
+
+
+def _centre(panel: Panel) -> tuple[float, float]:
+    (s, f), (slow, fast) = panel.first, panel.shape
+    return f + fast / 2, s + slow / 2

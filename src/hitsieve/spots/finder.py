@@ -1,0 +1,193 @@
+"""The spot finder of a run: the compiled core, set up for a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve._core import Batch, SpotFinder
+from hitsieve.errors import SourceError
+from hitsieve.model import Codec, Run
+from hitsieve.settings import SpotSettings
+from hitsieve.spots.bins import rings, tiles
+
+NOT_STORED = -1
+"""File number of an image that `Finder.scan` passes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What the core found on n consecutive images, as columns; spots of image i are offsets[i] to offsets[i + 1]."""
+
+    reasons: dict[int, str]
+    """Why an image, by position, could not be searched; its numbers are -1."""
+    n_spots: npt.NDArray[np.int32]
+    n_strong: npt.NDArray[np.int32]
+    n_saturated: npt.NDArray[np.int32]
+    max_count: npt.NDArray[np.int64]
+    background: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.int64]
+    x: npt.NDArray[np.float32]
+    y: npt.NDArray[np.float32]
+    intensity: npt.NDArray[np.float32]
+    spot_background: npt.NDArray[np.float32]
+    snr: npt.NDArray[np.float32]
+    n_pixels: npt.NDArray[np.int32]
+    peak: npt.NDArray[np.float32]
+    flags: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.n_spots)
+
+    @classmethod
+    def of(cls, batch: Batch) -> Searched:
+        """The columns of a batch of the core."""
+        return cls(**{field.name: getattr(batch, field.name) for field in fields(cls)})
+
+    def one(self, i: int) -> Searched:
+        """The i-th image alone."""
+        spots = slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+        cut = {
+            field.name: getattr(self, field.name)[spots if field.name in SPOT_COLUMNS else slice(i, i + 1)]
+            for field in fields(self)
+            if field.name not in ("reasons", "offsets")
+        }
+        reasons = {0: self.reasons[i]} if i in self.reasons else {}
+        return Searched(reasons=reasons, offsets=np.array([0, spots.stop - spots.start]), **cut)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Searched]) -> Searched:
+        """Consecutive parts as one."""
+        columns = {
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(cls)
+            if field.name not in ("reasons", "offsets")
+        }
+        starts = np.cumsum([0, *(len(part) for part in parts)])
+        reasons = {
+            int(start) + i: why for start, part in zip(starts, parts, strict=False) for i, why in part.reasons.items()
+        }
+        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+        return cls(reasons=reasons, offsets=np.concatenate([[0], np.cumsum(lengths)]), **columns)
+
+    @classmethod
+    def failed(cls, reason: str) -> Searched:
+        """One image that could not be searched."""
+        one = np.full(1, -1, dtype=np.int32)
+        none = np.zeros(0, dtype=np.float32)
+        return cls(
+            reasons={0: reason},
+            n_spots=one,
+            n_strong=one,
+            n_saturated=one,
+            max_count=one.astype(np.int64),
+            background=np.full(1, np.nan, dtype=np.float32),
+            offsets=np.zeros(2, dtype=np.int64),
+            x=none,
+            y=none,
+            intensity=none,
+            spot_background=none,
+            snr=none,
+            n_pixels=none.astype(np.int32),
+            peak=none,
+            flags=none.astype(np.uint8),
+        )
+
+
+SPOT_COLUMNS = ("x", "y", "intensity", "spot_background", "snr", "n_pixels", "peak", "flags")
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """Finds the spots of a run's images; may be shared between threads."""
+
+    core: SpotFinder
+    background_ring: tuple[float, float] | None
+    """Resolution limits (angstrom) of the ring that gives the background level; None: the whole image."""
+
+    def find(self, image: npt.NDArray[np.generic]) -> Searched:
+        """Search one image of unpacked counts, shape (slow, fast)."""
+        return Searched.of(self.core.find(image))
+
+    def find_stored(self, stored: bytes, codec: Codec) -> Searched:
+        """Search one image in its stored form."""
+        return Searched.of(self.core.find_stored(stored, codec))
+
+    def scan(self, run: Run, workers: int, batch: int) -> Iterator[Searched]:
+        """Search all images of a run that are stored in a form the core reads, `batch` images an item, in order.
+
+        Other images come as failed with an empty reason, so that positions stay those of the run.
+        """
+        images = run.images
+        readable = images.offset >= 0
+        for known in (images.missing, images.unreadable):
+            if known:
+                readable[np.fromiter(known, dtype=np.int64)] = False
+        scan = self.core.scan(
+            [str(file.path) for file in run.files],
+            [file.codec or "bslz4" for file in run.files],
+            np.where(readable, images.file, NOT_STORED).astype(np.int32),
+            np.where(readable, images.offset, 0),
+            np.where(readable, images.size, 0),
+            workers,
+            batch,
+        )
+        try:
+            for part in scan:
+                yield Searched.of(part)
+        finally:
+            scan.close()
+
+
+def build_finder(run: Run, settings: SpotSettings) -> Finder:
+    """Set up the finder for a run's detector and pixel type.
+
+    Raises
+    ------
+    SourceError
+        The pixels are not integers of at most 32 bits.
+    """
+    detector = run.detector
+    if run.dtype.kind not in "iu" or run.dtype.itemsize > 4:
+        raise SourceError(f"{run.path}: pixels are {run.dtype}", mend="images of integer counts are needed")
+    bins = rings(detector, run.beam, settings.bin_width) if detector.panels else tiles(detector)
+    valid = np.ones(detector.shape, dtype=np.bool_) if detector.pixel_mask is None else detector.pixel_mask == 0
+    panels = None
+    if detector.panels:
+        panel_map = detector.panel_map()
+        valid &= panel_map < len(detector.panels)
+        panels = panel_map if len(detector.panels) > 1 else None
+    chosen = settings.model_dump(exclude={"bin_width"})
+    core = SpotFinder(
+        bins=bins.number,
+        valid=valid,
+        dtype=run.dtype.newbyteorder("=").name,
+        underload=_underload(run),
+        saturation=_saturation(run),
+        error_value=_error_value(run),
+        background_bins=bins.background,
+        panels=panels,
+        **chosen,
+    )
+    return Finder(core, bins.ring)
+
+
+def _underload(run: Run) -> int:
+    """Negative counts mark pixels without data unless the source says where data begin."""
+    return 0 if run.detector.underload_value is None else run.detector.underload_value
+
+
+def _saturation(run: Run) -> int | None:
+    value = run.detector.saturation_value
+    return value if value is not None and value >= 1 else None
+
+
+def _error_value(run: Run) -> int | None:
+    """The largest unsigned count marks pixels without data, unless a mask does that and the rest is overflow."""
+    if run.dtype.kind != "u":
+        return None
+    told_apart = run.detector.pixel_mask is not None and _saturation(run) is not None
+    return None if told_apart else 2 ** (8 * run.dtype.itemsize) - 1
