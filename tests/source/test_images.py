@@ -95,7 +95,7 @@ def test_edf(tmp_path: Path) -> None:
 def test_image_of_another_size(tmp_path: Path) -> None:
     cbf(tmp_path / "a.cbf")
     cbf(tmp_path / "b.cbf", shape=(8, 6))
-    with pytest.raises(SourceError, match="8 x 6 pixels.*6 x 8") as caught:
+    with pytest.raises(SourceError, match=r"8 x 6 pixels.*6 x 8") as caught:
         open_run([tmp_path / "a.cbf", tmp_path / "b.cbf"])
     assert "b.cbf" in str(caught.value)
 

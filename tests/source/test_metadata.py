@@ -92,6 +92,15 @@ def test_unset_distance_and_beam_centre_are_absent(tmp_path: Path) -> None:
     assert run.detector.panels == ()
 
 
+def test_unset_saturation_value_is_absent(tmp_path: Path) -> None:
+    path = nxmx(tmp_path / "a.h5")
+    with h5py.File(path, "a") as file:
+        field(file["entry/instrument/detector"], "saturation_value", 0)
+    run = opened(path)
+    assert run.detector.saturation_value is None
+    assert any("saturation value 0" in p.what for p in run.problems)
+
+
 def test_dectris_names(tmp_path: Path) -> None:
     path = data_file(tmp_path / "a.h5", counts(0, 2))
     with h5py.File(path, "a") as file:

@@ -33,7 +33,7 @@ class ImageTable:
     """Where each of the run's n images is."""
 
     file: npt.NDArray[np.int32]
-    """Index into Run.files."""
+    """Index into Run.files; -1 for a missing image of which no file is known."""
     row: npt.NDArray[np.int64]
     """Row in the data file's dataset."""
     offset: npt.NDArray[np.int64]

@@ -118,6 +118,9 @@ def _stated(fields: Fields, groups: _Groups, shape: tuple[int, int]) -> Detector
     saturation = fields.first(
         [(g, name) for name in ("saturation_value", "countrate_correction_count_cutoff") for g in both]
     )
+    if saturation is not None and saturation < 1:
+        fields.report(f"states the saturation value {saturation:g}, which means not set", "--set saturation_value=...")
+        saturation = None
     underload = fields.first([(g, "underload_value") for g in both])
     return Detector(
         shape=shape,
@@ -152,7 +155,7 @@ def _beam_center(fields: Fields, groups: _Groups) -> tuple[float, float] | None:
 
 def _pixel_mask(fields: Fields, groups: _Groups, shape: tuple[int, int]) -> npt.NDArray[np.uint32] | None:
     for group in (groups.detector, groups.specific):
-        if group is None or "pixel_mask" not in group and group.get("pixel_mask", getlink=True, default=None) is None:
+        if group is None or group.get("pixel_mask", getlink=True) is None:
             continue
         item = member(group, "pixel_mask")
         if not isinstance(item, h5py.Dataset):
@@ -196,7 +199,8 @@ def _compare(fields: Fields, stated: Detector, panels: tuple[Panel, ...], beam: 
         (x, y), (px, py) = stated.beam_center, meets[:2]
         if np.hypot(x - px, y - py) > 2:
             fields.report(
-                f"states the beam centre ({x:.1f}, {y:.1f}), its modules give ({px:.1f}, {py:.1f}); the modules are used",
+                f"states the beam centre ({x:.1f}, {y:.1f}), its modules give ({px:.1f}, {py:.1f}); "
+                "the modules are used",
                 "--set beam_center_x=... --set beam_center_y=... if the modules are wrong",
             )
     if stated.distance is not None:

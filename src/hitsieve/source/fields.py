@@ -61,8 +61,16 @@ def groups_of_class(group: h5py.Group | None, wanted: str) -> list[h5py.Group]:
     """Subgroups of a NeXus class, in the order of their names."""
     if group is None:
         return []
-    members = (member(group, name) for name in group if group.get(name, getclass=True, getlink=True) is not None)
+    members = (member(group, name) for name in group if _is_group(group, name))
     return [m for m in members if isinstance(m, h5py.Group) and nx_class(m) == wanted]
+
+
+def _is_group(group: h5py.Group, name: str) -> bool:
+    """Whether a member is a group, without opening it: a large virtual dataset takes HDF5 seconds to open."""
+    try:
+        return group.get(name, getclass=True) is h5py.Group
+    except (OSError, RuntimeError, KeyError):
+        return False
 
 
 @dataclass(slots=True)

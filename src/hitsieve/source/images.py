@@ -88,8 +88,7 @@ def index_images(paths: Sequence[Path]) -> tuple[Layout, Metadata]:
     if dtype.kind not in "iu":
         raise SourceError(f"{paths[0]}: holds {dtype}; integer counts are needed", mend="name files with raw counts")
     parts = [(paths[0], _one(paths[0], shape, dtype, int(first.nframes)))]
-    for path in paths[1:]:
-        parts.append((path, _other(path, shape, dtype, several=int(first.nframes) > 1)))
+    parts += [(path, _other(path, shape, dtype, several=int(first.nframes) > 1)) for path in paths[1:]]
     return concatenate(parts), _metadata(first, paths[0], shape, dtype)
 
 

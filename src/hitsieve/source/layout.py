@@ -115,7 +115,8 @@ def check_alike(parts: Sequence[tuple[Path, Layout]]) -> None:
     for path, part in parts[1:]:
         if part.shape != first.shape:
             raise SourceError(
-                f"{path}: images are {_by(part.shape)} pixels, those of {first_path} are {_by(first.shape)} (slow x fast)",
+                f"{path}: images are {_by(part.shape)} pixels (slow x fast), those of {first_path} are "
+                f"{_by(first.shape)}",
                 mend="open runs of different detectors one by one",
             )
         if part.dtype != first.dtype:

@@ -56,8 +56,9 @@ def index_file(file: h5py.File, path: Path) -> Opened:
                 link = group.get(name, getlink=True)
                 if isinstance(link, h5py.ExternalLink):
                     return _checked(Opened("external", _index_links(group, [name], path, entry)), path, entry)
-                if _holds_images(group, name):
-                    return _checked(_index_one(group[name], path), path, entry)
+                found = _images(group, name)
+                if found is not None:
+                    return _checked(_index_one(found, path), path, entry)
         if numbered:
             links = any(isinstance(group.get(name, getlink=True), h5py.ExternalLink) for name in numbered)
             layout = _index_links(group, numbered, path, entry)
@@ -85,12 +86,12 @@ def _data_groups(entry: h5py.Group | None) -> list[h5py.Group]:
     return unique
 
 
-def _holds_images(group: h5py.Group, name: str) -> bool:
-    """Whether the member looks like images: a stack, or one image of counts."""
+def _images(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """The member, if it looks like images: a stack, or one image of counts."""
     item = member(group, name)
     if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "iufb":
-        return False
-    return item.ndim >= 3 or (item.ndim == 2 and item.dtype.kind in "iu")
+        return None
+    return item if item.ndim >= 3 or (item.ndim == 2 and item.dtype.kind in "iu") else None
 
 
 def _index_one(dataset: h5py.Dataset, path: Path) -> Opened:

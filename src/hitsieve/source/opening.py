@@ -12,7 +12,7 @@ import numpy as np
 from hitsieve.errors import SourceError
 from hitsieve.model import Beam, Detector, Problem, Run
 from hitsieve.settings import SourceSettings
-from hitsieve.source.access import FileUnavailable, check_file, has_signature, open_hdf5
+from hitsieve.source.access import check_file, has_signature, open_hdf5
 from hitsieve.source.crystfel import apply_geometry
 from hitsieve.source.detector import Metadata, read_metadata
 from hitsieve.source.images import index_images
@@ -175,6 +175,3 @@ def _lacking(path: Path, detector: Detector, beam: Beam) -> list[Problem]:
         (detector.pixel_mask is None, "pixel mask", "--mask FILE:/path"),
     ]
     return [Problem(str(path), f"states no {name}", mend) for absent, name, mend in lacks if absent]
-
-
-__all__ = ["FileUnavailable", "open_run", "stem_of"]
