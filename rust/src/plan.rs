@@ -5,7 +5,7 @@ use crate::planes::{Cpu, SEGMENT};
 /// Pixels of a unit of the background sample.
 pub const UNIT: usize = 4096;
 /// A bin wants this many sampled pixels.
-const WANTED: u32 = 200;
+const WANTED: u32 = 100;
 /// The bin of a pixel that is not valid.
 pub const NO_BIN: u16 = u16::MAX;
 
@@ -153,7 +153,7 @@ fn sample_units(bins: &[u16], n_bins: usize) -> Vec<u32> {
         }
     }
     let mut chosen = vec![false; units];
-    let first = units.min(16.max(units.div_ceil(50)));
+    let first = units.min(16.max(units.div_ceil(64)));
     for i in 0..first {
         chosen[i * units / first] = true;
     }

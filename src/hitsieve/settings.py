@@ -31,9 +31,9 @@ class SpotSettings(Settings):
 
     algorithm: Literal["radial", "dispersion"] = "radial"
     """radial: threshold per radial bin; dispersion: DIALS' local variance test (reference, slow)."""
-    snr: Annotated[float, Field(gt=0)] = 5.0
+    snr: Annotated[float, Field(gt=0)] = 6.0
     """A strong pixel lies this many standard deviations above the mean of its radial bin."""
-    min_count: Annotated[int, Field(ge=1)] = 4
+    min_count: Annotated[int, Field(ge=1)] = 5
     """A strong pixel has at least this many counts."""
     min_pixels: Annotated[int, Field(ge=1)] = 2
     """Fewest pixels of a spot."""
@@ -52,7 +52,7 @@ class SpotSettings(Settings):
 class VerdictSettings(Settings):
     """When an image is a hit."""
 
-    min_spots: Annotated[int, Field(ge=1)] = 10
+    min_spots: Annotated[int, Field(ge=1)] = 8
     """Fewest spots, in the resolution range and outside ice bands, of a hit."""
     d_min: Annotated[float, Field(gt=0)] | None = None
     """High-resolution limit (angstrom) of spots that count."""

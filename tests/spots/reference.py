@@ -36,8 +36,8 @@ class Params:
     error_value: int | None = None
     panels: npt.NDArray[np.uint16] | None = None
     algorithm: str = "radial"
-    snr: float = 5.0
-    min_count: int = 4
+    snr: float = 6.0
+    min_count: int = 5
     min_pixels: int = 2
     max_pixels: int = 200
     spot_snr: float = 6.0
@@ -101,7 +101,7 @@ def sample_units(valid: BoolImage, bins: npt.NDArray[np.uint16]) -> npt.NDArray[
     units = -(-valid.size // UNIT)
     n_bins = int(bins.max()) + 1
     chosen = set()
-    start = min(units, max(16, -(-units // 50)))
+    start = min(units, max(16, -(-units // 64)))
     for i in range(start):
         chosen.add(i * units // start)
     flat_valid = valid.ravel()
@@ -110,7 +110,7 @@ def sample_units(valid: BoolImage, bins: npt.NDArray[np.uint16]) -> npt.NDArray[
     counts = np.bincount(key[flat_valid], minlength=units * n_bins).reshape(units, n_bins)
     for number in range(n_bins):
         column = counts[:, number]
-        wanted = min(200, int(column.sum()))
+        wanted = min(100, int(column.sum()))
         while sum(int(column[u]) for u in chosen) < wanted:
             rest = [u for u in range(units) if u not in chosen]
             chosen.add(max(rest, key=lambda u: (int(column[u]), -u)))

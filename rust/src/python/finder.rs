@@ -68,7 +68,7 @@ impl PySpotFinder {
     #[new]
     #[pyo3(signature = (
         *, bins, valid, dtype, underload, saturation, error_value, background_bins, panels=None, algorithm="radial",
-        snr=5.0, min_count=4, min_pixels=2, max_pixels=200, spot_snr=6.0, ring_width=3, max_spots=2000
+        snr=6.0, min_count=5, min_pixels=2, max_pixels=200, spot_snr=6.0, ring_width=3, max_spots=2000
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
