@@ -63,6 +63,11 @@ def describe(handle: h5py.File, n: int) -> None:
     specific["nimages"] = np.uint32(1)
     specific["ntrigger"] = np.uint32(n)
     specific.create_dataset("flatfield", data=np.ones(SHAPE, "f4"), compression="lzf")
+    _describe_geometry(detector)
+    _describe_rest(entry, n)
+
+
+def _describe_geometry(detector: h5py.Group) -> None:
     transformations = detector.create_group("transformations")
     transformations.attrs["NX_class"] = "NXtransformations"
     _axis(transformations, "det_z", 0.1, (0, 0, 1), ".")
@@ -74,6 +79,9 @@ def describe(handle: h5py.File, n: int) -> None:
     _axis(module, "module_offset", 1.0, (32 * 75e-6, 24 * 75e-6, 0), path + "transformations/det_z")
     _axis(module, "fast_pixel_direction", 75e-6, (-1, 0, 0), path + "module/module_offset")
     _axis(module, "slow_pixel_direction", 75e-6, (0, -1, 0), path + "module/module_offset")
+
+
+def _describe_rest(entry: h5py.Group, n: int) -> None:
     sample = entry.create_group("sample")
     sample.attrs["NX_class"] = "NXsample"
     sample["name"] = "lysozyme"

@@ -71,7 +71,7 @@ def test_input_is_never_an_output(tmp_path: Path) -> None:
 def test_failing_rename_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with opened(make_run(tmp_path / "in", "vds")) as source:
-        with pytest.raises(OutputError, match="test_summary.json"), RunWriter(source.run, _settings(out)) as writer:
+        with pytest.raises(OutputError, match=r"test_summary\.json"), RunWriter(source.run, _settings(out)) as writer:
             for start in range(0, 24, 8):
                 chosen = {i: source.stored(i) for i in HITS if start <= i < start + 8}
                 writer.add(make_results(source.run, HITS, start, start + 8), chosen)

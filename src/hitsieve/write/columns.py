@@ -73,7 +73,7 @@ class GrowingColumns:
         Rows that are written at once; also the chunk length.
     """
 
-    def __init__(self, group: h5py.Group, columns: Sequence[Column], block: int = 16384) -> None:
+    def __init__(self, group: h5py.Group, columns: Sequence[Column], block: int = 8192) -> None:
         self._block = block
         self._waiting: list[Mapping[str, Array]] = []
         self._n_waiting = 0

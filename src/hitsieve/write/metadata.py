@@ -125,20 +125,14 @@ class MetadataCarrier:
     def _item(self, item: h5py.HLObject | None, link: object, target: h5py.Group, name: str, depth: int) -> None:
         path = posixpath.join(target.name, name)
         if item is None:
-            if isinstance(link, h5py.SoftLink) and name not in target:
-                target[name] = h5py.SoftLink(link.path)
-            elif not _DATA_LINK.fullmatch(name):
-                self._lose(path, "the link leads nowhere")
+            self._broken(link, target, name)
         elif isinstance(item, h5py.Dataset) and self._shows_images(item):
             self.image_paths.append(path)
         elif isinstance(link, h5py.SoftLink) and item.file.filename == self._source.filename:
             if name not in target:
                 target[name] = h5py.SoftLink(link.path)
         elif (known := self._known(item)) is not None:
-            if name not in target and known in self._output:
-                target[name] = self._output[known]
-            elif name not in target:
-                self.aliases.append((known, path))
+            self._second_name(known, target, name)
         elif isinstance(item, h5py.Group):
             if name not in target:
                 target.create_group(name)
@@ -146,6 +140,21 @@ class MetadataCarrier:
                 self._group(item, target[name], depth + 1)
         elif name not in target:
             self._leaf(item, target, name)
+
+    def _broken(self, link: object, target: h5py.Group, name: str) -> None:
+        if isinstance(link, h5py.SoftLink):
+            if name not in target:
+                target[name] = h5py.SoftLink(link.path)
+        elif not _DATA_LINK.fullmatch(name):
+            self._lose(posixpath.join(target.name, name), "the link leads nowhere")
+
+    def _second_name(self, known: str, target: h5py.Group, name: str) -> None:
+        if name in target:
+            return
+        if known in self._output:
+            target[name] = self._output[known]
+        else:
+            self.aliases.append((known, posixpath.join(target.name, name)))
 
     def _leaf(self, item: h5py.HLObject, target: h5py.Group, name: str) -> None:
         path = posixpath.join(target.name, name)

@@ -33,7 +33,7 @@ class OutputStream(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.failure: OSError | None = None
+        self.failure: BaseException | None = None
         self._unwritten: list[tuple[int, bytes]] = []
         self._place = 0
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -50,23 +50,29 @@ class OutputStream(io.RawIOBase):
             raise
 
     def readable(self) -> bool:
+        """Say yes."""
         return True
 
     def writable(self) -> bool:
+        """Say yes."""
         return True
 
     def seekable(self) -> bool:
+        """Say yes."""
         return True
 
     def tell(self) -> int:
+        """Give the place in the file."""
         return self._place
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place in the file."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: os.fstat(self._handle).st_size}[whence]
         self._place = base + offset
         return self._place
 
     def readinto(self, buffer: Buffer) -> int:
+        """Fill the buffer; gives the number of bytes read."""
         view = memoryview(buffer).cast("B")
         done = 0
         while done < len(view):
@@ -85,12 +91,13 @@ class OutputStream(io.RawIOBase):
         return done
 
     def write(self, data: Buffer) -> int:
+        """Take all bytes, even where they cannot be written."""
         view = memoryview(data).cast("B")
         done = 0
         try:
             while done < len(view) and self.failure is None:
                 done += os.pwrite(self._handle, view[done:], self._place + done)
-        except OSError as error:
+        except BaseException as error:  # noqa: BLE001  Ctrl-C as well: `check` raises it outside of HDF5
             self.failure = error
         if done < len(view):
             self._unwritten.append((self._place + done, bytes(view[done:])))
@@ -98,6 +105,7 @@ class OutputStream(io.RawIOBase):
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
+        """Set the size of the file."""
         size = self._place if size is None else size
         if self.failure is None:
             try:
@@ -107,11 +115,12 @@ class OutputStream(io.RawIOBase):
         return size
 
     def check(self) -> None:
-        """Raise the OSError with which a write has failed."""
+        """Raise what has made a write fail."""
         if self.failure is not None:
             raise self.failure
 
     def close(self) -> None:
+        """Close the file and forget what could not be written."""
         if not self.closed:
             super().close()
             self._unwritten.clear()

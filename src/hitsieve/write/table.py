@@ -23,7 +23,7 @@ _NUMBERS = (
     "background",
     "resolution",
 )
-_ROWS = 65536
+_ROWS = 16384
 
 
 class ImageTableFile:
@@ -49,8 +49,14 @@ class ImageTableFile:
         numbers = {name: pa.int32() for name in _NUMBERS}
         numbers |= {"max_count": pa.int64(), "background": pa.float32(), "resolution": pa.float32()}
         self._schema = pa.schema(
-            [("image", pa.int64()), ("file", words), ("row", pa.int64()), ("state", words), ("reason", pa.string())]
-            + list(numbers.items())
+            [
+                ("image", pa.int64()),
+                ("file", words),
+                ("row", pa.int64()),
+                ("state", words),
+                ("reason", pa.string()),
+                *numbers.items(),
+            ]
         )
         self._waiting: list[dict[str, npt.NDArray[Any]]] = []
         self._reasons: dict[int, str] = {}

@@ -35,7 +35,7 @@ class Mosaic:
 
 
 def absent_value(dtype: np.dtype[Any]) -> Any:
-    """What stands where a row is absent: NaN, the largest unsigned or smallest signed number; None: no such value."""
+    """Give what stands for an absent row: NaN, the largest unsigned or smallest signed number, or None."""
     if h5py.check_enum_dtype(dtype) is not None:
         return None
     if dtype.kind == "f":
@@ -48,7 +48,7 @@ def absent_value(dtype: np.dtype[Any]) -> Any:
 
 
 def link_name(path: Path, folder: Path) -> str:
-    """Name of `path` in a file of `folder`: relative where both share more than the root, so that they can move."""
+    """Name `path` as a file of `folder` does: relative where both share more than the root, so that they can move."""
     here, there = folder.resolve(), path.resolve()
     if os.path.commonpath([here, there]) == os.path.sep:
         return str(there)
