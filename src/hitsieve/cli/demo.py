@@ -42,7 +42,7 @@ def demo(
 
     settings = _simulation()
     say = _silent if messages.quiet else print
-    say(f"Simulating {IMAGES} images of a JUNGFRAU 4M into {output} ...", flush=True)
+    say(f"Simulating {IMAGES} images of a JUNGFRAU 4M into {output}; the jet stops once ...", flush=True)
     with shown_count("simulating", wanted=not messages.quiet) as counted:
         made = simulate(output, settings, progress=counted)
     say("Sieving them ...\n", flush=True)

@@ -29,6 +29,9 @@ COMMANDS = {
     "simulate": "Write a simulated run, with its truth beside it.",
 }
 
+PARAMETER = Parameter(negative_iterable=())
+"""Lists have no `--empty-...` flag."""
+
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 TERMINATED = 143
@@ -44,7 +47,7 @@ def make_app() -> App:
         name="hitsieve",
         help=HELP,
         version=hitsieve.__version__,
-        default_parameter=Parameter(negative_iterable=()),
+        default_parameter=PARAMETER,
         result_action="return_value",
         help_format="plaintext",
     )
