@@ -6,6 +6,7 @@
 //! Specifications: bitshuffle `src/bshuf_h5filter.c`; HDF5 registered filters 32004 and 32008.
 
 use crate::lz4::{self, SLACK};
+use crate::planes::Cpu;
 
 /// How an image is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +160,7 @@ impl Blocks {
     /// Unpacks a block into `out`, which must have `SLACK` bytes more than the block.
     pub fn unpack(
         &self,
+        cpu: Cpu,
         stored: &[u8],
         codec: Codec,
         block: usize,
@@ -179,7 +181,7 @@ impl Blocks {
                 .map_err(|code| fail(format!("its zstd data do not unpack ({})", zstd_safe::get_error_name(code))))?;
             return if n == size { Ok(()) } else { Err(fail("its zstd data unpack to too little".into())) };
         }
-        lz4::decode(stored, from, to, out, size).map_err(|error| fail(error.to_string()))
+        lz4::decode(cpu, stored, from, to, out, size).map_err(|error| fail(error.to_string()))
     }
 }
 

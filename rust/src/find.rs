@@ -77,7 +77,7 @@ impl<T: Pixel> Finder<T> {
         self.sample(plan, stored, codec)?;
         self.candidates.start(self.background.largest);
         for block in 0..self.blocks.all().len() {
-            self.blocks.unpack(stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
+            self.blocks.unpack(plan.cpu, stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
             let whole = self.blocks.all()[block];
             if whole.planes && whole.len.is_multiple_of(SEGMENT) {
                 self.search_planes(plan, whole);
@@ -136,7 +136,7 @@ impl<T: Pixel> Finder<T> {
     fn unpack(&mut self, plan: &Plan, stored: &[u8], codec: Codec, image: &mut Vec<T>) -> Result<(), ChunkError> {
         image.resize(plan.n_pixels(), T::default());
         for block in 0..self.blocks.all().len() {
-            self.blocks.unpack(stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
+            self.blocks.unpack(plan.cpu, stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
             let Block { first, len, .. } = self.blocks.all()[block];
             to_pixels(plan, self.blocks.all()[block], &self.buffer, &mut self.pixels);
             image[first..first + len].copy_from_slice(&self.pixels);
@@ -156,7 +156,7 @@ impl<T: Pixel> Finder<T> {
                 if whole.first >= end {
                     break;
                 }
-                self.blocks.unpack(stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
+                self.blocks.unpack(plan.cpu, stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
                 to_pixels(plan, whole, &self.buffer, &mut self.pixels);
                 let (from, to) = (start.max(whole.first), end.min(whole.first + whole.len));
                 if from < to {
@@ -177,7 +177,9 @@ impl<T: Pixel> Finder<T> {
         self.limits.extend(segments.iter().map(|&range| self.lowest.of(range).min(self.candidates.largest)));
         self.above.resize(stride / 8, 0);
         let valid = &plan.valid[block.first / 8..][..stride];
-        compare::<T>(plan.cpu, &self.buffer, valid, &self.limits, &mut self.above);
+        if !compare::<T>(plan.cpu, &self.buffer, valid, &self.limits, &mut self.above) {
+            return;
+        }
         for (word, &bits) in self.above.iter().enumerate() {
             let mut bits = bits;
             while bits != 0 {
@@ -370,7 +372,7 @@ impl<T: Pixel> CachedBlocks<'_, T> {
 
     #[cold]
     fn load(&mut self, block: usize, place: usize) -> Result<(), ChunkError> {
-        self.blocks.unpack(self.stored, self.codec, block, self.buffer, self.unpacker)?;
+        self.blocks.unpack(self.plan.cpu, self.stored, self.codec, block, self.buffer, self.unpacker)?;
         if self.cache.pixels.len() == place {
             self.cache.pixels.push(Vec::new());
         }

@@ -8,6 +8,8 @@
 
 use std::ptr;
 
+use crate::planes::Cpu;
+
 /// Bytes that must be readable behind the source and writable behind the destination.
 pub const SLACK: usize = 64;
 
@@ -39,18 +41,35 @@ impl std::fmt::Display for Lz4Error {
 ///
 /// # Panics
 /// If `source` or `out` lack `SLACK` bytes behind `to` and `size`.
-pub fn decode(source: &[u8], from: usize, to: usize, out: &mut [u8], size: usize) -> Result<(), Lz4Error> {
+pub fn decode(cpu: Cpu, source: &[u8], from: usize, to: usize, out: &mut [u8], size: usize) -> Result<(), Lz4Error> {
     assert!(from <= to && to + SLACK <= source.len() && size + SLACK <= out.len());
-    // SAFETY: the assertion above is the contract of `decode_raw`.
+    // SAFETY: the assertion above is the contract of `decode_body`; `Cpu::detect` gives the variants only where the machine
+    // has the features.
     unsafe {
-        let start = source.as_ptr();
-        decode_raw(start.add(from), start.add(to), out.as_mut_ptr(), size)
+        let ip = source.as_ptr().add(from);
+        let end = source.as_ptr().add(to);
+        match cpu {
+            #[cfg(target_arch = "x86_64")]
+            Cpu::Avx512 | Cpu::Avx2 => decode_avx2(ip, end, out.as_mut_ptr(), size),
+            _ => decode_body::<Portable>(ip, end, out.as_mut_ptr(), size),
+        }
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn decode_avx2(ip: *const u8, end: *const u8, start: *mut u8, size: usize) -> Result<(), Lz4Error> {
+    decode_body::<Shuffled>(ip, end, start, size)
 }
 
 /// SAFETY: `SLACK` bytes behind `end` must be readable, and `size + SLACK` bytes from `start` writable.
 #[inline(always)]
-unsafe fn decode_raw(mut ip: *const u8, end: *const u8, start: *mut u8, size: usize) -> Result<(), Lz4Error> {
+unsafe fn decode_body<P: Patterns>(
+    mut ip: *const u8,
+    end: *const u8,
+    start: *mut u8,
+    size: usize,
+) -> Result<(), Lz4Error> {
     let mut op = start;
     let out_end = start.add(size);
     loop {
@@ -96,7 +115,13 @@ unsafe fn decode_raw(mut ip: *const u8, end: *const u8, start: *mut u8, size: us
         if length > out_end.offset_from(op) as usize {
             return Err(Lz4Error::TooLong);
         }
-        copy_match(op, offset, length);
+        // Half of all matches are short and of any offset: their first piece is written without asking which.
+        let from = op.sub(offset).cast_const();
+        let pattern = P::pattern(from, offset);
+        ptr::copy_nonoverlapping(pattern.as_ptr(), op, 16);
+        if length > 16 {
+            copy_rest(op, offset, length, pattern);
+        }
         op = op.add(length);
     }
 }
@@ -129,76 +154,88 @@ unsafe fn copy_apart(mut from: *const u8, mut to: *mut u8, length: usize) {
     }
 }
 
-/// Repeats what was written `offset` bytes before `op`, `length` bytes of it.
+/// Writes a match behind its first 16 bytes, which are `pattern`.
 #[inline(always)]
-unsafe fn copy_match(op: *mut u8, offset: usize, length: usize) {
-    let from = op.sub(offset).cast_const();
-    if length > 64 && offset < 64 {
-        fill(from, op, offset, length);
+unsafe fn copy_rest(op: *mut u8, offset: usize, length: usize, pattern: [u8; 16]) {
+    if offset >= 32 {
+        copy_apart(op.add(16).sub(offset).cast_const(), op.add(16), length - 16);
     } else if offset >= 16 {
-        // Most matches are short: one piece.
-        ptr::copy_nonoverlapping(from, op, 16);
-        let (mut done, to) = (16, op);
-        while done < length {
-            ptr::copy_nonoverlapping(from.add(done), to.add(done), 16);
-            done += 16;
+        let (mut to, end) = (op.add(16), op.add(length));
+        while to < end {
+            ptr::copy_nonoverlapping(to.sub(offset).cast_const(), to, 16);
+            to = to.add(16);
         }
-    } else if offset >= 8 {
-        let mut done = 0;
-        while done < length {
-            ptr::copy_nonoverlapping(from.add(done), op.add(done), 8);
-            done += 8;
-        }
+    } else if length > 128 && pattern == [0; 16] {
+        // What all the empty bit planes of a block become.
+        ptr::write_bytes(op, 0, length);
     } else {
-        // The pattern repeated over eight bytes stays the same pattern when it moves by whole periods.
-        let pattern = ptr::read_unaligned(from.cast::<u64>()).to_le() & (u64::MAX >> (64 - 8 * offset));
-        let pattern = pattern.wrapping_mul(REPEAT[offset]);
-        let step = 8 - 8 % offset;
-        let mut done = 0;
+        // Moved by whole periods the pattern stays the same: stores only, no loads that wait for stores.
+        let step = 16 - 16 % offset;
+        let mut done = step;
         while done < length {
-            ptr::write_unaligned(op.add(done).cast::<u64>(), pattern.to_le());
+            ptr::copy_nonoverlapping(pattern.as_ptr(), op.add(done), 16);
             done += step;
         }
     }
 }
 
-/// Factor that repeats a pattern of so many bytes over eight bytes.
-const REPEAT: [u64; 8] = {
-    let mut factors = [0; 8];
+/// How the first 16 bytes of a match are made.
+trait Patterns {
+    /// The 16 bytes from `from` on where only `offset` bytes are there yet, repeated as often as needed.
+    ///
+    /// SAFETY: 16 bytes must be readable.
+    unsafe fn pattern(from: *const u8, offset: usize) -> [u8; 16];
+}
+
+struct Portable;
+
+impl Patterns for Portable {
+    #[inline(always)]
+    unsafe fn pattern(from: *const u8, offset: usize) -> [u8; 16] {
+        let mut pattern = ptr::read_unaligned(from.cast::<[u8; 16]>());
+        if offset < 16 {
+            let mut bits = u128::from_le_bytes(pattern) & (u128::MAX >> (128 - 8 * offset));
+            let mut shift = 8 * offset;
+            while shift < 128 {
+                bits |= bits << shift;
+                shift *= 2;
+            }
+            pattern = bits.to_le_bytes();
+        }
+        pattern
+    }
+}
+
+/// One byte shuffle makes the pattern, whatever the offset.
+#[cfg(target_arch = "x86_64")]
+struct Shuffled;
+
+#[cfg(target_arch = "x86_64")]
+impl Patterns for Shuffled {
+    #[inline(always)]
+    unsafe fn pattern(from: *const u8, offset: usize) -> [u8; 16] {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_shuffle_epi8};
+        let bytes = _mm_loadu_si128(from.cast::<__m128i>());
+        let order = _mm_loadu_si128(ORDERS[offset.min(16)].as_ptr().cast::<__m128i>());
+        std::mem::transmute(_mm_shuffle_epi8(bytes, order))
+    }
+}
+
+/// Row n counts 0 to n - 1 over and over.
+#[cfg(target_arch = "x86_64")]
+const ORDERS: [[u8; 16]; 17] = {
+    let mut orders = [[0; 16]; 17];
     let mut offset = 1;
-    while offset < 8 {
-        let mut at = 0;
-        while at < 8 {
-            factors[offset] |= 1 << (8 * at);
-            at += offset;
+    while offset <= 16 {
+        let mut i = 0;
+        while i < 16 {
+            orders[offset][i] = (i % offset) as u8;
+            i += 1;
         }
         offset += 1;
     }
-    factors
+    orders
 };
-
-/// A long match of a short pattern, such as all empty bit planes together: stores from registers, no loads that wait for stores.
-#[inline(never)]
-unsafe fn fill(from: *const u8, op: *mut u8, offset: usize, length: usize) {
-    let mut pattern = [0u8; 128];
-    ptr::copy_nonoverlapping(from, pattern.as_mut_ptr(), offset);
-    let mut filled = offset;
-    while filled < 64 {
-        pattern.copy_within(0..filled, filled);
-        filled *= 2;
-    }
-    let pattern: &[u8; 64] = pattern.first_chunk().expect("64 bytes");
-    if pattern == &[0; 64] {
-        ptr::write_bytes(op, 0, length);
-        return;
-    }
-    let step = 64 - 64 % offset;
-    let mut done = 0;
-    while done < length {
-        ptr::copy_nonoverlapping(pattern.as_ptr(), op.add(done), 64);
-        done += step;
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -208,10 +245,15 @@ mod tests {
     fn unpack(packed: &[u8], size: usize) -> Result<Vec<u8>, Lz4Error> {
         let mut source = packed.to_vec();
         source.resize(packed.len() + SLACK, 0xAA);
-        let mut out = vec![0x55; size + SLACK];
-        decode(&source, 0, packed.len(), &mut out, size)?;
-        out.truncate(size);
-        Ok(out)
+        let mut results = Cpu::variants().into_iter().map(|cpu| {
+            let mut out = vec![0x55; size + SLACK];
+            let result = decode(cpu, &source, 0, packed.len(), &mut out, size);
+            out.truncate(size);
+            result.map(|()| out)
+        });
+        let first = results.next().expect("the portable variant");
+        assert!(results.all(|result| result == first));
+        first
     }
 
     proptest! {
@@ -245,9 +287,11 @@ mod tests {
             packed[i] ^= 1 << bit;
             let mut source = packed.clone();
             source.resize(packed.len() + SLACK, 0);
-            let mut out = vec![0x55; plain.len() + SLACK + 8];
-            let _ = decode(&source, 0, packed.len(), &mut out, plain.len());
-            prop_assert_eq!(&out[plain.len() + SLACK..], &[0x55; 8]);
+            for cpu in Cpu::variants() {
+                let mut out = vec![0x55; plain.len() + SLACK + 8];
+                let _ = decode(cpu, &source, 0, packed.len(), &mut out, plain.len());
+                prop_assert_eq!(&out[plain.len() + SLACK..], &[0x55; 8]);
+            }
         }
     }
 

@@ -49,6 +49,15 @@ impl Cpu {
         Self::Portable
     }
 
+    /// All variants that this machine can run.
+    pub fn variants() -> Vec<Self> {
+        match Self::best() {
+            Self::Avx512 => vec![Self::Portable, Self::Avx2, Self::Avx512],
+            Self::Avx2 => vec![Self::Portable, Self::Avx2],
+            Self::Portable => vec![Self::Portable],
+        }
+    }
+
     /// The name of the variant.
     pub fn name(self) -> &'static str {
         match self {
@@ -63,7 +72,8 @@ impl Cpu {
 ///
 /// `planes` holds the block's bit planes, `stride` bytes each (a multiple of 64); `valid` one bit a pixel; `thresholds` one
 /// for each segment, -1 or more; `above` one bit a pixel. Negative pixels are never above.
-pub fn compare<T: Pixel>(cpu: Cpu, planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) {
+/// Returns whether any pixel is.
+pub fn compare<T: Pixel>(cpu: Cpu, planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
     let stride = valid.len();
     assert!(stride.is_multiple_of(SEGMENT / 8) && planes.len() >= stride * 8 * T::SIZE);
     assert!(thresholds.len() == stride / (SEGMENT / 8) && above.len() == stride / 8);
@@ -79,14 +89,14 @@ pub fn compare<T: Pixel>(cpu: Cpu, planes: &[u8], valid: &[u8], thresholds: &[i6
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
-fn compare_avx512<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) {
-    compare_body::<T>(planes, valid, thresholds, above);
+fn compare_avx512<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
+    compare_body::<T>(planes, valid, thresholds, above)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn compare_avx2<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) {
-    compare_body::<T>(planes, valid, thresholds, above);
+fn compare_avx2<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
+    compare_body::<T>(planes, valid, thresholds, above)
 }
 
 type Wide = [u64; WORDS];
@@ -113,9 +123,10 @@ fn each(a: Wide, b: Wide, f: impl Fn(u64, u64) -> u64) -> Wide {
 /// Bit-sliced comparison, from the highest plane down: a pixel is above as soon as it has a bit that the threshold lacks
 /// while all higher bits are equal.
 #[inline(always)]
-fn compare_body<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) {
+fn compare_body<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
     let stride = valid.len();
     let n_planes = 8 * T::SIZE - usize::from(T::SIGNED);
+    let mut any = 0;
     for (segment, (&threshold, above)) in thresholds.iter().zip(above.chunks_exact_mut(WORDS)).enumerate() {
         let at = segment * SEGMENT / 8;
         let mut equal = load(valid, at);
@@ -124,6 +135,7 @@ fn compare_body<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above
         }
         if threshold < 0 {
             above.copy_from_slice(&equal);
+            any |= equal.iter().fold(0, |any, word| any | word);
             continue;
         }
         if threshold >= T::LARGEST {
@@ -149,7 +161,9 @@ fn compare_body<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above
             }
         }
         above.copy_from_slice(&greater);
+        any |= greater.iter().fold(0, |any, word| any | word);
     }
+    any != 0
 }
 
 /// One pixel of a block of bit planes.
@@ -258,18 +272,10 @@ mod tests {
         planes
     }
 
-    fn variants() -> Vec<Cpu> {
-        match Cpu::best() {
-            Cpu::Avx512 => vec![Cpu::Avx512, Cpu::Avx2, Cpu::Portable],
-            Cpu::Avx2 => vec![Cpu::Avx2, Cpu::Portable],
-            Cpu::Portable => vec![Cpu::Portable],
-        }
-    }
-
     fn check<T: Pixel + std::fmt::Debug>(bits: &[u32], mask: &[u8], thresholds: [i64; 2]) {
         let pixels: Vec<T> = bits.iter().map(|&b| T::from_bits(b)).collect();
         let planes = shuffle(&pixels);
-        for cpu in variants() {
+        for cpu in Cpu::variants() {
             let mut back = vec![T::default(); pixels.len()];
             unshuffle(cpu, &planes, pixels.len() / 8, &mut back);
             assert_eq!(back, pixels);
