@@ -39,10 +39,9 @@ def rings(detector: Detector, beam: Beam, width: float) -> Bins:
     angles = np.zeros(detector.shape, dtype=np.float32)
     for panel in detector.panels:
         (s, f), (slow, fast) = panel.first, panel.shape
-        for start in range(s, s + slow, ROWS):
-            stop = min(start + ROWS, s + slow)
-            x, y = np.meshgrid(np.arange(f, f + fast) + 0.5, np.arange(start, stop) + 0.5)
-            angles[start:stop, f : f + fast] = scattering_angle(panel.lab(x, y), beam)
+        for start in range(0, slow, ROWS):
+            stop = min(start + ROWS, slow)
+            angles[s + start : s + stop, f : f + fast] = scattering_angles(panel, beam, slice(start, stop))
     per_angle = min(per_angle, MAX_BINS / max(float(angles.max()), 1e-9))
     number = (angles * per_angle).astype(np.uint16)
     n_bins = int(number.max()) + 1
@@ -67,11 +66,28 @@ def tiles(detector: Detector) -> Bins:
     return Bins(number.astype(np.uint16), np.ones(int(number.max()) + 1, dtype=np.bool_), None)
 
 
-def scattering_angle(positions: npt.NDArray[np.float64], beam: Beam) -> npt.NDArray[np.float64]:
-    """Angle 2 theta (rad) between the beam and the line from the sample to positions (m), shape (..., 3)."""
-    along = positions @ np.asarray(beam.direction)
-    across = np.linalg.norm(positions - along[..., None] * np.asarray(beam.direction), axis=-1)
-    angles: npt.NDArray[np.float64] = np.arctan2(across, along)
+def scattering_angles(panel: Panel, beam: Beam, rows: slice) -> npt.NDArray[np.float32]:
+    """Angle 2 theta (rad) between the beam and the line from the sample to each pixel centre of some rows of a panel.
+
+    Positions are linear in the pixel numbers, so that their parts along and across the beam are sums of a row and a
+    column; the positions themselves are never made.
+    """
+    beam_direction = np.asarray(beam.direction)
+    fast, slow = np.asarray(panel.fast), np.asarray(panel.slow)
+    u = np.arange(panel.shape[1]) + 0.5
+    v = np.arange(rows.start, rows.stop)[:, None] + 0.5
+    starts = np.asarray(panel.origin) + v * slow
+    along = starts @ beam_direction
+    across = starts - along[:, None] * beam_direction
+    fast_along = float(fast @ beam_direction)
+    fast_across = fast - fast_along * beam_direction
+    # |across + u fast_across|^2, a parabola in u for each row
+    square = (
+        (across**2).sum(axis=1)[:, None] + 2.0 * (across @ fast_across)[:, None] * u + (fast_across**2).sum() * u**2
+    )
+    whole = along[:, None] + fast_along * u
+    sideways = np.sqrt(np.maximum(square, 0.0)).astype(np.float32)
+    angles: npt.NDArray[np.float32] = np.arctan2(sideways, whole.astype(np.float32))
     return angles
 
 
