@@ -116,12 +116,12 @@ def test_masks_and_maps_in_any_memory_order() -> None:
 
 def test_every_other_entry_of_wider_arrays() -> None:
     image = np.random.default_rng(5).poisson(2.0, (50, 64)).astype(np.int32)
-    p = plain((50, 64))
+    image[20:22, 30:33] += 80
     p = replace(
-        p,
-        bins=np.zeros((100, 128), dtype=np.uint16)[::2, ::2],
-        valid=np.ones((50, 128), dtype=np.bool_)[:, ::2],
-        background_bins=np.array([True, False])[::2],
+        plain((50, 64)),
+        bins=np.repeat(np.indices((50, 64))[0] // 10, 2, axis=1).astype(np.uint16)[:, ::2],
+        valid=np.repeat(np.random.default_rng(6).random((50, 64)) < 0.9, 2, axis=0)[::2],
+        background_bins=np.array([True, False, False, False, True, False, False, False, True, False])[::2],
     )
     assert_agree(finder("int32", p).find(image), image, p)
 

@@ -20,6 +20,8 @@ def params(shape: tuple[int, int], **changes: object) -> Params:
         "bins": np.zeros(shape, dtype=np.uint16),
         "valid": np.ones(shape, dtype=np.bool_),
         "background_bins": np.ones(1, dtype=np.bool_),
+        "snr": 5.0,
+        "min_count": 4,
     }
     return Params(**(given | changes))  # type: ignore[arg-type]
 
@@ -44,9 +46,9 @@ def test_sample_adds_the_unit_that_holds_most_of_a_starved_bin() -> None:
     shape = (32, 4096)
     bins = np.zeros(shape, dtype=np.uint16)
     valid = np.ones(shape, dtype=np.bool_)
-    bins[3, :150] = 1
-    bins[5, :100] = 1
-    bins[9, :150] = 1
+    bins[3, :75] = 1
+    bins[5, :50] = 1
+    bins[9, :75] = 1
     bins[11, :20] = 2
     valid[11, 5:] = False
     chosen = reference.sample_units(valid, bins).tolist()

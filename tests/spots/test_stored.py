@@ -163,6 +163,29 @@ def test_scan_gives_a_reason_for_what_cannot_be_read(tmp_path: Path) -> None:
     assert reasons == got.reasons
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_scan_passes_over_negative_file_numbers(workers: int, tmp_path: Path) -> None:
+    images = series(20, "int16")
+    file, offset, size = table(1, *write(tmp_path / "a.h5", images, ENCODINGS["bslz4"][1]()))
+    file[3:9] = -1
+    search = finder("int16", PARAMS)
+    (got,) = search.scan([str(tmp_path / "a.h5")], ["bslz4"], file, offset, size, workers, 64)
+    assert got.reasons == dict.fromkeys(range(3, 9), "")
+    assert (got.n_spots == -1).tolist() == (file < 0).tolist()
+    want = joined([search.find(image) for image in images[file == 0]])
+    np.testing.assert_array_equal(got.n_spots[file == 0], want["n_spots"])
+    np.testing.assert_array_equal(got.intensity, want["intensity"])
+
+
+def test_scan_closed_early_ends(tmp_path: Path) -> None:
+    images = series(40, "int16")
+    arguments = table(1, *write(tmp_path / "a.h5", images, ENCODINGS["bslz4"][1]()))
+    scan = finder("int16", PARAMS).scan([str(tmp_path / "a.h5")], ["bslz4"], *arguments, 2, 4)
+    next(scan)
+    scan.close()
+    scan.close()
+
+
 def test_finder_is_shared_between_threads() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
