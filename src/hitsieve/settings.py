@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -48,6 +48,12 @@ class SpotSettings(Settings):
     max_spots: Annotated[int, Field(ge=1)] = 2000
     """Most spots kept for an image, strongest first; n_spots still counts all."""
 
+    @model_validator(mode="after")
+    def _sizes_in_order(self) -> SpotSettings:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels {self.min_pixels} is above max_pixels {self.max_pixels}: no spot would do")
+        return self
+
 
 class VerdictSettings(Settings):
     """When an image is a hit."""
@@ -62,6 +68,12 @@ class VerdictSettings(Settings):
     """Leave spots in ice bands out of the count."""
     ice_half_width: Annotated[float, Field(gt=0)] = 0.0048
     """Half width of an ice band in 1/d (1/angstrom); 0.03 in 2 pi/d."""
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> VerdictSettings:
+        if self.d_min is not None and self.d_max is not None and self.d_min >= self.d_max:
+            raise ValueError(f"d_min {self.d_min} is not below d_max {self.d_max}: no spot would count")
+        return self
 
 
 class WriteSettings(Settings):

@@ -56,7 +56,8 @@ def flag_errors(error: ValidationError) -> str:
 
 
 def _flag_error(loc: tuple[int | str, ...], kind: str, msg: str, value: object) -> str:
-    names = [part for part in loc if isinstance(part, str)]
+    # What a model says of several of its settings names them itself.
+    names = [] if isinstance(value, dict) else [part for part in loc if isinstance(part, str)]
     flag = f"--{names[-1].replace('_', '-')}: " if names else ""
     return flag + _what(kind, msg, value)
 

@@ -49,6 +49,7 @@ def make_app() -> App:
         version=hitsieve.__version__,
         default_parameter=PARAMETER,
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
         help_format="plaintext",
     )
     for name, text in COMMANDS.items():

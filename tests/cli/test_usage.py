@@ -1,0 +1,107 @@
+"""Help, flags and settings files: what a user gets for right and for wrong ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hitsieve as package
+from cli.conftest import Hitsieve
+
+NOTHING = "no-such-file.h5"
+
+
+def one_line_error(stderr: str) -> str:
+    """The error, which must be the only line."""
+    lines = stderr.splitlines()
+    assert len(lines) == 1, stderr
+    assert lines[0].startswith("hitsieve: error: ")
+    return lines[0]
+
+
+def test_help_names_commands_and_exit_codes(hitsieve: Hitsieve) -> None:
+    result = hitsieve("--help")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    for word in ("run", "verify", "demo", "simulate", "Exit codes", "130", "141", "143"):
+        assert word in result.stdout
+
+
+def test_version(hitsieve: Hitsieve) -> None:
+    assert hitsieve("--version").stdout.strip() == package.__version__
+
+
+@pytest.mark.parametrize("command", ["run", "verify", "demo", "simulate"])
+def test_each_command_has_help(hitsieve: Hitsieve, command: str) -> None:
+    result = hitsieve(command, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"Usage: hitsieve {command}")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['hitsieve', '--help']; from hitsieve.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'h5py', 'hdf5plugin', 'pyarrow', 'fabio', 'pydantic', 'hitsieve._core'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["rnu"], "did you mean run?"),
+        (["--versoin"], "unknown command or flag --versoin"),
+        (["run"], "PATHS"),
+        (["run", NOTHING, "--min-spotz", "3"], "Did you mean --min-spots?"),
+        (["run", NOTHING, "--snr", "-1"], "--snr: input should be greater than 0, not '-1'"),
+        (["run", NOTHING, "--snr", "many"], "--snr: input should be a valid number"),
+        (["run", NOTHING, "--algorithm", "radail"], "--algorithm: input should be 'radial' or 'dispersion'"),
+        (["run", NOTHING, "--workers", "-1"], "--workers: input should be greater than or equal to 0"),
+        (["run", NOTHING, "--d-min", "3", "--d-max", "2"], "d_min 3.0 is not below d_max 2.0"),
+        (["run", NOTHING, "--config", "no-such-file.toml"], "no-such-file.toml cannot be read: No such file"),
+        (["verify"], "HITS"),
+        (["simulate", "folder", "--detector", "eiger"], "--detector: unknown detector 'eiger'; there are"),
+        (["simulate", "folder", "--pump", "dark"], "pump pattern 'dark' is not NAME:IMAGES"),
+    ],
+)
+def test_wrong_usage(hitsieve: Hitsieve, tmp_path: Path, arguments: list[str], says: str) -> None:
+    result = hitsieve(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert says in one_line_error(result.stderr)
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[spots]\nsnrr = 3\n", "unknown key spots.snrr, did you mean snr?"),
+        ("[sports]\n", "unknown key sports, did you mean spots?"),
+        ("[verdict]\nmin_spots = 0\n", "verdict.min_spots: input should be greater than or equal to 1, not 0"),
+        ("[write]\noverwrite = 7\n", "write.overwrite: "),
+        ("[verdict]\nd_min = 3.0\nd_max = 2.0\n", "verdict: d_min 3.0 is not below d_max 2.0"),
+        ("spots = [\n", "is not TOML"),
+    ],
+)
+def test_wrong_settings_file(hitsieve: Hitsieve, tmp_path: Path, text: str, says: str) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text(text)
+    result = hitsieve("run", NOTHING, "--config", config, cwd=tmp_path)
+    assert result.returncode == 2
+    line = one_line_error(result.stderr)
+    assert str(config) in line
+    assert says in line
+
+
+def test_debug_adds_the_traceback(hitsieve: Hitsieve, tmp_path: Path) -> None:
+    result = hitsieve("run", NOTHING, "--debug", cwd=tmp_path)
+    assert result.returncode == 3
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("hitsieve: error: ")
