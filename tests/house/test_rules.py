@@ -1,0 +1,162 @@
+"""Layout, names, sizes and documents agree with the rules of the house."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import hitsieve
+from hitsieve.settings import RunSettings, Settings
+from hitsieve.testing import SimulateSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT = Path(__file__).resolve().parents[2]
+PACKAGE = PROJECT / "src" / "hitsieve"
+REFERENCE = PROJECT / "docs" / "reference"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PROJECT))
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    """docs/generate.py."""
+    spec = importlib.util.spec_from_file_location("generate", PROJECT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_import_contract(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--config", "pyproject.toml"]
+    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    assert " 0 broken" in result.stdout
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_module_is_small_and_named_after_its_subject(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    assert not {"utils", "common", "helpers", "tools", "manager"} & set(path.with_suffix("").parts)
+
+
+def test_public_names() -> None:
+    assert len(hitsieve.__all__) <= 15
+    for name in hitsieve.__all__:
+        assert getattr(hitsieve, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = hitsieve.no_such_name
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import hitsieve, sys; print({'numpy', 'h5py', 'pyarrow', 'pydantic'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
+
+
+def test_one_version() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    crate = tomllib.loads((PROJECT / "rust" / "Cargo.toml").read_text(encoding="utf-8"))["package"]
+    versions = {hitsieve.__version__, importlib.metadata.version("hitsieve"), project["version"], crate["version"]}
+    assert len(versions) == 1
+    assert f"## [{hitsieve.__version__}]" in (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def models(model: type[Settings]) -> list[type[Settings]]:
+    inner = [field.annotation for field in model.model_fields.values()]
+    rooms = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, Settings)]
+    return [model, *rooms]
+
+
+@pytest.mark.parametrize("model", [*models(RunSettings), SimulateSettings], ids=lambda model: model.__name__)
+def test_settings_are_frozen_documented_and_strict(model: type[Settings]) -> None:
+    assert model.model_config["frozen"]
+    assert model.model_config["extra"] == "forbid"
+    for name, field in model.model_fields.items():
+        is_room = isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
+        assert field.description or is_room, f"{model.__name__}.{name} has no docstring"
+
+
+def test_reference_is_what_the_code_says(generate: ModuleType) -> None:
+    again = "run: python docs/generate.py"
+    assert (REFERENCE / "cli.md").read_text(encoding="utf-8") == generate.cli_page(), again
+    assert (REFERENCE / "settings.md").read_text(encoding="utf-8") == generate.settings_page(), again
+
+
+def test_sample_settings_are_the_defaults() -> None:
+    page = (REFERENCE / "settings.md").read_text(encoding="utf-8")
+    sample = page.split("```toml\n")[1].split("```")[0]
+    assert RunSettings.model_validate(tomllib.loads(sample)) == RunSettings()
+    unset = re.findall(r"^# (\w+) =$", sample, flags=re.MULTILINE)
+    assert sorted(unset) == ["d_max", "d_min", "geometry", "mask"]
+
+
+def test_help_says_what_the_reference_says(generate: ModuleType) -> None:
+    """Every flag of the reference is in the help of its command, and every flag of the help in the reference."""
+    page = generate.cli_page()
+    command = str(Path(sys.executable).with_name("hitsieve"))
+    for section in page.split("\n## hitsieve ")[1:]:
+        name = section.split("\n", maxsplit=1)[0]
+        # The first cell of a row holds the flags.
+        cells = re.findall(r"^\| (`-[^|]*) \|", section, flags=re.MULTILINE)
+        written = set(re.findall(r"`(--?[a-z0-9-]+)`", " ".join(cells)))
+        wide = os.environ | {"COLUMNS": "200"}
+        shown = subprocess.run([command, name, "--help"], capture_output=True, text=True, check=True, env=wide).stdout
+        said = set(
+            re.findall(r"(?:^|(?<= ))--?[a-z][a-z0-9-]*(?= |$)", "\n".join(_flag_columns(shown)), flags=re.MULTILINE)
+        )
+        assert written == said - {"-h"}, name
+
+
+def _flag_columns(help_text: str) -> list[str]:
+    return [match[1] for match in re.finditer(r"^│ (?:\*  )?(-.*?)(?:  |│)", help_text, flags=re.MULTILINE)]
+
+
+def test_exit_codes_are_documented() -> None:
+    page = (REFERENCE / "exit-codes.md").read_text(encoding="utf-8")
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE)}
+    from hitsieve import errors
+    from hitsieve.cli.main import BROKEN_PIPE, HELP, INTERRUPTED, TERMINATED
+
+    raised = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
+    assert documented == raised | {0, BROKEN_PIPE, INTERRUPTED, TERMINATED}
+    assert documented == {int(code) for code in re.findall(r"\b\d+\b", HELP.split("Exit codes:")[1])}
+
+
+def documents() -> list[Path]:
+    return sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("page", documents(), ids=name_of)
+def test_links_of_documents_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+def test_no_room_reaches_into_another_by_a_side_door() -> None:
+    """importlib.import_module and relative imports would pass the import contract by."""
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        relative = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+        assert relative == [], name_of(path)
+        if path != PACKAGE / "__init__.py":
+            assert "import_module" not in path.read_text(encoding="utf-8"), name_of(path)
