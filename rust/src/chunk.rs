@@ -5,6 +5,8 @@
 //! LZ4 (HDF5 filter 32004): the same header and blocks, not shuffled; a block as long as what it unpacks to is not packed.
 //! Specifications: bitshuffle `src/bshuf_h5filter.c`; HDF5 registered filters 32004 and 32008.
 
+use std::ops::Range;
+
 use crate::lz4::{self, SLACK};
 use crate::planes::Cpu;
 
@@ -33,6 +35,15 @@ impl Codec {
     }
 }
 
+/// The bytes of an image as stored, with `SLACK` bytes behind them.
+#[derive(Clone, Copy)]
+pub struct Stored<'a> {
+    pub bytes: &'a [u8],
+    /// Without the slack.
+    pub size: usize,
+    pub codec: Codec,
+}
+
 /// Why a stored image cannot be unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChunkError {
@@ -44,8 +55,6 @@ pub enum ChunkError {
     WrongBlockSize(u32),
     /// The chunk ends inside a block.
     Truncated { block: usize, blocks: usize },
-    /// Bytes follow the last block.
-    Trailing(usize),
     /// A block does not unpack.
     Block { block: usize, blocks: usize, why: String },
 }
@@ -61,7 +70,6 @@ impl std::fmt::Display for ChunkError {
             Self::Truncated { block, blocks } => {
                 write!(f, "the stored image ends early, in block {block} of {blocks}")
             }
-            Self::Trailing(n) => write!(f, "{n} bytes follow the last block of the stored image"),
             Self::Block { block, blocks, why } => write!(f, "block {block} of {blocks}: {why}"),
         }
     }
@@ -98,15 +106,9 @@ pub struct Unpacker {
 }
 
 impl Blocks {
-    /// Reads the header and the block lengths of `stored[..size]`; unpacks nothing.
-    pub fn walk(
-        &mut self,
-        stored: &[u8],
-        size: usize,
-        codec: Codec,
-        n_pixels: usize,
-        pixel_size: usize,
-    ) -> Result<(), ChunkError> {
+    /// Reads the header and the block lengths; unpacks nothing. Bytes behind the last block are let be, as HDF5 does.
+    pub fn walk(&mut self, stored: Stored<'_>, n_pixels: usize, pixel_size: usize) -> Result<(), ChunkError> {
+        let Stored { bytes: stored, size, codec } = stored;
         if size < 12 {
             return Err(ChunkError::NoHeader(size));
         }
@@ -144,10 +146,6 @@ impl Blocks {
         if rest > 0 {
             let to = at + rest * pixel_size;
             self.blocks.push(Block { from: at, to, first: packed, len: rest, raw: true, planes: false });
-            at = to;
-        }
-        if at < size {
-            return Err(ChunkError::Trailing(size - at));
         }
         Ok(())
     }
@@ -157,31 +155,33 @@ impl Blocks {
         &self.blocks
     }
 
-    /// Unpacks a block into `out`, which must have `SLACK` bytes more than the block.
+    /// Unpacks a block into `out`, which must have `SLACK` bytes more than the block. Returns bytes that are known to be zero.
     pub fn unpack(
         &self,
         cpu: Cpu,
-        stored: &[u8],
-        codec: Codec,
+        stored: Stored<'_>,
         block: usize,
         out: &mut [u8],
         unpacker: &mut Unpacker,
-    ) -> Result<(), ChunkError> {
+    ) -> Result<Range<usize>, ChunkError> {
         let Block { from, to, len, raw, .. } = self.blocks[block];
         let size = len * self.pixel_size;
         let fail = |why: String| ChunkError::Block { block, blocks: self.blocks.len(), why };
         if raw {
-            out[..size].copy_from_slice(&stored[from..to]);
-            return Ok(());
-        }
-        if codec == Codec::BitshuffleZstd {
+            out[..size].copy_from_slice(&stored.bytes[from..to]);
+        } else if stored.codec == Codec::BitshuffleZstd {
             let context = unpacker.zstd.get_or_insert_with(zstd_safe::DCtx::create);
             let n = context
-                .decompress(&mut out[..size], &stored[from..to])
+                .decompress(&mut out[..size], &stored.bytes[from..to])
                 .map_err(|code| fail(format!("its zstd data do not unpack ({})", zstd_safe::get_error_name(code))))?;
-            return if n == size { Ok(()) } else { Err(fail("its zstd data unpack to too little".into())) };
+            if n != size {
+                return Err(fail("its zstd data unpack to too little".into()));
+            }
+        } else {
+            let zeros = lz4::decode(cpu, stored.bytes, (from, to), out, size);
+            return zeros.map_err(|error| fail(error.to_string()));
         }
-        lz4::decode(cpu, stored, from, to, out, size).map_err(|error| fail(error.to_string()))
+        Ok(0..0)
     }
 }
 

@@ -4,13 +4,15 @@
 //! buffer that stays in the first-level cache, compared as bit planes, and forgotten. Only around spots are blocks turned back into pixels.
 //! Images stored in another way are unpacked first; the answers are the same.
 
+use std::ops::Range;
+
 use crate::background::Background;
-use crate::chunk::{room, Block, Blocks, ChunkError, Codec, Unpacker};
+use crate::chunk::{room, Block, Blocks, ChunkError, Stored, Unpacker};
 use crate::dispersion;
 use crate::lz4::SLACK;
 use crate::pixel::{from_bytes, Pixel};
 use crate::plan::{Algorithm, Plan, NO_BIN, UNIT};
-use crate::planes::{compare, pixel_at, unshuffle, SEGMENT};
+use crate::planes::{compare, unshuffle, Planes, SEGMENT};
 use crate::spots::{Access, Grouping, Spot, Strong};
 
 /// What was found on an image; the spots are those appended to the caller's list.
@@ -49,40 +51,33 @@ pub struct Finder<T> {
 }
 
 impl<T: Pixel> Finder<T> {
-    /// Searches the image in `stored[..size]`, which has `SLACK` bytes behind `size`; appends its spots.
+    /// Searches a stored image; appends its spots.
     ///
     /// # Panics
-    /// If the slack is missing.
-    pub fn find_stored(
-        &mut self,
-        plan: &Plan,
-        stored: &[u8],
-        size: usize,
-        codec: Codec,
-        spots: &mut Vec<Spot>,
-    ) -> Result<Found, ChunkError> {
-        assert!(size + SLACK <= stored.len());
-        self.blocks.walk(stored, size, codec, plan.n_pixels(), T::SIZE)?;
+    /// If the slack behind the stored bytes is missing.
+    pub fn find_stored(&mut self, plan: &Plan, stored: Stored<'_>, spots: &mut Vec<Spot>) -> Result<Found, ChunkError> {
+        assert!(stored.size + SLACK <= stored.bytes.len());
+        self.blocks.walk(stored, plan.n_pixels(), T::SIZE)?;
         self.buffer.resize(room(self.blocks.pixels_per_block, T::SIZE), 0);
         // Blocks that are not whole segments, or pixels, or the dispersion test need the image itself.
-        if !codec.shuffled()
+        if !stored.codec.shuffled()
             || !self.blocks.pixels_per_block.is_multiple_of(SEGMENT)
             || plan.settings.algorithm == Algorithm::Dispersion
         {
             let mut image = std::mem::take(&mut self.image);
-            let found = self.unpack(plan, stored, codec, &mut image).and_then(|()| self.find(plan, &image, spots));
+            let found = self.unpack(plan, stored, &mut image).and_then(|()| self.find(plan, &image, spots));
             self.image = image;
             return found;
         }
-        self.sample(plan, stored, codec)?;
+        self.sample(plan, stored)?;
         self.candidates.start(self.background.largest);
         for block in 0..self.blocks.all().len() {
-            self.blocks.unpack(plan.cpu, stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
+            let zeros = self.blocks.unpack(plan.cpu, stored, block, &mut self.buffer, &mut self.unpacker)?;
             let whole = self.blocks.all()[block];
             if whole.planes && whole.len.is_multiple_of(SEGMENT) {
-                self.search_planes(plan, whole);
+                self.search_planes(plan, whole, &zeros);
             } else {
-                to_pixels(plan, whole, &self.buffer, &mut self.pixels);
+                to_pixels(plan, whole, (&self.buffer, zeros), &mut self.pixels);
                 let pixels = std::mem::take(&mut self.pixels);
                 self.search_pixels(plan, whole.first, &pixels);
                 self.pixels = pixels;
@@ -91,7 +86,7 @@ impl<T: Pixel> Finder<T> {
         self.candidates.judge(plan, &self.background, &mut self.strong);
         let Self { blocks, unpacker, buffer, cache, grouping, accepted, strong, background, .. } = self;
         cache.start(blocks.all().len());
-        let mut access = CachedBlocks { plan, stored, codec, blocks, unpacker, buffer, cache };
+        let mut access = CachedBlocks { plan, stored, blocks, unpacker, buffer, cache };
         accepted.clear();
         grouping.spots(plan, strong, background, &mut access, accepted)?;
         Ok(self.found(plan, spots))
@@ -133,19 +128,19 @@ impl<T: Pixel> Finder<T> {
         }
     }
 
-    fn unpack(&mut self, plan: &Plan, stored: &[u8], codec: Codec, image: &mut Vec<T>) -> Result<(), ChunkError> {
+    fn unpack(&mut self, plan: &Plan, stored: Stored<'_>, image: &mut Vec<T>) -> Result<(), ChunkError> {
         image.resize(plan.n_pixels(), T::default());
         for block in 0..self.blocks.all().len() {
-            self.blocks.unpack(plan.cpu, stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
+            let zeros = self.blocks.unpack(plan.cpu, stored, block, &mut self.buffer, &mut self.unpacker)?;
             let Block { first, len, .. } = self.blocks.all()[block];
-            to_pixels(plan, self.blocks.all()[block], &self.buffer, &mut self.pixels);
+            to_pixels(plan, self.blocks.all()[block], (&self.buffer, zeros), &mut self.pixels);
             image[first..first + len].copy_from_slice(&self.pixels);
         }
         Ok(())
     }
 
     /// Background and thresholds from the sampled units.
-    fn sample(&mut self, plan: &Plan, stored: &[u8], codec: Codec) -> Result<(), ChunkError> {
+    fn sample(&mut self, plan: &Plan, stored: Stored<'_>) -> Result<(), ChunkError> {
         self.background.start(plan);
         let per_block = self.blocks.pixels_per_block;
         for &unit in &plan.sample {
@@ -156,8 +151,8 @@ impl<T: Pixel> Finder<T> {
                 if whole.first >= end {
                     break;
                 }
-                self.blocks.unpack(plan.cpu, stored, codec, block, &mut self.buffer, &mut self.unpacker)?;
-                to_pixels(plan, whole, &self.buffer, &mut self.pixels);
+                let zeros = self.blocks.unpack(plan.cpu, stored, block, &mut self.buffer, &mut self.unpacker)?;
+                to_pixels(plan, whole, (&self.buffer, zeros), &mut self.pixels);
                 let (from, to) = (start.max(whole.first), end.min(whole.first + whole.len));
                 if from < to {
                     self.background.add(plan, from, &self.pixels[from - whole.first..to - whole.first]);
@@ -170,14 +165,15 @@ impl<T: Pixel> Finder<T> {
     }
 
     /// Searches the block of bit planes in the buffer.
-    fn search_planes(&mut self, plan: &Plan, block: Block) {
+    fn search_planes(&mut self, plan: &Plan, block: Block, zeros: &Range<usize>) {
         let stride = block.len / 8;
         let segments = &plan.segments[block.first / SEGMENT..][..block.len / SEGMENT];
         self.limits.clear();
         self.limits.extend(segments.iter().map(|&range| self.lowest.of(range).min(self.candidates.largest)));
         self.above.resize(stride / 8, 0);
         let valid = &plan.valid[block.first / 8..][..stride];
-        if !compare::<T>(plan.cpu, &self.buffer, valid, &self.limits, &mut self.above) {
+        let planes = Planes::new(&self.buffer, stride, zeros);
+        if !compare::<T>(plan.cpu, planes, valid, &self.limits, &mut self.above) {
             return;
         }
         for (word, &bits) in self.above.iter().enumerate() {
@@ -185,7 +181,7 @@ impl<T: Pixel> Finder<T> {
             while bits != 0 {
                 let i = 64 * word + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                self.candidates.add(plan, block.first + i, pixel_at::<T>(&self.buffer, stride, i).value());
+                self.candidates.add(plan, block.first + i, planes.pixel::<T>(i).value());
             }
         }
     }
@@ -260,10 +256,10 @@ impl Candidates {
 }
 
 /// Unpacked block to pixels.
-fn to_pixels<T: Pixel>(plan: &Plan, block: Block, buffer: &[u8], pixels: &mut Vec<T>) {
+fn to_pixels<T: Pixel>(plan: &Plan, block: Block, (buffer, zeros): (&[u8], Range<usize>), pixels: &mut Vec<T>) {
     pixels.resize(block.len, T::default());
     if block.planes {
-        unshuffle(plan.cpu, buffer, block.len / 8, pixels);
+        unshuffle(plan.cpu, Planes::new(buffer, block.len / 8, &zeros), pixels);
     } else {
         from_bytes(buffer, pixels);
     }
@@ -337,8 +333,7 @@ impl<T> Cache<T> {
 
 struct CachedBlocks<'a, T> {
     plan: &'a Plan,
-    stored: &'a [u8],
-    codec: Codec,
+    stored: Stored<'a>,
     blocks: &'a Blocks,
     unpacker: &'a mut Unpacker,
     buffer: &'a mut Vec<u8>,
@@ -372,11 +367,11 @@ impl<T: Pixel> CachedBlocks<'_, T> {
 
     #[cold]
     fn load(&mut self, block: usize, place: usize) -> Result<(), ChunkError> {
-        self.blocks.unpack(self.plan.cpu, self.stored, self.codec, block, self.buffer, self.unpacker)?;
+        let zeros = self.blocks.unpack(self.plan.cpu, self.stored, block, self.buffer, self.unpacker)?;
         if self.cache.pixels.len() == place {
             self.cache.pixels.push(Vec::new());
         }
-        to_pixels(self.plan, self.blocks.all()[block], self.buffer, &mut self.cache.pixels[place]);
+        to_pixels(self.plan, self.blocks.all()[block], (self.buffer, zeros), &mut self.cache.pixels[place]);
         self.cache.places[block] = place as u32;
         self.cache.used += 1;
         Ok(())

@@ -6,6 +6,7 @@
 //!
 //! Format: LZ4 block format description, <https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>.
 
+use std::ops::Range;
 use std::ptr;
 
 use crate::planes::Cpu;
@@ -37,11 +38,18 @@ impl std::fmt::Display for Lz4Error {
     }
 }
 
-/// Decodes `source[from..to]` into the first `size` bytes of `out`.
+/// Decodes `source[from..to]` into the first `size` bytes of `out`, and returns the longest run of zeros that was one match
+/// (empty without one). The empty bit planes of a block are most of its bytes: who knows where they are need not look at them.
 ///
 /// # Panics
 /// If `source` or `out` lack `SLACK` bytes behind `to` and `size`.
-pub fn decode(cpu: Cpu, source: &[u8], from: usize, to: usize, out: &mut [u8], size: usize) -> Result<(), Lz4Error> {
+pub fn decode(
+    cpu: Cpu,
+    source: &[u8],
+    (from, to): (usize, usize),
+    out: &mut [u8],
+    size: usize,
+) -> Result<Range<usize>, Lz4Error> {
     assert!(from <= to && to + SLACK <= source.len() && size + SLACK <= out.len());
     // SAFETY: the assertion above is the contract of `decode_body`; `Cpu::detect` gives the variants only where the machine
     // has the features.
@@ -58,7 +66,7 @@ pub fn decode(cpu: Cpu, source: &[u8], from: usize, to: usize, out: &mut [u8], s
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn decode_avx2(ip: *const u8, end: *const u8, start: *mut u8, size: usize) -> Result<(), Lz4Error> {
+unsafe fn decode_avx2(ip: *const u8, end: *const u8, start: *mut u8, size: usize) -> Result<Range<usize>, Lz4Error> {
     decode_body::<Shuffled>(ip, end, start, size)
 }
 
@@ -69,9 +77,10 @@ unsafe fn decode_body<P: Patterns>(
     end: *const u8,
     start: *mut u8,
     size: usize,
-) -> Result<(), Lz4Error> {
+) -> Result<Range<usize>, Lz4Error> {
     let mut op = start;
     let out_end = start.add(size);
+    let mut zeros = 0..0;
     loop {
         if ip >= end {
             return Err(Lz4Error::Truncated);
@@ -97,7 +106,7 @@ unsafe fn decode_body<P: Patterns>(
         ip = ip.add(literals);
         op = op.add(literals);
         if ip == end {
-            return if op == out_end { Ok(()) } else { Err(Lz4Error::TooShort) };
+            return if op == out_end { Ok(zeros) } else { Err(Lz4Error::TooShort) };
         }
 
         if end.offset_from(ip) < 2 {
@@ -120,7 +129,15 @@ unsafe fn decode_body<P: Patterns>(
         let pattern = P::pattern(from, offset);
         ptr::copy_nonoverlapping(pattern.as_ptr(), op, 16);
         if length > 16 {
-            copy_rest(op, offset, length, pattern);
+            if offset < 16 && length > 128 && pattern == [0; 16] {
+                ptr::write_bytes(op, 0, length);
+                if length > zeros.len() {
+                    let at = op.offset_from(start) as usize;
+                    zeros = at..at + length;
+                }
+            } else {
+                copy_rest(op, offset, length, pattern);
+            }
         }
         op = op.add(length);
     }
@@ -165,9 +182,6 @@ unsafe fn copy_rest(op: *mut u8, offset: usize, length: usize, pattern: [u8; 16]
             ptr::copy_nonoverlapping(to.sub(offset).cast_const(), to, 16);
             to = to.add(16);
         }
-    } else if length > 128 && pattern == [0; 16] {
-        // What all the empty bit planes of a block become.
-        ptr::write_bytes(op, 0, length);
     } else {
         // Moved by whole periods the pattern stays the same: stores only, no loads that wait for stores.
         let step = 16 - 16 % offset;
@@ -247,9 +261,10 @@ mod tests {
         source.resize(packed.len() + SLACK, 0xAA);
         let mut results = Cpu::variants().into_iter().map(|cpu| {
             let mut out = vec![0x55; size + SLACK];
-            let result = decode(cpu, &source, 0, packed.len(), &mut out, size);
+            let zeros = decode(cpu, &source, (0, packed.len()), &mut out, size)?;
+            assert!(out[zeros].iter().all(|&byte| byte == 0));
             out.truncate(size);
-            result.map(|()| out)
+            Ok(out)
         });
         let first = results.next().expect("the portable variant");
         assert!(results.all(|result| result == first));
@@ -289,9 +304,19 @@ mod tests {
             source.resize(packed.len() + SLACK, 0);
             for cpu in Cpu::variants() {
                 let mut out = vec![0x55; plain.len() + SLACK + 8];
-                let _ = decode(cpu, &source, 0, packed.len(), &mut out, plain.len());
+                let _ = decode(cpu, &source, (0, packed.len()), &mut out, plain.len());
                 prop_assert_eq!(&out[plain.len() + SLACK..], &[0x55; 8]);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn long_runs_of_zeros(
+            plain in prop::collection::vec(0u8..3, 0..400), zeros in 0usize..4000, end in prop::collection::vec(0u8..2, 0..3)
+        ) {
+            let plain = [plain, vec![0; zeros], end].concat();
+            prop_assert_eq!(unpack(&lz4_flex::block::compress(&plain), plain.len()).unwrap(), plain);
         }
     }
 

@@ -3,6 +3,8 @@
 //! bitshuffle stores n pixels as planes: bit 0 of all pixels (n / 8 bytes, the first pixel in the lowest bit), then
 //! bit 1, and so on. Comparing 512 pixels with a threshold is then a few operations on 512-bit words for each plane.
 
+use std::ops::Range;
+
 use crate::pixel::Pixel;
 
 /// Pixels that are compared at once, with one threshold.
@@ -68,14 +70,51 @@ impl Cpu {
     }
 }
 
+/// The bit planes of a block.
+#[derive(Debug, Clone, Copy)]
+pub struct Planes<'a> {
+    pub bytes: &'a [u8],
+    /// Bytes of a plane.
+    pub stride: usize,
+    /// First and behind last of consecutive planes that are known to be empty: counts are small, so most are.
+    pub empty: (usize, usize),
+}
+
+impl<'a> Planes<'a> {
+    /// Planes of `stride` bytes each, of which some bytes are known to be zero.
+    pub fn new(bytes: &'a [u8], stride: usize, zeros: &Range<usize>) -> Self {
+        let (first, last) = (zeros.start.div_ceil(stride), zeros.end / stride);
+        Self { bytes, stride, empty: (first, last.max(first)) }
+    }
+
+    /// The planes of a range that may hold something.
+    #[inline(always)]
+    fn within(self, planes: Range<usize>) -> impl Iterator<Item = usize> {
+        let (first, last) = self.empty;
+        (planes.start..planes.end.min(first)).chain(planes.start.max(last)..planes.end)
+    }
+
+    /// One pixel.
+    #[inline(always)]
+    pub fn pixel<T: Pixel>(self, i: usize) -> T {
+        let (byte, bit) = (i / 8, i % 8);
+        let mut bits = 0;
+        for plane in self.within(0..8 * T::SIZE) {
+            bits |= u32::from(self.bytes[plane * self.stride + byte] >> bit & 1) << plane;
+        }
+        T::from_bits(bits)
+    }
+}
+
 /// Marks the pixels of a block above the threshold of their segment.
 ///
-/// `planes` holds the block's bit planes, `stride` bytes each (a multiple of 64); `valid` one bit a pixel; `thresholds` one
+/// Planes have a multiple of 64 bytes; `valid` has one bit a pixel; `thresholds` one
 /// for each segment, -1 or more; `above` one bit a pixel. Negative pixels are never above.
 /// Returns whether any pixel is.
-pub fn compare<T: Pixel>(cpu: Cpu, planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
+pub fn compare<T: Pixel>(cpu: Cpu, planes: Planes<'_>, valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
     let stride = valid.len();
-    assert!(stride.is_multiple_of(SEGMENT / 8) && planes.len() >= stride * 8 * T::SIZE);
+    assert!(stride.is_multiple_of(SEGMENT / 8) && stride == planes.stride);
+    assert!(planes.bytes.len() >= stride * 8 * T::SIZE);
     assert!(thresholds.len() == stride / (SEGMENT / 8) && above.len() == stride / 8);
     match cpu {
         // SAFETY: `Cpu::detect` gives these variants only where the machine has the features.
@@ -89,13 +128,13 @@ pub fn compare<T: Pixel>(cpu: Cpu, planes: &[u8], valid: &[u8], thresholds: &[i6
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
-fn compare_avx512<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
+fn compare_avx512<T: Pixel>(planes: Planes<'_>, valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
     compare_body::<T>(planes, valid, thresholds, above)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn compare_avx2<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
+fn compare_avx2<T: Pixel>(planes: Planes<'_>, valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
     compare_body::<T>(planes, valid, thresholds, above)
 }
 
@@ -123,15 +162,15 @@ fn each(a: Wide, b: Wide, f: impl Fn(u64, u64) -> u64) -> Wide {
 /// Bit-sliced comparison, from the highest plane down: a pixel is above as soon as it has a bit that the threshold lacks
 /// while all higher bits are equal.
 #[inline(always)]
-fn compare_body<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
-    let stride = valid.len();
+fn compare_body<T: Pixel>(planes: Planes<'_>, valid: &[u8], thresholds: &[i64], above: &mut [u64]) -> bool {
+    let stride = planes.stride;
     let n_planes = 8 * T::SIZE - usize::from(T::SIGNED);
     let mut any = 0;
     for (segment, (&threshold, above)) in thresholds.iter().zip(above.chunks_exact_mut(WORDS)).enumerate() {
         let at = segment * SEGMENT / 8;
         let mut equal = load(valid, at);
         if T::SIGNED {
-            equal = each(equal, load(planes, n_planes * stride + at), |e, sign| e & !sign);
+            equal = each(equal, load(planes.bytes, n_planes * stride + at), |e, sign| e & !sign);
         }
         if threshold < 0 {
             above.copy_from_slice(&equal);
@@ -146,13 +185,13 @@ fn compare_body<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above
         let used = (64 - threshold.leading_zeros()) as usize;
         // Above the threshold's highest bit every set bit decides: a plain OR.
         let mut high = [0; WORDS];
-        for plane in used..n_planes {
-            high = each(high, load(planes, plane * stride + at), |h, x| h | x);
+        for plane in planes.within(used..n_planes) {
+            high = each(high, load(planes.bytes, plane * stride + at), |h, x| h | x);
         }
         let mut greater = each(equal, high, |e, h| e & h);
         equal = each(equal, high, |e, h| e & !h);
         for plane in (0..used).rev() {
-            let x = load(planes, plane * stride + at);
+            let x = load(planes.bytes, plane * stride + at);
             if threshold >> plane & 1 == 1 {
                 equal = each(equal, x, |e, x| e & x);
             } else {
@@ -166,72 +205,78 @@ fn compare_body<T: Pixel>(planes: &[u8], valid: &[u8], thresholds: &[i64], above
     any != 0
 }
 
-/// One pixel of a block of bit planes.
-#[inline(always)]
-pub fn pixel_at<T: Pixel>(planes: &[u8], stride: usize, i: usize) -> T {
-    let (byte, bit) = (i / 8, i % 8);
-    let mut bits = 0;
-    for plane in 0..8 * T::SIZE {
-        bits |= u32::from(planes[plane * stride + byte] >> bit & 1) << plane;
-    }
-    T::from_bits(bits)
-}
-
-/// Turns a block of bit planes, `stride` bytes each, back into pixels; `pixels` has `8 * stride` of them.
-pub fn unshuffle<T: Pixel>(cpu: Cpu, planes: &[u8], stride: usize, pixels: &mut [T]) {
-    assert!(planes.len() >= stride * 8 * T::SIZE && pixels.len() == stride * 8);
+/// Turns bit planes back into pixels; there are `8 * stride` of them.
+pub fn unshuffle<T: Pixel>(cpu: Cpu, planes: Planes<'_>, pixels: &mut [T]) {
+    assert!(planes.bytes.len() >= planes.stride * 8 * T::SIZE && pixels.len() == planes.stride * 8);
     match cpu {
         // SAFETY: as in `compare`.
         #[cfg(target_arch = "x86_64")]
-        Cpu::Avx512 => unsafe { unshuffle_avx512::<T>(planes, stride, pixels) },
+        Cpu::Avx512 => unsafe { unshuffle_avx512::<T>(planes, pixels) },
         #[cfg(target_arch = "x86_64")]
-        Cpu::Avx2 => unsafe { unshuffle_avx2::<T>(planes, stride, pixels) },
-        _ => unshuffle_body::<T>(planes, stride, pixels),
+        Cpu::Avx2 => unsafe { unshuffle_avx2::<T>(planes, pixels) },
+        _ => unshuffle_body::<T>(planes, pixels, bytes_of_rows),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
-fn unshuffle_avx512<T: Pixel>(planes: &[u8], stride: usize, pixels: &mut [T]) {
-    unshuffle_body::<T>(planes, stride, pixels);
+fn unshuffle_avx512<T: Pixel>(planes: Planes<'_>, pixels: &mut [T]) {
+    use std::arch::x86_64::{_mm512_mask_add_epi8, _mm512_set1_epi8, _mm512_setzero_si512, _mm512_storeu_si512};
+    // With mask registers a plane is added to 64 pixels at a time.
+    unshuffle_body(planes, pixels, |rows| {
+        let mut sums = _mm512_setzero_si512();
+        for (bit, row) in rows.into_iter().enumerate() {
+            sums = _mm512_mask_add_epi8(sums, row, sums, _mm512_set1_epi8((1u8 << bit) as i8));
+        }
+        let mut bytes = [0u8; 64];
+        // SAFETY: 64 bytes are there.
+        unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), sums) };
+        bytes
+    });
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn unshuffle_avx2<T: Pixel>(planes: &[u8], stride: usize, pixels: &mut [T]) {
-    unshuffle_body::<T>(planes, stride, pixels);
+fn unshuffle_avx2<T: Pixel>(planes: Planes<'_>, pixels: &mut [T]) {
+    unshuffle_body::<T>(planes, pixels, bytes_of_rows);
 }
 
+/// Takes 64 pixels at a time, and of these one byte after the other; `combine` makes bytes of eight rows of 64 bits.
 #[inline(always)]
-fn unshuffle_body<T: Pixel>(planes: &[u8], stride: usize, pixels: &mut [T]) {
-    let whole = stride / 8 * 8;
-    for at in (0..whole).step_by(8) {
+fn unshuffle_body<T: Pixel>(planes: Planes<'_>, pixels: &mut [T], combine: impl Fn([u64; 8]) -> [u8; 64]) {
+    let Planes { bytes, stride, .. } = planes;
+    let mut groups = pixels.chunks_exact_mut(64);
+    for (group, pixels) in groups.by_ref().enumerate() {
         let mut bits = [0u32; 64];
         for byte in 0..T::SIZE {
             let mut rows = [0u64; 8];
-            let mut any = 0;
-            for (bit, row) in rows.iter_mut().enumerate() {
-                let from = (8 * byte + bit) * stride + at;
-                *row = u64::from_le_bytes(planes[from..from + 8].try_into().expect("eight bytes"));
-                any |= *row;
+            for plane in planes.within(8 * byte..8 * byte + 8) {
+                let from = plane * stride + 8 * group;
+                rows[plane % 8] = u64::from_le_bytes(bytes[from..from + 8].try_into().expect("eight bytes"));
             }
-            // Counts are small: most of the upper bytes are empty.
-            if any == 0 {
-                continue;
-            }
-            for (group, columns) in transpose(rows).into_iter().enumerate() {
-                for (i, value) in columns.to_le_bytes().into_iter().enumerate() {
-                    bits[8 * group + i] |= u32::from(value) << (8 * byte);
+            if rows != [0; 8] {
+                for (bits, value) in bits.iter_mut().zip(combine(rows)) {
+                    *bits |= u32::from(value) << (8 * byte);
                 }
             }
         }
-        for (pixel, bits) in pixels[8 * at..8 * at + 64].iter_mut().zip(bits) {
+        for (pixel, bits) in pixels.iter_mut().zip(bits) {
             *pixel = T::from_bits(bits);
         }
     }
-    for (i, pixel) in pixels.iter_mut().enumerate().skip(8 * whole) {
-        *pixel = pixel_at(planes, stride, i);
+    let done = stride / 8 * 64;
+    for (i, pixel) in groups.into_remainder().iter_mut().enumerate() {
+        *pixel = planes.pixel(done + i);
     }
+}
+
+#[inline(always)]
+fn bytes_of_rows(rows: [u64; 8]) -> [u8; 64] {
+    let mut bytes = [0; 64];
+    for (bytes, word) in bytes.chunks_exact_mut(8).zip(transpose(rows)) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
 }
 
 /// Eight planes of 64 pixels to eight words of eight pixels: byte i of word g is pixel 8 g + i.
@@ -274,15 +319,19 @@ mod tests {
 
     fn check<T: Pixel + std::fmt::Debug>(bits: &[u32], mask: &[u8], thresholds: [i64; 2]) {
         let pixels: Vec<T> = bits.iter().map(|&b| T::from_bits(b)).collect();
-        let planes = shuffle(&pixels);
+        let bytes = shuffle(&pixels);
+        let used = pixels.iter().fold(0, |used, pixel| used | pixel.bits());
+        let stride = pixels.len() / 8;
+        let first = (32 - used.leading_zeros()) as usize * stride;
+        let planes = Planes::new(&bytes, stride, &(first.min(bytes.len())..bytes.len()));
         for cpu in Cpu::variants() {
             let mut back = vec![T::default(); pixels.len()];
-            unshuffle(cpu, &planes, pixels.len() / 8, &mut back);
+            unshuffle(cpu, planes, &mut back);
             assert_eq!(back, pixels);
             let mut above = vec![0; pixels.len() / 64];
-            compare::<T>(cpu, &planes, mask, &thresholds, &mut above);
+            compare::<T>(cpu, planes, mask, &thresholds, &mut above);
             for (i, pixel) in pixels.iter().enumerate() {
-                assert_eq!(pixel_at::<T>(&planes, pixels.len() / 8, i), *pixel);
+                assert_eq!(planes.pixel::<T>(i), *pixel);
                 let valid = mask[i / 8] >> (i % 8) & 1 == 1;
                 let expected = valid && pixel.value() >= 0 && pixel.value() > thresholds[i / SEGMENT];
                 assert_eq!(above[i / 64] >> (i % 64) & 1 == 1, expected, "{cpu:?} {i} {pixel:?}");
@@ -297,6 +346,9 @@ mod tests {
             mask in prop::collection::vec(any::<u8>(), 2 * SEGMENT / 8),
             thresholds in [-1i64..300, -1i64..5_000_000_000],
         ) {
+            let few: Vec<u32> = bits.iter().map(|bits| bits % 40).collect();
+            check::<u16>(&few, &mask, thresholds);
+            check::<i32>(&few, &mask, thresholds);
             check::<u8>(&bits, &mask, thresholds);
             check::<i8>(&bits, &mask, thresholds);
             check::<u16>(&bits, &mask, thresholds);

@@ -11,15 +11,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::chunk::Codec;
+use crate::chunk::{Codec, Stored};
 use crate::find::{Finder, Found};
 use crate::lz4::SLACK;
 use crate::pixel::Pixel;
 use crate::plan::Plan;
 use crate::spots::Spot;
 
-/// Images that a worker takes at a time.
+/// Images that a worker takes at a time, where that divides a batch.
 const UNIT: usize = 4;
+/// Images that workers may be ahead of the reader, so that they stay busy while it writes.
+const AHEAD: usize = 256;
 /// Files that a worker keeps open.
 const OPEN_FILES: usize = 32;
 
@@ -70,6 +72,7 @@ struct Job {
     plan: Arc<Plan>,
     files: Vec<StoredFile>,
     places: Vec<Place>,
+    unit: usize,
     window: usize,
     state: Mutex<Progress>,
     changed: Condvar,
@@ -93,7 +96,7 @@ impl Job {
     }
 
     fn units(&self) -> usize {
-        self.places.len().div_ceil(UNIT)
+        self.places.len().div_ceil(self.unit)
     }
 
     /// The next unit, or None when there is none left.
@@ -137,9 +140,10 @@ impl Scan {
         batch: usize,
     ) -> Self {
         let batch = batch.max(1);
-        let window = batch.div_ceil(UNIT) + 4 * workers;
+        let unit = if batch.is_multiple_of(UNIT) { UNIT } else { 1 };
+        let window = batch.max(AHEAD).div_ceil(unit) + 4 * workers;
         let state = Mutex::default();
-        let job = Arc::new(Job { plan, files, places, window, state, changed: Condvar::new() });
+        let job = Arc::new(Job { plan, files, places, unit, window, state, changed: Condvar::new() });
         let workers = (0..workers.max(1))
             .map(|_| {
                 let job = Arc::clone(&job);
@@ -158,7 +162,7 @@ impl Scan {
         if progress.delivered == self.job.units() {
             return Ok(Waited::Finished);
         }
-        let wanted = self.batch.div_ceil(UNIT).min(self.job.units() - progress.delivered);
+        let wanted = (self.batch / self.job.unit).min(self.job.units() - progress.delivered);
         // Units may finish out of order, but the map is sorted: enough of them from the next one on are a batch.
         let ready = |progress: &Progress| {
             progress.done.keys().take(wanted).zip(progress.delivered..).filter(|(k, unit)| *k == unit).count() == wanted
@@ -198,7 +202,7 @@ fn work<T: Pixel>(job: &Job) {
     let mut reader = Reader::default();
     let mut finder = Finder::<T>::default();
     while let Some(unit) = job.take() {
-        let images = unit * UNIT..((unit + 1) * UNIT).min(job.places.len());
+        let images = unit * job.unit..((unit + 1) * job.unit).min(job.places.len());
         let search = std::panic::AssertUnwindSafe(|| {
             let mut batch = Batch::default();
             for image in images.clone() {
@@ -237,7 +241,8 @@ fn search<T: Pixel>(
     };
     let file = &job.files[number as usize];
     reader.read(file, number, place).map_err(|error| format!("{}: {error}", file.path.display()))?;
-    finder.find_stored(&job.plan, &reader.bytes, place.size, file.codec, spots).map_err(|error| error.to_string())
+    let stored = Stored { bytes: &reader.bytes, size: place.size, codec: file.codec };
+    finder.find_stored(&job.plan, stored, spots).map_err(|error| error.to_string())
 }
 
 /// Reads stored images; keeps the files of the last images open.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::chunk::Codec;
+use crate::chunk::{Codec, Stored};
 use crate::find::{Finder, Found};
 use crate::lz4::SLACK;
 use crate::pixel::Pixel;
@@ -114,7 +114,7 @@ impl PySpotFinder {
         if saturation.is_some_and(|limit| limit < 1) {
             return Err(PyValueError::new_err("saturation must be at least 1 count"));
         }
-        let background = background_bins.to_vec()?;
+        let background: Vec<bool> = background_bins.as_array().to_vec();
         let (bins, valid) = (rows(&bins), rows(&valid));
         let n_bins = background.len().min(NO_BIN as usize);
         if bins.iter().zip(&valid).any(|(&bin, &valid)| valid && bin as usize >= n_bins) {
@@ -169,8 +169,11 @@ impl PySpotFinder {
                 bytes.extend_from_slice(stored);
                 bytes.resize(stored.len() + SLACK, 0);
                 let mut batch = Batch::default();
-                let found =
-                    Finder::<T>::default().find_stored(&self.plan, &bytes, stored.len(), codec, &mut batch.spots);
+                let found = Finder::<T>::default().find_stored(
+                    &self.plan,
+                    Stored { bytes: &bytes, size: stored.len(), codec },
+                    &mut batch.spots,
+                );
                 batch.close(found.map_err(|error| error.to_string()));
                 batch
             })))
@@ -191,7 +194,7 @@ impl PySpotFinder {
         if paths.len() != codecs.len() {
             return Err(PyValueError::new_err("paths and codecs differ in length"));
         }
-        let (file, offset, size) = (file.to_vec()?, offset.to_vec()?, size.to_vec()?);
+        let (file, offset, size) = (file.as_array().to_vec(), offset.as_array().to_vec(), size.as_array().to_vec());
         if file.len() != offset.len() || file.len() != size.len() {
             return Err(PyValueError::new_err("file, offset and size differ in length"));
         }
@@ -230,7 +233,8 @@ fn same_shape(what: &str, shape: &[usize], expected: &[usize]) -> PyResult<()> {
 }
 
 fn rows<T: numpy::Element + Copy>(array: &PyReadonlyArray2<'_, T>) -> Vec<T> {
-    array.as_slice().map_or_else(|_| array.as_array().iter().copied().collect(), <[T]>::to_vec)
+    let view = array.as_array();
+    view.as_slice().map_or_else(|| view.iter().copied().collect(), <[T]>::to_vec)
 }
 
 #[pyclass(frozen, name = "Scan")]

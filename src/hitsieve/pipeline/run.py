@@ -95,9 +95,10 @@ def run(
     with open_run(paths, settings.source) as opened:
         check_geometry(opened.run, settings.verdict)
         finder = build_finder(opened.run, settings.spots)
-        with RunWriter(opened.run, settings) as writer:
+        searching = search(opened, finder, settings.verdict, workers)
+        with searching as batches, RunWriter(opened.run, settings) as writer:
             tally = Tally.of(len(opened.run))
-            for results in search(opened, finder, settings.verdict, workers):
+            for results in batches:
                 writer.add(results, _Images(opened, results.image[results.state == State.HIT]))
                 tally.add(results)
                 if progress is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 
 import numpy as np
 
@@ -18,18 +19,30 @@ BATCH = 64
 """Images handed on at a time."""
 
 
-def search(opened: OpenedRun, finder: Finder, settings: VerdictSettings, workers: int) -> Iterator[ImageResults]:
-    """Yield the results of all images of a run, in batches, in order; every image has its state."""
+@contextmanager
+def search(
+    opened: OpenedRun, finder: Finder, settings: VerdictSettings, workers: int
+) -> Iterator[Iterator[ImageResults]]:
+    """Give the results of all images of a run, in batches, in order; every image has its state.
+
+    The search starts at once, so that workers are busy while the outputs are being set up; leaving stops it.
+    """
+    with closing(finder.scan(opened.run, workers, BATCH)) as scan, ThreadPoolExecutor(workers) as pool:
+        yield _judged(opened, finder, settings, scan, pool)
+
+
+def _judged(
+    opened: OpenedRun, finder: Finder, settings: VerdictSettings, scan: Iterator[Searched], pool: ThreadPoolExecutor
+) -> Iterator[ImageResults]:
     run = opened.run
     known = {**run.images.missing, **run.images.unreadable}
-    with ThreadPoolExecutor(workers) as pool:
-        first = 0
-        for searched in finder.scan(run, workers, BATCH):
-            images = np.arange(first, first + len(searched), dtype=np.int64)
-            first += len(searched)
-            by_library = [i for i in searched.reasons if not searched.reasons[i] and int(images[i]) not in known]
-            whole = _fill(searched, by_library, images, opened, finder, pool) if by_library else searched
-            yield _results(run, images, whole, settings)
+    first = 0
+    for searched in scan:
+        images = np.arange(first, first + len(searched), dtype=np.int64)
+        first += len(searched)
+        by_library = [i for i in searched.reasons if not searched.reasons[i] and int(images[i]) not in known]
+        whole = _fill(searched, by_library, images, opened, finder, pool) if by_library else searched
+        yield _results(run, images, whole, settings)
 
 
 def _fill(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve._core import Batch, SpotFinder
+from hitsieve._core import Batch, Scan, SpotFinder
 from hitsieve.errors import SourceError
 from hitsieve.model import Codec, Run
 from hitsieve.settings import SpotSettings
@@ -116,10 +116,11 @@ class Finder:
         """Search one image in its stored form."""
         return Searched.of(self.core.find_stored(stored, codec))
 
-    def scan(self, run: Run, workers: int, batch: int) -> Iterator[Searched]:
+    def scan(self, run: Run, workers: int, batch: int) -> Generator[Searched, None, None]:
         """Search all images of a run that are stored in a form the core reads, `batch` images an item, in order.
 
-        Other images come as failed with an empty reason, so that positions stay those of the run.
+        Other images come as failed with an empty reason, so that positions stay those of the run. Workers start at
+        once; closing the generator stops them.
         """
         images = run.images
         readable = images.offset >= 0
@@ -135,11 +136,15 @@ class Finder:
             workers,
             batch,
         )
-        try:
-            for part in scan:
-                yield Searched.of(part)
-        finally:
-            scan.close()
+        return _delivered(scan)
+
+
+def _delivered(scan: Scan) -> Generator[Searched, None, None]:
+    try:
+        for part in scan:
+            yield Searched.of(part)
+    finally:
+        scan.close()
 
 
 def build_finder(run: Run, settings: SpotSettings) -> Finder:
