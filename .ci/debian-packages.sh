@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Debian packages that CI needs beyond a C compiler, Python with venv, and Rust (1.88 or newer, by rustup).
+# Debian packages that CI needs beyond a C compiler, Python with venv, and Rust (1.89 or newer, by rustup).
 # dials: reader in the tests. gcc-aarch64-linux-gnu: C parts of the aarch64 check.
 set -euo pipefail
 
