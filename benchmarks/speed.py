@@ -1,0 +1,115 @@
+"""How fast: against unpacking alone, two workers against one, and the start of the command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import child
+from benchmarks.bench import Bench
+from benchmarks.jobs import decode, lz4_alone, scan, sieve
+from benchmarks.table import Row
+from benchmarks.timing import Seconds, clock, faster, take_turns
+from hitsieve.settings import SpotSettings
+from hitsieve.source import open_run
+from hitsieve.spots import build_finder
+
+RUN_REACH, WORKERS_REACH, HELP_REACH = 2.5, 1.9, 0.3
+LZ4_IMAGES = 100
+
+
+def times(master: Path, output: Path, rounds: int) -> dict[str, list[float]]:
+    """Wall times (s) of the whole job, of the finder alone, and of unpacking alone, all with one worker."""
+    with open_run([master]) as opened:
+        finder = build_finder(opened.run, SpotSettings())
+        files = [file.path for file in opened.run.files]
+        jobs = {
+            "run": lambda: sieve(master, output),
+            "finder": lambda: scan(opened, finder),
+            "decode": lambda: decode(files),
+        }
+        return take_turns(jobs, rounds)
+
+
+def over_decoding(bench: Bench) -> list[Row]:
+    """One worker over unpacking alone: the process as it is, and pinned to one core."""
+    run, output = bench.main, bench.folder("speed")
+    free = times(run.master, output, bench.rounds)
+    core = max(os.sched_getaffinity(0))
+    pinned = child.call("pinned", core=core, master=run.master, output=output, rounds=bench.rounds)
+    rows = []
+    for where, seconds in (("", free), (", process pinned to one core", pinned)):
+        rows += [
+            _ratio_row(bench, f"whole run, one worker, over decoding{where}", seconds, "run", reach=RUN_REACH),
+            _ratio_row(bench, f"finder alone, one worker, over decoding{where}", seconds, "finder"),
+        ]
+    bench.own_ms = 1e3 * statistics.median(free["run"]) / len(run)
+    return [*rows, *_lz4(bench, statistics.median(free["decode"]) / len(run))]
+
+
+def _ratio_row(bench: Bench, what: str, seconds: Seconds, job: str, reach: float | None = None) -> Row:
+    ratio = faster(seconds, job, "decode")
+    own, other = (1e3 * statistics.median(seconds[name]) / len(bench.main) for name in (job, "decode"))
+    numbers = {"ratio": ratio.median, "ms": own, "decode_ms": other, "seconds": seconds}
+    measured = f"{ratio}; {own:.2f} against {other:.2f} ms an image"
+    if reach is None:
+        return Row(what, measured, numbers=numbers)
+    return Row(what, measured, f">= {reach} (aim 3.3)", ratio.median >= reach, numbers)
+
+
+def _lz4(bench: Bench, decode_seconds: float) -> list[Row]:
+    found = lz4_alone(bench.main.data_files[0], LZ4_IMAGES)
+    if found is None:
+        return []
+    job, empty, images = found
+    seconds = take_turns({"lz4": job, "calls": empty}, bench.rounds)
+    own = (statistics.median(seconds["lz4"]) - statistics.median(seconds["calls"])) / images
+    measured = f"{decode_seconds / own:.2f}; {1e3 * own:.2f} ms an image"
+    numbers = {"ratio": decode_seconds / own, "ms": 1e3 * own}
+    return [Row("LZ4 alone (liblz4, without calls), over decoding", measured, numbers=numbers)]
+
+
+def two_workers(bench: Bench) -> list[Row]:
+    """Two workers over one."""
+    if len(os.sched_getaffinity(0)) < 2:
+        return [Row("two workers over one", "not measured: one core", f">= {WORKERS_REACH}")]
+    master = bench.main.master
+    one, two = bench.folder("one"), bench.folder("two")
+    with open_run([master]) as opened:
+        finder = build_finder(opened.run, SpotSettings())
+        jobs = {
+            "finder 1": lambda: scan(opened, finder, 1),
+            "finder 2": lambda: scan(opened, finder, 2),
+            "run 1": lambda: sieve(master, one, 1),
+            "run 2": lambda: sieve(master, two, 2),
+        }
+        seconds = take_turns(jobs, bench.rounds)
+    rows = []
+    for name, job in (("finder", "finder"), ("whole run", "run")):
+        ratio = faster(seconds, f"{job} 2", f"{job} 1")
+        rate = len(bench.main) / statistics.median(seconds[f"{job} 2"])
+        numbers = {"ratio": ratio.median, "images_per_second": rate, "seconds": seconds}
+        what = f"two workers over one, {name}"
+        rows.append(
+            Row(what, f"{ratio}; {rate:.0f} images/s", f">= {WORKERS_REACH}", ratio.median >= WORKERS_REACH, numbers)
+        )
+    return rows
+
+
+def help_text(bench: Bench) -> list[Row]:
+    """The start of the command."""
+    beside = shutil.which("hitsieve", path=Path(sys.executable).parent)
+    command = [beside] if beside else [sys.executable, "-c", "from hitsieve.cli import main; main()"]
+
+    def show() -> None:
+        subprocess.run([*command, "--help"], check=True, stdout=subprocess.DEVNULL)
+
+    show()
+    seconds = [clock(show) for _ in range(max(bench.rounds, 10))]
+    median = statistics.median(seconds)
+    measured = f"{median:.3f} s ({min(seconds):.3f} to {max(seconds):.3f})"
+    return [Row("hitsieve --help", measured, f"<= {HELP_REACH} s", median <= HELP_REACH, {"seconds": seconds})]
