@@ -55,6 +55,13 @@ def test_quiet_says_nothing(hitsieve: Hitsieve, simulated: Simulated, tmp_path: 
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+def test_verbose_logs_on_stderr(hitsieve: Hitsieve, simulated: Simulated, tmp_path: Path) -> None:
+    result = hitsieve("run", simulated.master, "-o", tmp_path, "--json", "--verbose")
+    assert "hitsieve: INFO: " in result.stderr
+    assert str(simulated.master) in result.stderr
+    assert json.loads(result.stdout)["n_images"] == 40
+
+
 def test_flags_win_over_the_file_and_both_are_recorded(
     hitsieve: Hitsieve, simulated: Simulated, tmp_path: Path
 ) -> None:

@@ -29,6 +29,6 @@ def test_interrupted_run(simulated: Simulated, tmp_path: Path, sent: signal.Sign
         process.send_signal(sent)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
-    assert stderr.splitlines()[-1] == f"hitsieve: error: {says}; nothing was left behind"
+    assert stderr.splitlines()[-1] == f"hitsieve: error: {says}; no partial output was left behind"
     assert stdout == ""
     assert not out.exists() or list(out.iterdir()) == []

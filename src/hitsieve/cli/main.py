@@ -91,9 +91,9 @@ def _call(tokens: list[str]) -> int:
     except HitsieveError as error:
         return _fail(str(error), error.exit_code, debug=debug)
     except Terminated:
-        return _fail("stopped by SIGTERM; nothing was left behind", TERMINATED, debug=debug)
+        return _fail("stopped by SIGTERM; no partial output was left behind", TERMINATED, debug=debug)
     except KeyboardInterrupt:
-        return _fail("stopped by Ctrl-C; nothing was left behind", INTERRUPTED, debug=debug)
+        return _fail("stopped by Ctrl-C; no partial output was left behind", INTERRUPTED, debug=debug)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the last resort: report, do not print a traceback at the user

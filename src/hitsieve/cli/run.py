@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,8 @@ from hitsieve.settings import SourceSettings, SpotSettings, VerdictSettings, Wri
 
 if TYPE_CHECKING:
     from hitsieve.model import Problem
+
+_log = logging.getLogger(__name__)
 
 
 class WriteFlags(WriteSettings):
@@ -58,10 +61,17 @@ def run(
     rooms = {"source": source, "spots": spots, "verdict": verdict, "write": write}
     settings = read_settings(config, rooms, workers)
 
-    from hitsieve import pipeline
+    from hitsieve import __version__, pipeline
+    from hitsieve._core import cpu_features
 
+    _log.info("version %s, kernels for %s", __version__, cpu_features())
+    _log.debug("settings %s", settings.model_dump_json())
     with shown(wanted=not (json or messages.quiet)) as progress:
         report = pipeline.run(paths, settings, progress=progress)
+    found = report.summary.source
+    _log.info(
+        "%s: %s %s images, style %s, %d files", found.path, found.image_shape, found.dtype, found.style, found.n_files
+    )
     _warn(report.problems)
     if json:
         print(report.summary.model_dump_json(indent=2))
