@@ -78,8 +78,8 @@ class ImageTableFile:
         image = columns["image"]
         arrays: list[pa.Array] = [
             pa.array(image),
-            pa.DictionaryArray.from_arrays(pa.array(self._run.images.file[image]), self._files),
-            pa.array(self._run.images.row[image]),
+            pa.DictionaryArray.from_arrays(_known(self._run.images.file[image]), self._files),
+            _known(self._run.images.row[image]),
             pa.DictionaryArray.from_arrays(pa.array(columns["state"].astype(np.int32)), self._states),
             pa.array(
                 [self._reasons.get(i) for i in image.tolist()] if self._reasons else [None] * len(image), pa.string()
@@ -98,3 +98,10 @@ class ImageTableFile:
                 self._write()
         finally:
             self._writer.close()
+
+
+def _known(numbers: npt.NDArray[Any]) -> pa.Array:
+    """Numbers as an Arrow array; negative ones, of images that lie in no known file, are null."""
+    import pyarrow as pa
+
+    return pa.array(numbers, mask=numbers < 0)
