@@ -128,7 +128,7 @@ def test_three_lines_as_in_the_readme(
 
     assert capsys.readouterr().out == f"{report.summary.n_hits / 150} out/small_hits.h5\n"
     assert hitsieve.verify(report.outputs.hits, simulated.master).ok
-    with pytest.raises(OutputError, match="small_hits.h5: output exists"):
+    with pytest.raises(OutputError, match=r"small_hits\.h5: output exists"):
         hitsieve.run(simulated.master, output="out")
     with pytest.raises(HitsieveError, match="no such file"):
         hitsieve.run("absent.h5", output="out")
