@@ -25,6 +25,7 @@ class Found:
 
     hits: Path
     annotated: Path
+    images_file: Path
     table: pa.Table
     summary: Summary
     spots: dict[str, Array]
@@ -59,6 +60,7 @@ def read(folder: Path, stem: str) -> Found:
     found = Found(
         hits=hits,
         annotated=annotated,
+        images_file=images,
         table=pq.read_table(images),
         summary=Summary.model_validate_json(summary.read_text()),
         spots=spots,
