@@ -62,8 +62,8 @@ struct Box2 {
 impl Box2 {
     fn grown(self, by: usize, shape: (usize, usize)) -> Self {
         Self {
-            y: (self.y.0.saturating_sub(by), (self.y.1 + by).min(shape.0 - 1)),
-            x: (self.x.0.saturating_sub(by), (self.x.1 + by).min(shape.1 - 1)),
+            y: (self.y.0.saturating_sub(by), self.y.1.saturating_add(by).min(shape.0 - 1)),
+            x: (self.x.0.saturating_sub(by), self.x.1.saturating_add(by).min(shape.1 - 1)),
         }
     }
 
@@ -239,7 +239,7 @@ fn frame<T: Pixel>(
     access: &mut impl Access<T>,
 ) -> Result<Local, ChunkError> {
     let inner = bounds.grown(1, plan.shape);
-    let outer = bounds.grown(1 + plan.settings.ring_width, plan.shape);
+    let outer = bounds.grown(plan.settings.ring_width.saturating_add(1), plan.shape);
     let (mut n, mut first, mut second) = (0u64, 0i128, 0i128);
     for y in outer.y.0..=outer.y.1 {
         for x in outer.x.0..=outer.x.1 {
