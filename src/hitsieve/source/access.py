@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
-import hdf5plugin  # noqa: F401  registers the compression filters with HDF5
+import hdf5plugin
 
 from hitsieve.errors import SourceError
+
+# Filters that HDF5_PLUGIN_PATH provides (as DIALS needs it) miss the library that h5py brings: its own come first.
+hdf5plugin.register(("bshuf", "lz4", "zstd"), force=True)
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf", ".nxs", ".nx5", ".cxi"})

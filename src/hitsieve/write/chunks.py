@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from hitsieve.errors import SourceError
 from hitsieve.model import Run
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.columns import TEXT
+from hitsieve.write.hashing import Hasher
 from hitsieve.write.stream import OutputStream
 from hitsieve.write.virtual import absent_value
 
@@ -57,8 +57,7 @@ class ImageChunks:
         self._n = 0
         self.images: list[int] = []
         """Image (index in the run) of each chunk."""
-        self.hashes: list[bytes] = []
-        """SHA-256 of each stored chunk, in hexadecimal."""
+        self._hasher = Hasher()
         self.verbatim: list[bool] = []
         """Whether each chunk was copied as it was stored."""
         self.stored_bytes = 0
@@ -101,7 +100,7 @@ class ImageChunks:
         self._stream.check()
         self._n += 1
         self.images.append(image)
-        self.hashes.append(hashlib.sha256(chunk).hexdigest().encode("ascii"))
+        self._hasher.add(chunk)
         self.verbatim.append(verbatim)
         self.stored_bytes += len(chunk)
 
@@ -132,9 +131,19 @@ class ImageChunks:
             ) from error
         return pixels
 
+    @property
+    def hashes(self) -> list[bytes]:
+        """SHA-256 of each stored chunk, in hexadecimal."""
+        return self._hasher.digests()
+
     def close(self) -> None:
         """Cut the dataset to the images that were added."""
         self._dataset.resize(self._n, axis=0)
+        self._hasher.close()
+
+    def abandon(self) -> None:
+        """End what works in the background."""
+        self._hasher.abandon()
 
 
 def _clone(group: h5py.Group, source: h5py.Dataset, shape: tuple[int, int]) -> h5py.Dataset:

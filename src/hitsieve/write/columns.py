@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 from hitsieve.model import SPOT_FLAGS, State
 
+# Filters that HDF5_PLUGIN_PATH provides, as DIALS needs it, may read but not write: they miss the library of h5py.
+hdf5plugin.register(("bshuf", "lz4", "zstd"), force=True)
+
 Array = npt.NDArray[Any]
 
 STATE_TYPE: np.dtype[Any] = h5py.enum_dtype({state.name.lower(): state.value for state in State}, basetype="u1")

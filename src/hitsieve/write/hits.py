@@ -174,4 +174,5 @@ class HitsFile:
 
     def abandon(self) -> None:
         """Close the file as it is."""
+        self.chunks.abandon()
         self.file.close()
