@@ -240,9 +240,17 @@ fn search<T: Pixel>(
         return Err(String::new());
     };
     let file = &job.files[number as usize];
-    reader.read(file, number, place).map_err(|error| format!("{}: {error}", file.path.display()))?;
-    let stored = Stored { bytes: &reader.bytes, size: place.size, codec: file.codec };
-    finder.find_stored(&job.plan, stored, spots).map_err(|error| error.to_string())
+    // A stored image is rarely larger than the image: a size far beyond is a lie that must not become memory.
+    let most = 4 * job.plan.n_pixels() * T::SIZE + (1 << 20);
+    let found = if place.size > most {
+        Err(format!("the file says that the stored image has {} bytes", place.size))
+    } else if let Err(error) = reader.read(file, number, place) {
+        Err(error.to_string())
+    } else {
+        let stored = Stored { bytes: &reader.bytes, size: place.size, codec: file.codec };
+        finder.find_stored(&job.plan, stored, spots).map_err(|error| error.to_string())
+    };
+    found.map_err(|error| format!("{}: {error}", file.path.display()))
 }
 
 /// Reads stored images; keeps the files of the last images open.

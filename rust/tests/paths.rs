@@ -4,6 +4,7 @@ use _core::find::Finder;
 use _core::pixel::Pixel;
 use _core::planes::Cpu;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 
 use crate::case::{block_bytes, case, for_every_pixel, Case, CODECS};
 use crate::stored::{decode, encode, find, find_stored};
@@ -37,9 +38,26 @@ proptest! {
     }
 }
 
+/// Blocks as large as are searched as planes, and larger ones.
+#[test]
+fn blocks_as_large_as_the_image() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let case = case().new_tree(&mut runner).expect("a case").current();
+    let case = Case { shape: (512, 520), masked: 9, mean: 3, spots: 3000, odd: 100_000, ring: 40, ..case };
+    for choice in [1 << 14, 1 << 15, 1 << 16, 1 << 17, 1 << 18] {
+        let plan = case.plan();
+        let image = case.image::<u16>(0);
+        let expected = find(&mut Finder::default(), &plan, &image);
+        assert!(expected.spots.len() > 20);
+        for codec in CODECS {
+            let chunk = encode(&image, codec, 2 * choice);
+            assert_eq!(find_stored(&mut Finder::<u16>::default(), &plan, &chunk, codec, 0).as_ref(), Ok(&expected));
+        }
+    }
+}
+
 #[test]
 fn cases_have_something_to_find() {
-    use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut spots = 0;
     let mut kept = 0;

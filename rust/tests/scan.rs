@@ -167,13 +167,15 @@ fn a_bad_image_is_an_answer_and_no_harm() {
     files.places[12].size = 1 << 50;
     files.places[15].offset = u64::MAX - 3;
     files.places[18].offset = 1 << 40;
+    files.places[21].size = 500_000;
     let reasons = [
-        (4, "bytes, not 1386"),
+        (4, "1.bin: the stored image says that it has 9223372036854777194 bytes, not 1386"),
         (6, ""),
         (9, "has only 5 bytes"),
-        (12, "the file ends inside the stored image"),
+        (12, "0.bin: the file says that the stored image has 1125899906842624 bytes"),
         (15, "0.bin: "),
         (18, "the file ends inside the stored image"),
+        (21, "0.bin: the file ends inside the stored image"),
         (58, "the file ends inside the stored image"),
     ];
     for workers in 1..4 {

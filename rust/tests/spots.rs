@@ -36,7 +36,7 @@ fn spots(plan: &Plan, bright: &[(usize, usize, u16)]) -> Vec<Spot> {
         image[y * plan.shape.1 + x] = value;
     }
     let mut spots = Vec::new();
-    let found = Finder::default().find(plan, &image, &mut spots).expect("pixels cannot fail");
+    let found = Finder::default().find(plan, &image, &mut spots);
     assert_eq!((found.n_spots, found.n_strong), (spots.len(), bright.len()));
     spots
 }
@@ -50,7 +50,7 @@ fn one_bright_pixel_anywhere() {
                 let mut image = vec![1u16; shape.0 * shape.1];
                 image[y * shape.1 + x] = 100;
                 let mut spots = Vec::new();
-                let found = Finder::default().find(&plan, &image, &mut spots).expect("pixels cannot fail");
+                let found = Finder::default().find(&plan, &image, &mut spots);
                 if shape.0 * shape.1 < 200 {
                     // Too few pixels: the bright one may be its own background. Only: nothing breaks.
                     assert!(found.n_spots <= 1);
@@ -123,7 +123,7 @@ fn flags_and_limits() {
     // Not good, so not strong, and a masked neighbour.
     image[11 * 40 + 11] = 70;
     let mut spots = Vec::new();
-    let found = Finder::default().find(&plan, &image, &mut spots).expect("pixels cannot fail");
+    let found = Finder::default().find(&plan, &image, &mut spots);
     assert_eq!((found.n_strong, found.n_saturated, found.largest), (7, 1, 95));
     let flags: Vec<_> = spots.iter().map(|spot| (spot.x, spot.flags)).collect();
     assert_eq!(flags, [(5.5, SATURATED), (10.5, MASKED_NEIGHBOUR), (21.5, MASKED_NEIGHBOUR)]);
@@ -138,7 +138,7 @@ fn of_many_spots_the_strongest_stay_in_raster_order() {
         image[i * 40 + i] = value;
     }
     let mut spots = Vec::new();
-    let found = Finder::default().find(&plan, &image, &mut spots).expect("pixels cannot fail");
+    let found = Finder::default().find(&plan, &image, &mut spots);
     assert_eq!((found.n_spots, found.n_strong), (5, 5));
     assert_eq!(spots.iter().map(|spot| spot.x).collect::<Vec<_>>(), [10.5, 20.5]);
 }

@@ -143,7 +143,7 @@ fn answer(found: _core::find::Found, spots: &[Spot]) -> Answer {
 /// Searches an image of pixels.
 pub fn find<T: Pixel>(finder: &mut Finder<T>, plan: &Plan, image: &[T]) -> Answer {
     let mut spots = Vec::new();
-    let found = finder.find(plan, image, &mut spots).expect("pixels cannot fail");
+    let found = finder.find(plan, image, &mut spots);
     answer(found, &spots)
 }
 
