@@ -16,7 +16,7 @@ from hitsieve.errors import HitsieveError
 from hitsieve.model import ImageResults, Problem, Run
 from hitsieve.settings import RunSettings
 from hitsieve.write.annotated import AnnotatedFile
-from hitsieve.write.atomic import OutputFiles, writing
+from hitsieve.write.atomic import OutputFiles, signals_held, writing
 from hitsieve.write.hits import HitsFile
 from hitsieve.write.summary import Summary
 from hitsieve.write.table import ImageTableFile
@@ -190,8 +190,11 @@ class RunWriter:
             self._table.close(finish=True)
         with self._writing(self.outputs.summary):
             self._summary.write(f"{summary.model_dump_json(indent=2)}\n".encode())
-        self._files.commit()
-        self._finished = True
+        self._files.sync()
+        # From the first rename on, an interruption must find all outputs or none.
+        with signals_held():
+            self._files.commit()
+            self._finished = True
         return self.outputs
 
     def _abandon(self) -> None:
