@@ -215,7 +215,8 @@ def join(parts: list[tuple[Path, Callable[[], Layout], str]], master: Path, tota
             builder.report(part.problems)
         else:
             at = start + np.arange(n or 0, dtype=np.int64)
-            builder.fail(at, Fault(part.missing, part.what), DataFile(path, dataset, len(at), None))
+            lost_file = DataFile(path, dataset, len(at), None)
+            builder.fail(at, Fault(part.missing, part.what), lost_file, at - start)
             lost = "an unknown number of images is" if n is None else f"{n} images are"
             state = "missing" if part.missing else "unreadable"
             counted = " and not counted" if n is None else ""
