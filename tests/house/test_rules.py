@@ -133,7 +133,8 @@ def test_exit_codes_are_documented() -> None:
     page = (REFERENCE / "exit-codes.md").read_text(encoding="utf-8")
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE)}
     from hitsieve import errors
-    from hitsieve.cli.main import BROKEN_PIPE, HELP, INTERRUPTED, TERMINATED
+    from hitsieve.cli.commands import HELP
+    from hitsieve.cli.main import BROKEN_PIPE, INTERRUPTED, TERMINATED
 
     raised = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
     assert documented == raised | {0, BROKEN_PIPE, INTERRUPTED, TERMINATED}
