@@ -238,11 +238,14 @@ fn measure<T: Pixel, A: Access<T>>(
     if intensity <= 0.0 || snr < plan.settings.spot_snr {
         return Ok(None);
     }
-    let centroid =
-        |weighted: i128, plain: i128| (0.5 * weighted as f64 - local.mean * (0.5 * plain as f64)) / intensity;
+    // A pixel below the local background has a negative weight, which must not push the centroid out of the spot.
+    let centroid = |weighted: i128, plain: i128, (first, last): (usize, usize)| {
+        let centre = (0.5 * weighted as f64 - local.mean * (0.5 * plain as f64)) / intensity;
+        centre.clamp(first as f64 + 0.5, last as f64 + 0.5)
+    };
     Ok(Some(Spot {
-        x: centroid(sum_x, plain_x),
-        y: centroid(sum_y, plain_y),
+        x: centroid(sum_x, plain_x, bounds.x),
+        y: centroid(sum_y, plain_y, bounds.y),
         intensity,
         background: local.mean,
         snr,
