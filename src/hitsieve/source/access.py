@@ -106,7 +106,9 @@ def open_hdf5(path: Path) -> h5py.File:
             ) from None
         if "unable to lock file" in text or "file is already open for write" in text:
             raise FileUnavailable(
-                f"{path}: is open for writing in another program", mend="wait until it is closed", missing=False
+                f"{path}: is open for writing in another program",
+                mend="wait until it is closed; after a crash of its writer, mend a copy with h5clear",
+                missing=False,
             ) from None
         raise FileUnavailable(
             f"{path}: is damaged, HDF5 cannot open it ({_last(text)})",

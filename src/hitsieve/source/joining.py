@@ -26,7 +26,8 @@ def open_one(path: Path) -> Input:
     """Index one HDF5 file and read its metadata."""
     with open_hdf5(path) as file:
         opened = index_file(file, path)
-        metadata = read_metadata(file, path, opened.layout.shape, len(opened.layout))
+        layout = opened.layout
+        metadata = read_metadata(file, path, layout.shape, len(layout), layout.dtype)
     return Input(opened.style, opened.layout, metadata)
 
 
@@ -70,7 +71,8 @@ def open_several(paths: Sequence[Path], settled: Collection[str] | None) -> Inpu
     Parameters
     ----------
     paths : sequence of Path
-        The files; one that cannot be read is counted where possible.
+        The files, all known to be HDF5; the images of one that is truncated or damaged are counted where the others
+        tell their number.
     settled : collection of str, optional
         What the user sets for all files, which need not agree; None: nothing need.
 

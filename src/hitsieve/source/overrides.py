@@ -55,6 +55,8 @@ def _number(item: str, name: str, value: str) -> float:
         )
     if name in COUNTS and number != int(number):
         raise SettingsError(f"--set {item}: must be a whole number of counts", mend="give an integer")
+    if name in COUNTS and not -(2**63) <= number < 2**63:
+        raise SettingsError(f"--set {item}: is beyond all counts", mend="leave it out where nothing is saturated")
     return number
 
 
@@ -110,7 +112,9 @@ def _with_distance(detector: Detector, beam: Beam, distance: float) -> Detector:
 
 
 def _with_center(detector: Detector, beam: Beam, numbers: dict[str, float]) -> Detector:
-    known = detector.beam_center
+    # The panels, not the stated beam centre, say where the detector is.
+    meets = beam_on(detector.panels, beam.direction)
+    known = detector.beam_center if meets is None else meets[:2]
     if known is None and not {"beam_center_x", "beam_center_y"} <= numbers.keys():
         raise SettingsError(
             "--set beam_center: the input states no beam centre, so both coordinates are needed",

@@ -81,11 +81,12 @@ def _index_virtual(dataset: h5py.Dataset, path: Path, depth: int) -> Layout:
         part = sources.get(source.file_name, source.dset_name)
         at, whole = _selected_rows(source.vspace, (n, *shape), None)
         if isinstance(part, Fault):
-            file = DataFile(sources.path_of(source.file_name), source.dset_name, len(at), None)
+            extent = source.src_space.shape
+            n = extent[0] if len(extent) == 3 else 1
+            file = DataFile(sources.path_of(source.file_name), source.dset_name, int(n), None)
             rows, source_whole = _selected_rows(source.src_space, None, len(at))
-            n = min(len(at), len(rows))
-            builder.fail(at[:n], part, file, rows[:n])
-            builder.fail(at[n:], part, file)
+            builder.fail(at[: len(rows)], part, file, rows[: len(at)])
+            builder.fail(at[len(rows) :], part, file)
         else:
             rows, source_whole = _selected_rows(source.src_space, (len(part), *part.shape), len(at))
             wanted = shape if whole and source_whole else part.shape
