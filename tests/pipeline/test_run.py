@@ -44,6 +44,20 @@ def test_progress_that_raises_stops_the_run_and_leaves_nothing(simulated: Simula
     assert list(tmp_path.iterdir()) == []
 
 
+def test_outputs_that_appear_in_the_meantime_are_kept(simulated: Simulated, tmp_path: Path) -> None:
+    other = {}
+
+    def overtake(progress: Progress) -> None:
+        if progress.done == progress.total:
+            pipeline.run([simulated.master], into(tmp_path))
+            other.update({path: path.read_bytes() for path in tmp_path.glob("small_*")})
+
+    with pytest.raises(OutputError, match="output exists"):
+        pipeline.run([simulated.master], into(tmp_path), progress=overtake)
+    assert len(other) == 4
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == other
+
+
 def test_summary_says_what_the_table_says(simulated: Simulated, tmp_path: Path) -> None:
     report = pipeline.run([simulated.master], into(tmp_path))
     summary, table = report.summary, pq.read_table(report.outputs.images)
