@@ -43,7 +43,7 @@ class RunReport:
     summary: Summary
     outputs: Outputs
     problems: tuple[Problem, ...]
-    """What the user should know about the source."""
+    """What the user should know about the source, and about what of it is carried into the outputs."""
 
 
 class _Images(Mapping[int, Image]):
@@ -114,7 +114,7 @@ def run(
                     progress(Progress(tally.done, len(source.run), hits, misses, time.monotonic() - start))
             _refuse_unreadable(source, tally)
             audit = _Images(source, choose_audit(tally.images(State.MISS), settings.write))
-            problems = (*source.run.problems, *writer.problems)
+            problems = tuple(dict.fromkeys((*source.run.problems, *writer.carry())))
             work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
             summary = summarise(source.run, settings, tally, work)
             outputs = writer.finish(summary, audit.items())

@@ -37,7 +37,7 @@ def summarise(run: Run, settings: RunSettings, tally: Tally, work: Work) -> Summ
         date=datetime.now(timezone.utc),
         settings=settings.model_dump(mode="json"),
         source=SourceSummary(
-            path=str(run.path),
+            path=str(run.path.resolve()),
             stem=run.stem,
             style=run.style,
             n_files=len(run.files),

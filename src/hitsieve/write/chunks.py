@@ -15,6 +15,7 @@ from hitsieve.model import Run
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.columns import TEXT
 from hitsieve.write.hashing import Hasher
+from hitsieve.write.places import absolute_names
 from hitsieve.write.stream import OutputStream
 from hitsieve.write.virtual import absent_value
 
@@ -166,8 +167,8 @@ def _clone(group: h5py.Group, source: h5py.Dataset, shape: tuple[int, int]) -> h
 
 def write_file_table(group: h5py.Group, run: Run) -> None:
     """Tables of the run's files and of the datasets in them, to which `source_file` refers."""
-    files = group.create_dataset("source_files", data=[str(file.path) for file in run.files], dtype=TEXT)
-    files.attrs["description"] = "files that hold images of the run"
+    files = group.create_dataset("source_files", data=absolute_names(file.path for file in run.files), dtype=TEXT)
+    files.attrs["description"] = "files that hold images of the run, absolute"
     datasets = group.create_dataset("source_datasets", data=[file.dataset for file in run.files], dtype=TEXT)
     datasets.attrs["description"] = "dataset in each of source_files; empty for formats that are not HDF5"
 

@@ -159,6 +159,9 @@ class MetadataCarrier:
     def _leaf(self, item: h5py.HLObject, target: h5py.Group, name: str) -> None:
         path = posixpath.join(target.name, name)
         self._remember(item, path)
+        if isinstance(item, h5py.Dataset) and self._is_old_audit(item, path):
+            self._lose(path, "images that an earlier hit finding kept are not copied; the source still has them")
+            return
         if isinstance(item, h5py.Dataset) and self._is_per_image(item):
             if all(array.target != path for array in self.arrays):
                 self.arrays.append(self._array(item, path))
@@ -198,6 +201,11 @@ class MetadataCarrier:
         if not item.is_virtual:
             return False
         return any("/" + source.dset_name.strip("/") in self._image_datasets for source in item.virtual_sources())
+
+    def _is_old_audit(self, item: h5py.Dataset, path: str) -> bool:
+        """Whether these are images in the hit_finding of a source that is an output itself."""
+        inside = path.startswith(posixpath.join(self._entry, "hit_finding_source"))
+        return inside and item.ndim == 3 and tuple(item.shape[1:]) == self._run.detector.shape
 
     def _known(self, item: h5py.HLObject) -> str | None:
         return self._seen.get(_identity(item))
