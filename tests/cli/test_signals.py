@@ -13,17 +13,13 @@ import pytest
 from cli.conftest import HITSIEVE
 from hitsieve.testing import Simulated
 
-REPEATS = 500
-"""Times that the small run is named: with the slow reference finder, far more than a test waits."""
-
 
 @pytest.mark.parametrize(
     ("sent", "code", "says"), [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM")]
 )
-def test_interrupted_run(simulated: Simulated, tmp_path: Path, sent: signal.Signals, code: int, says: str) -> None:
+def test_interrupted_run(endless: list[str], tmp_path: Path, sent: signal.Signals, code: int, says: str) -> None:
     out = tmp_path / "out"
-    paths = [str(simulated.data_files[0])] * REPEATS
-    command = [HITSIEVE, "run", *paths, "-o", str(out), "--algorithm", "dispersion", "--workers", "1"]
+    command = [HITSIEVE, *endless, "-o", str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (out.is_dir() and any(out.iterdir())):
             time.sleep(0.02)

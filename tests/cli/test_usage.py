@@ -79,6 +79,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["verify"], "usage: hitsieve verify HITS [OPTIONS]; for example: hitsieve verify out/lyso_hits.h5"),
         (["simulate"], "usage: hitsieve simulate OUTPUT [OPTIONS]; for example: hitsieve simulate sim"),
         (["simulate", "folder", "--detector", "eiger"], "--detector: unknown detector 'eiger'; there are"),
+        (["simulate", "folder", "--preset", "strong"], 'Choose from: "weak"'),
         (["simulate", "folder", "--pump", "dark"], "pump pattern 'dark' is not NAME:IMAGES"),
     ],
 )
@@ -93,8 +94,14 @@ def test_wrong_usage(hitsieve: Hitsieve, tmp_path: Path, arguments: list[str], s
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[spots]\nsnrr = 3\n", "unknown key spots.snrr, did you mean snr?"),
+        ("[spots]\nsnrr = 3\n", "unknown key spots.snrr, did you mean spots.snr?"),
         ("[sports]\n", "unknown key sports, did you mean spots?"),
+        ("min_spots = 3\n", "unknown key min_spots, did you mean verdict.min_spots?"),
+        ("min_spot = 3\n", "unknown key min_spot, did you mean verdict.min_spots?"),
+        ("[spots]\nmin_spots = 3\n", "unknown key spots.min_spots, did you mean verdict.min_spots?"),
+        ("[verdict]\nmax_spot = 3\n", "unknown key verdict.max_spot, did you mean spots.max_spots?"),
+        ("[write]\nworkers = 3\n", "unknown key write.workers, did you mean workers?"),
+        ("[verdict]\nzzz = 3\n", "unknown key verdict.zzz (known: min_spots, d_min, "),
         ("[verdict]\nmin_spots = 0\n", "verdict.min_spots: input should be greater than or equal to 1, not 0"),
         ("[write]\noverwrite = 7\n", "write.overwrite: "),
         ("[verdict]\nd_min = 3.0\nd_max = 2.0\n", "verdict: d_min 3.0 is not below d_max 2.0"),
