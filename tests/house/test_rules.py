@@ -153,6 +153,20 @@ def test_links_of_documents_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", sorted((PROJECT / "docs").rglob("*.md")), ids=name_of)
+def test_every_page_is_listed(page: Path) -> None:
+    """A page is linked from the index, or from the README of its folder, which is."""
+    index = PROJECT / "docs" / "index.md"
+    lists = index if page in (index, page.with_name("README.md")) else page.with_name("README.md")
+    listed = [PROJECT / "README.md"] if page == index else [lists if lists.exists() else index]
+    targets = {
+        (home.parent / target).resolve()
+        for home in listed
+        for target in re.findall(r"\]\(([^)#\s]+)", home.read_text(encoding="utf-8"))
+    }
+    assert page in targets
+
+
 def test_no_room_reaches_into_another_by_a_side_door() -> None:
     """importlib.import_module and relative imports would pass the import contract by."""
     for path in MODULES:
