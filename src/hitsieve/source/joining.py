@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hitsieve.source.access import open_hdf5
+from hitsieve.model import ImageHeaders
+from hitsieve.source.access import reading
 from hitsieve.source.agreement import beam_of_files, check_masks, check_named_once, check_once, check_same, statement
 from hitsieve.source.detector import Metadata, read_metadata
 from hitsieve.source.layout import Layout
@@ -20,11 +21,12 @@ class Input:
     style: str
     layout: Layout
     metadata: Metadata
+    headers: ImageHeaders | None = None
 
 
 def open_one(path: Path) -> Input:
     """Index one HDF5 file and read its metadata."""
-    with open_hdf5(path) as file:
+    with reading(path) as file:
         opened = index_file(file, path)
         layout = opened.layout
         metadata = read_metadata(file, path, layout.shape, len(layout), layout.dtype)

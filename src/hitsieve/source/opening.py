@@ -82,6 +82,7 @@ def open_run(
         style=found.style,
         problems=(*found.layout.problems, *metadata.problems, *lacking),
         overrides=given,
+        headers=found.headers,
     )
     opened = OpenedRun(run)
     raw = raw_readings(opened)
@@ -112,8 +113,7 @@ def _open(paths: Sequence[Path], settled: Collection[str] | None) -> Input:
             if odd is not None:
                 raise SourceError(f"{odd}: is not an HDF5 file like the others", mend="name files of one kind")
             return open_several(paths, settled)
-    layout, metadata = index_images(paths)
-    return Input("images", layout, metadata)
+    return index_images(paths, settled)
 
 
 def _is_hdf5(path: Path) -> bool:

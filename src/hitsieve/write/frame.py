@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hitsieve.model import Problem, Run
 from hitsieve.write.metadata import MetadataCarrier, entry_of
-from hitsieve.write.nxmx import describe_images, describe_run
+from hitsieve.write.nxmx import describe_images, describe_run, describe_wavelengths
 from hitsieve.write.perimage import OpenFiles, PerImageArray, Target, write_array
 from hitsieve.write.stream import OutputStream
 
@@ -84,6 +84,7 @@ class NXmxFrame:
                 lost = write_array(array, target, images, opened)
                 if lost:
                     self._problems.append(Problem(f"{array.files[0]}:{array.target}", lost))
+        describe_wavelengths(self._run, self._output, images)
         for known, other in self._aliases:
             if known in self._output and other not in self._output:
                 self._output[other] = self._output[known]
