@@ -23,8 +23,8 @@ class SourceSettings(Settings):
     """CrystFEL .geom file that overrides the geometry of the input."""
     set: tuple[str, ...] = ()
     """Metadata overrides NAME=VALUE; may be given more than once. Names: distance (m), wavelength (angstrom),
-    beam_center_x, beam_center_y (pixels), pixel_size (m), saturation_value, underload_value (counts), sample_name.
-    Recorded in the outputs."""
+    beam_center_x, beam_center_y (pixels), pixel_size (m), saturation_value, underload_value (counts), sensor_material
+    (Si, CdTe, ...), sensor_thickness (m), sample_name. Recorded in the outputs."""
     mask: Path | None = None
     """HDF5 (FILE:/path) or NumPy file with a pixel mask that is added to that of the input (not 0: not used)."""
 
