@@ -9,6 +9,8 @@ import numpy.typing as npt
 from hitsieve.model import Detector, Panel, Run
 from hitsieve.model.detector import Vector
 
+_DETECTOR = "/entry/instrument/detector"
+
 
 def describe_run(run: Run, output: h5py.File) -> None:
     """Write entry, instrument, beam, detector and modules as far as the source gives them."""
