@@ -163,3 +163,38 @@ def test_announced_images_without_a_place_are_told_but_not_counted(tmp_path: Pat
         assert len(opened.run) == 9
         assert not opened.run.images.missing
         assert any("announces 10 images" in p.what for p in opened.run.problems)
+
+
+def patched(path: Path, old: bytes, new: bytes) -> Path:
+    """Damage a file at the one place where it holds `old`."""
+    raw = path.read_bytes()
+    assert raw.count(old) == 1
+    path.write_bytes(raw.replace(old, new))
+    return path
+
+
+EXTENT = np.array([4, *SHAPE], "<u8").tobytes()
+DAMAGES = {
+    "chunk index": (b"TREE\x01", b"XXXX\x01"),
+    "number of images": (2 * EXTENT, 2 * np.array([2**50, *SHAPE], "<u8").tobytes()),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+@pytest.mark.parametrize("style", ["links", "vds", "named"])
+def test_damage_inside_a_data_file(tmp_path: Path, what: str, style: str) -> None:
+    paths = [data_file(tmp_path / f"d_{k}.h5", counts(4 * k, 4)) for k in range(2)]
+    patched(paths[1], *DAMAGES[what])
+    if style == "named":
+        with pytest.raises(SourceError, match=r"d_1\.h5: is damaged"):
+            open_run([paths[1]])
+        return
+    master = tmp_path / "m.h5"
+    if style == "links":
+        link_master(master, [p.name for p in paths], announced=(8, 1))
+    else:
+        mapped(master, 8, *((slice(4 * k, 4 * k + 4), p.name, slice(0, 4), 4) for k, p in enumerate(paths)))
+    with open_run([master]) as opened:
+        assert set(opened.run.images.unreadable) == {4, 5, 6, 7}
+        assert "is damaged" in opened.run.images.unreadable[4]
+        np.testing.assert_array_equal(opened.pixels(3), counts(3, 1)[0])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -110,22 +112,37 @@ def open_hdf5(path: Path) -> h5py.File:
                 mend="wait until it is closed; after a crash of its writer, mend a copy with h5clear",
                 missing=False,
             ) from None
-        raise FileUnavailable(
-            f"{path}: is damaged, HDF5 cannot open it ({_last(text)})",
-            mend="copy it again from its origin",
-            missing=False,
-        ) from None
+        raise damaged(path, text) from None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file read-only for a `with` statement; damage that HDF5 meets on the way is told as on opening.
+
+    Raises
+    ------
+    FileUnavailable
+        It cannot be opened, as `open_hdf5` says, or what it holds is damaged.
+    """
+    with open_hdf5(path) as file:
+        try:
+            yield file
+        except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
+            raise damaged(path, str(error)) from None
+
+
+def damaged(path: Path, reason: str) -> FileUnavailable:
+    """The error for a file whose content makes no sense."""
+    reason = " ".join(reason.split())
+    return FileUnavailable(
+        f"{path}: is damaged, HDF5 cannot read it ({reason})", mend="copy it again from its origin", missing=False
+    )
 
 
 def _errno(text: str) -> int | None:
     """The system's error number in an HDF5 error message."""
     match = re.search(r"errno = (\d+)", text)
     return int(match.group(1)) if match else None
-
-
-def _last(text: str) -> str:
-    """The reason in an HDF5 error message, on one line."""
-    return " ".join(text.split())
 
 
 def resolve(name: str, master: Path) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hitsieve.errors import SourceError
 from hitsieve.model import DataFile, Problem
-from hitsieve.source.access import FileUnavailable, open_hdf5, resolve
+from hitsieve.source.access import FileUnavailable, reading, resolve
 from hitsieve.source.chunks import frames, index_dataset, native_type
 from hitsieve.source.layout import NO_FAULT, Fault, Layout, LayoutBuilder, Rows, check_alike
 
@@ -42,7 +42,7 @@ class _Sources:
         try:
             if name == ".":
                 return index(_dataset(self.master, dataset, path), path, self.depth + 1)
-            with open_hdf5(path) as file:
+            with reading(path) as file:
                 return index(_dataset(file, dataset, path), path, self.depth + 1)
         except FileUnavailable as error:
             mend = error.mend or "find the file and open the run again"
