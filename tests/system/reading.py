@@ -25,7 +25,6 @@ class Found:
 
     hits: Path
     annotated: Path
-    images_file: Path
     table: pa.Table
     summary: Summary
     spots: dict[str, Array]
@@ -60,7 +59,6 @@ def read(folder: Path, stem: str) -> Found:
     found = Found(
         hits=hits,
         annotated=annotated,
-        images_file=images,
         table=pq.read_table(images),
         summary=Summary.model_validate_json(summary.read_text()),
         spots=spots,
