@@ -145,3 +145,12 @@ def test_images_of_an_earlier_audit_are_left_behind(tmp_path: Path) -> None:
             assert process["audit/source_image"].shape == (3,)
             (line,) = handle["entry/hit_finding/problems"].asstr()[()]
             assert "earlier hit finding" in line
+
+
+def test_files_that_are_open_for_pixels_give_their_metadata(tmp_path: Path) -> None:
+    with opened(make_run(tmp_path / "in", "vds", "gzip")) as source:
+        assert source.pixels(0).shape == (48, 64)
+        outputs = write_run(source, tmp_path / "out", HITS)
+    with h5py.File(outputs.hits) as handle:
+        assert (handle["entry/detector/timestamp"][()] / 1.5).tolist() == HITS
+        assert "problems" not in handle["entry/hit_finding"]

@@ -15,7 +15,7 @@ from hitsieve.model import Run
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.columns import TEXT
 from hitsieve.write.hashing import Hasher
-from hitsieve.write.places import absolute_names
+from hitsieve.write.places import absolute_names, open_source
 from hitsieve.write.stream import OutputStream
 from hitsieve.write.virtual import absent_value
 
@@ -72,7 +72,7 @@ class ImageChunks:
             if file.codec is None:
                 continue
             try:
-                with h5py.File(file.path, "r", locking=False) as handle:
+                with open_source(file.path) as handle:
                     return _clone(group, handle[file.dataset], shape)
             except (OSError, KeyError):
                 continue
@@ -110,7 +110,7 @@ class ImageChunks:
         if number not in self._source_filters:
             file = self._run.files[number]
             try:
-                with h5py.File(file.path, "r", locking=False) as handle:
+                with open_source(file.path) as handle:
                     dataset = handle[file.dataset]
                     same = dataset.dtype == self._dataset.dtype
                     self._source_filters[number] = filters_of(dataset) if same else None
@@ -122,7 +122,7 @@ class ImageChunks:
         table = self._run.images
         file, row = self._run.files[table.file[image]], int(table.row[image])
         try:
-            with h5py.File(file.path, "r", locking=False) as handle:
+            with open_source(file.path) as handle:
                 dataset = handle[file.dataset]
                 pixels: npt.NDArray[Any] = dataset[row] if dataset.ndim == 3 else dataset[()]
         except (OSError, KeyError) as error:

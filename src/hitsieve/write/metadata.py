@@ -14,6 +14,7 @@ from hitsieve.model import Problem, Run
 from hitsieve.write.atomic import error_number
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.perimage import PerImageArray, is_per_image
+from hitsieve.write.places import open_source
 
 _DATA_LINK = re.compile(r"data_\d+")
 _DEEPEST = 64
@@ -85,7 +86,7 @@ class MetadataCarrier:
         self._n_rows, self._own_rows = n_rows, own_rows
         self._seen.clear()
         try:
-            self._source = h5py.File(path, "r", locking=False)
+            self._source = open_source(path)
         except OSError as error:
             self.problems.append(Problem(str(path), f"its metadata cannot be read: {error}"))
             return
