@@ -59,6 +59,7 @@ class NXmxFrame:
         self.entry.attrs.setdefault("default", "data")
         self.process: h5py.Group = self.entry.create_group("hit_finding")
         self.process.attrs["NX_class"] = "NXprocess"
+        record_inputs(run, self.process)
 
     @staticmethod
     def _require_class(group: h5py.Group, name: str) -> None:
@@ -92,7 +93,6 @@ class NXmxFrame:
                 self._output[other] = self._output[known]
         self._link_images(self._image_paths)
         write_given(self._run, self.entry)
-        record_inputs(self._run, self.process)
         lacks = lacking(self._run, self.entry)
         if lacks is not None:
             self._problems.append(lacks)

@@ -27,18 +27,24 @@ _SET = {
 _DEEPEST = 4
 
 
-def groups_of(group: h5py.Group, nx_class: str, depth: int = 0) -> list[h5py.Group]:
-    """Groups of a NeXus class below a group, but not in what the outputs themselves add."""
-    found: list[h5py.Group] = []
+def groups_below(group: h5py.Group, depth: int = 0) -> dict[str, list[h5py.Group]]:
+    """Groups below a group by NeXus class, but not what the outputs themselves add."""
+    found: dict[str, list[h5py.Group]] = {}
     for name in group:
         if depth >= _DEEPEST or name.startswith(_OWN):
             continue
-        item = group.get(name) if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
-        if isinstance(item, h5py.Group):
-            if class_of(item) == nx_class:
-                found.append(item)
-            found += groups_of(item, nx_class, depth + 1)
+        item = group.get(name) if group.get(name, getclass=True, getlink=True) is h5py.HardLink else None
+        if not isinstance(item, h5py.Group):
+            continue
+        found.setdefault(class_of(item), []).append(item)
+        for nx_class, groups in groups_below(item, depth + 1).items():
+            found.setdefault(nx_class, []).extend(groups)
     return found
+
+
+def groups_of(group: h5py.Group, nx_class: str) -> list[h5py.Group]:
+    """Groups of a NeXus class below a group, but not in what the outputs themselves add."""
+    return groups_below(group).get(nx_class, [])
 
 
 def class_of(group: h5py.Group) -> str:
@@ -51,8 +57,9 @@ def lacking(run: Run, entry: h5py.Group) -> Problem | None:
     """Name the required fields that an output lacks, and what to do about it; None where it lacks none."""
     places: list[str] = []
     names: list[str] = []
+    there = groups_below(entry) | {"NXentry": [entry]}
     for nx_class, place, fields in _REQUIRED:
-        groups = [entry] if nx_class == "NXentry" else groups_of(entry, nx_class)
+        groups = there.get(nx_class, [])
         absent = [name for name in fields if not any(name in group for group in groups)]
         names += absent
         places += [f"{place}/{name}" for name in absent] if absent != list(_MODULE) else ["module (geometry)"]
