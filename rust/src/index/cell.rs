@@ -94,6 +94,34 @@ pub struct Cell {
     pub parameters: Parameters,
     /// The mirror image of the lattice is a rotated copy of it, so that one hand stands for both.
     pub mirrored: bool,
+    /// Rotations that bring the lattice to itself: 1 triclinic, 2 monoclinic, 4, 8, 12 to 24 cubic.
+    pub rotations: usize,
+}
+
+/// Counts the rotations that bring a reduced lattice to itself, within a thousandth.
+fn rotations(rows: &Matrix) -> usize {
+    let longest = norm(rows[2]);
+    // Of a reduced cell, every vector as short as a cell vector has indices of -1, 0 and 1.
+    let index = |n: usize| [n % 3, n / 3 % 3, n / 9].map(|x| x as f64 - 1.0);
+    let vectors: Vec<Vector> = (0..27).map(|n| apply(&super::matrix::transpose(rows), index(n))).collect();
+    let images = |row: Vector| {
+        let alike = |v: &&Vector| (norm(**v) - norm(row)).abs() < 1e-3 * longest;
+        vectors.iter().filter(alike).copied().collect::<Vec<_>>()
+    };
+    let (first, second, third) = (images(rows[0]), images(rows[1]), images(rows[2]));
+    let same = |x: f64, y: f64| (x - y).abs() < 1e-3 * longest * longest;
+    let mut count = 0;
+    for &a in &first {
+        for &b in second.iter().filter(|b| same(dot(a, **b), dot(rows[0], rows[1]))) {
+            let fits = |c: &&Vector| {
+                same(dot(a, **c), dot(rows[0], rows[2]))
+                    && same(dot(b, **c), dot(rows[1], rows[2]))
+                    && determinant(&[a, b, **c]) > 0.0
+            };
+            count += third.iter().filter(fits).count();
+        }
+    }
+    count.max(1)
 }
 
 impl Cell {
@@ -106,7 +134,8 @@ impl Cell {
         let flipped = add(primitive[2], normal, -2.0 * dot(primitive[2], normal));
         let indices = apply(&inverse(&super::matrix::transpose(&primitive)), flipped);
         let mirrored = indices.iter().all(|x| (x - x.round()).abs() < 0.01);
-        Some(Self { primitive, to_conventional, parameters: *cell, mirrored })
+        let rotations = rotations(&primitive);
+        Some(Self { primitive, to_conventional, parameters: *cell, mirrored, rotations })
     }
 
     pub fn volume(&self) -> f64 {
@@ -158,9 +187,27 @@ mod tests {
     }
 
     #[test]
-    fn only_a_skew_cell_has_two_hands() {
-        assert!(Cell::new(&[40.0, 50.0, 60.0, 90.0, 100.0, 90.0], 'P').unwrap().mirrored);
+    fn one_hand_stands_for_both_where_the_longest_vector_is_upright() {
+        assert!(Cell::new(&[40.0, 50.0, 60.0, 90.0, 90.0, 90.0], 'P').unwrap().mirrored);
+        assert!(Cell::new(&[40.0, 50.0, 60.0, 90.0, 90.0, 100.0], 'P').unwrap().mirrored);
+        assert!(!Cell::new(&[40.0, 50.0, 60.0, 90.0, 100.0, 90.0], 'P').unwrap().mirrored);
         assert!(!Cell::new(&[40.0, 50.0, 60.0, 80.0, 100.0, 95.0], 'P').unwrap().mirrored);
+    }
+
+    #[test]
+    fn rotations_are_those_of_the_lattice() {
+        for (cell, letter, order) in [
+            ([45.0, 60.0, 75.0, 80.0, 95.0, 105.0], 'P', 1),
+            ([50.0, 70.0, 90.0, 90.0, 105.0, 90.0], 'C', 2),
+            ([61.4, 122.6, 168.0, 90.0, 90.0, 90.0], 'C', 4),
+            ([79.0, 79.0, 38.0, 90.0, 90.0, 90.0], 'I', 8),
+            ([93.0, 93.0, 130.0, 90.0, 90.0, 120.0], 'R', 6),
+            ([93.0, 93.0, 130.0, 90.0, 90.0, 120.0], 'P', 12),
+            ([104.9, 104.9, 104.9, 90.0, 90.0, 90.0], 'I', 24),
+            ([104.9, 104.9, 104.9, 90.0, 90.0, 90.0], 'F', 24),
+        ] {
+            assert_eq!(Cell::new(&cell, letter).unwrap().rotations, order, "{cell:?} {letter}");
+        }
     }
 
     proptest! {

@@ -34,7 +34,8 @@ pub fn ln_tail(n: usize, k: usize, p: f64) -> f64 {
 /// Natural logarithm of the number of lattices that can be told apart.
 ///
 /// Turning or straining a lattice moves the lattice point near the outermost spot, at q, by (angle or strain) x |q|; two lattices are
-/// different trials where that exceeds the radius of acceptance. The turns fill 8 pi^2, each of the six strains the range
+/// different trials where that exceeds the radius of acceptance. The turns fill 8 pi^2 (the rotations of the lattice
+/// bring it to itself and are no new trials), each of the six strains the range
 /// that the restraint to the known cell leaves, `strain` to either side.
 pub fn ln_trials(radius: f64, q: f64, strain: f64) -> f64 {
     let ratio = q / radius;
@@ -46,6 +47,7 @@ pub fn ln_trials(radius: f64, q: f64, strain: f64) -> f64 {
 /// them within the radius of `share`; above 0 it means that such lattices are to be expected.
 pub fn ln_chance(n: usize, k: usize, share: f64, q: f64, strain: f64, cell: &Cell) -> f64 {
     (SHARES.len() as f64).ln() + ln_trials(radius(share, cell), q, strain) + ln_tail(n, k, share)
+        - (cell.rotations as f64).ln()
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ struct Effort {
 
 /// A quick look that finds most lattices, and a thorough one for what it does not find beyond doubt.
 const QUICK: Effort = Effort { spots: 40, scan: 700_000, turn: 250_000, axes: 1000, refinements: (6, 18) };
-const THOROUGH: Effort = Effort { spots: 96, scan: 2_500_000, turn: 1_500_000, axes: 2400, refinements: (24, 72) };
+const THOROUGH: Effort = Effort { spots: 96, scan: 1_500_000, turn: 700_000, axes: 2400, refinements: (12, 60) };
 /// First vectors that are taken up together.
 const GROUP: usize = 8;
 /// Largest phase error that the step between trials may cause.
@@ -39,10 +39,13 @@ const CERTAIN: f64 = -30.0;
 pub type Tolerance = (f64, f64);
 
 /// The best lattice of the cell for these spots, whatever its chance; None without any. `spots` are sorted by |q|.
-pub fn search(cell: &Cell, spots: &[Vector], tolerance: Tolerance) -> Option<Fit> {
+///
+/// `thorough`: look again with more effort where the first look leaves a doubt.
+pub fn search(cell: &Cell, spots: &[Vector], tolerance: Tolerance, thorough: bool) -> Option<Fit> {
     let quick = look(cell, spots, tolerance, &QUICK);
     let best = match quick {
         Some(fit) if fit.ln_chance < CERTAIN => Some(fit),
+        quick if !thorough => quick,
         quick => better(quick, look(cell, spots, tolerance, &THOROUGH)),
     }?;
     let start = judge(cell, &best.direct, spots);
@@ -175,4 +178,79 @@ fn oriented(cell: &Cell, first: Vector, second: Vector, sign: f64) -> Matrix {
     let from = frame(cell.primitive[0], cell.primitive[1]);
     let to = frame(scale(first, sign), scale(second, sign));
     product(&cell.primitive, &product(&transpose(&from), &to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::matrix::determinant;
+    use super::*;
+    use crate::index::{index_known, Acceptance};
+    use proptest::prelude::*;
+
+    const ACCEPT: Acceptance = Acceptance {
+        min_spots: 8,
+        min_fraction: 0.1,
+        max_chance: 1e-3,
+        max_lattices: 2,
+        length_tolerance: 0.04,
+        angle_tolerance: 3.0,
+    };
+
+    /// Spots of a lattice near the plane of the Ewald sphere at the origin, as a still shows them.
+    fn still(direct: &Matrix, n: usize) -> Vec<Vector> {
+        let reciprocal = inverse(direct);
+        let mut spots = Vec::new();
+        for h in -30..=30 {
+            for k in -30..=30 {
+                for l in -30..=30 {
+                    let q = apply(&reciprocal, [f64::from(h), f64::from(k), f64::from(l)]);
+                    let excess = (dot(q, q) + 2.0 * q[2] / 1.2).abs();
+                    if excess < 0.002 && norm(q) < 0.35 && norm(q) > 0.03 {
+                        spots.push(q);
+                    }
+                }
+            }
+        }
+        let every = (spots.len() / n).max(1);
+        spots.into_iter().step_by(every).take(n).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn any_orientation_is_found_and_every_spot_indexed(
+            first in prop::array::uniform3(-1.0f64..1.0), second in prop::array::uniform3(-1.0f64..1.0), which in 0usize..4,
+        ) {
+            prop_assume!(norm(cross(first, second)) > 0.1);
+            let (cell, letter) = [
+                ([79.0, 79.0, 38.0, 90.0, 90.0, 90.0], 'P'),
+                ([45.0, 60.0, 75.0, 80.0, 95.0, 105.0], 'P'),
+                ([61.4, 122.6, 168.0, 90.0, 90.0, 90.0], 'C'),
+                ([93.0, 93.0, 130.0, 90.0, 90.0, 120.0], 'P'),
+            ][which];
+            let cell = Cell::new(&cell, letter).unwrap();
+            let spots = still(&oriented(&cell, first, second, 1.0), 40);
+            let found = index_known(&cell, &spots, &ACCEPT);
+            prop_assert_eq!(found.len(), 1);
+            prop_assert!(found[0].spots.len() * 10 >= spots.len() * 9);
+            for (&spot, hkl) in found[0].spots.iter().zip(&found[0].hkl) {
+                let q = apply(&found[0].reciprocal, hkl.map(f64::from));
+                prop_assert!(norm(add(q, spots[spot], -1.0)) < 1.5e-3);
+            }
+            prop_assert!(determinant(&found[0].reciprocal) > 0.0);
+        }
+    }
+
+    #[test]
+    fn spots_without_meaning_are_passed_over() {
+        let cell = Cell::new(&[79.0, 79.0, 38.0, 90.0, 90.0, 90.0], 'P').unwrap();
+        for spots in [vec![], vec![[f64::NAN; 3]; 20], vec![[0.0; 3]; 20], vec![[0.1, 0.1, 0.0]; 20]] {
+            assert!(index_known(&cell, &spots, &ACCEPT).is_empty());
+        }
+        let mut spots = still(&oriented(&cell, [0.3, 0.4, 0.5], [0.5, -0.7, 0.1], 1.0), 40);
+        spots.insert(7, [f64::NAN; 3]);
+        let found = index_known(&cell, &spots, &ACCEPT);
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].spots.contains(&7));
+    }
 }

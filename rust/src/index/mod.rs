@@ -50,7 +50,9 @@ pub fn index_known(cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<La
     let mut lattices = Vec::new();
     while lattices.len() < accept.max_lattices && left.len() >= accept.min_spots.max(3) {
         let q: Vec<Vector> = left.iter().map(|&i| spots[i]).collect();
-        let Some(fit) = known::search(cell, &q, (accept.length_tolerance, accept.angle_tolerance)) else { break };
+        let tolerance = (accept.length_tolerance, accept.angle_tolerance);
+        // What a lattice leaves is mostly no lattice: more effort would be spent on noise.
+        let Some(fit) = known::search(cell, &q, tolerance, lattices.is_empty()) else { break };
         let enough = fit.matches as f64 >= accept.min_fraction * left.len() as f64 && fit.matches >= accept.min_spots;
         if !enough || fit.ln_chance > accept.max_chance.ln() {
             break;
