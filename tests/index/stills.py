@@ -72,7 +72,7 @@ def still(random: np.random.Generator, crystal: Crystal, n: int) -> tuple[Floats
     strain = np.eye(3) + random.normal(0, 0.002, (3, 3))
     A = random_rotation(random) @ reciprocal_matrix(crystal.cell) @ strain
     q = reflections(crystal) @ A.T
-    off = np.linalg.norm(q + [0, 0, 1 / WAVELENGTH], axis=1) - 1 / WAVELENGTH
+    off = np.linalg.norm(q + np.array([0, 0, 1 / WAVELENGTH]), axis=1) - 1 / WAVELENGTH
     q, off = q[np.abs(off) < 0.004], off[np.abs(off) < 0.004]
     strength = random.exponential(1, len(q)) * np.exp(-10 * (q**2).sum(1) - 0.5 * (off / 0.00125) ** 2)
     seen = on_sphere(q[np.argsort(-strength)[:n]])

@@ -64,7 +64,7 @@ def test_reciprocal_vectors_have_the_length_of_bragg() -> None:
     detector, beam = one_panel(), Beam(1.3)
     q = reciprocal_vectors(detector, beam, x, y)
     assert np.linalg.norm(q, axis=1) == pytest.approx(inverse_d(detector, beam, x, y))
-    assert np.linalg.norm(q + [0, 0, 1 / 1.3], axis=1) == pytest.approx(1 / 1.3)
+    assert np.linalg.norm(q + np.array([0, 0, 1 / 1.3]), axis=1) == pytest.approx(1 / 1.3)
     # The frame's x grows along fast, y against slow on this detector.
     assert np.all((q[:, 0] > 0) == (x > 500)) and np.all((q[:, 1] > 0) == (y < 500))
 

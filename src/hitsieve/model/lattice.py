@@ -15,8 +15,9 @@ CellParameters = tuple[float, float, float, float, float, float]
 class Lattice:
     """One crystal's lattice.
 
-    A reflection (h, k, l) has q = A (h, k, l), in the frame and units of the spots' q: with q = s1 - s0 (1/angstrom, no
-    2 pi) of `reciprocal_vectors`, in the laboratory frame of the model. A describes the conventional cell, right-handed.
+    A reflection (h, k, l) has q = A (h, k, l), in the frame and units of the spots' q: with those of
+    `reciprocal_vectors`, q = s1 - s0 (1/angstrom, no 2 pi) in the laboratory frame of the model. A describes the
+    conventional cell and is right-handed.
     """
 
     A: npt.NDArray[np.float64]
