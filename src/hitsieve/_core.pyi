@@ -135,6 +135,22 @@ class FoundLattice:
     @property
     def chance(self) -> float: ...
 
+def index_unknown(
+    q: npt.NDArray[np.float64],
+    *,
+    min_spots: int,
+    min_fraction: float,
+    max_chance: float,
+    min_length: float,
+    max_length: float,
+) -> FoundLattice | None:
+    """The lattice of unknown primitive cell that explains most spots, in its reduced cell."""
+
+def consensus_cell(
+    cells: list[tuple[float, float, float, float, float, float]], length_tolerance: float, angle_tolerance: float
+) -> tuple[tuple[float, float, float, float, float, float], list[int]] | None:
+    """Cell and members of the largest group of like primitive cells; None without cells or with an impossible one."""
+
 def cpu_features() -> str:
     """Which variant of the kernels this machine runs: avx512, avx2 or portable."""
 

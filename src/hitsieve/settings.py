@@ -70,6 +70,18 @@ class IndexSettings(Settings):
     """Largest deviation of a cell length from the known one, as a share of it."""
     angle_tolerance: Annotated[float, Field(gt=0, le=20)] = 3.0
     """Largest deviation of a cell angle from the known one (degrees)."""
+    min_length: Annotated[float, Field(ge=5)] = 15.0
+    """Shortest vector (angstrom) of an unknown cell."""
+    max_length: Annotated[float, Field(le=400)] = 170.0
+    """Longest vector (angstrom) of an unknown primitive cell; the search coarsens as it grows."""
+
+    @model_validator(mode="after")
+    def _lengths_in_order(self) -> IndexSettings:
+        if self.min_length >= self.max_length:
+            raise ValueError(
+                f"min_length {self.min_length} is not below max_length {self.max_length}: no cell would do"
+            )
+        return self
 
 
 class VerdictSettings(Settings):

@@ -138,6 +138,17 @@ impl Cell {
         Some(Self { primitive, to_conventional, parameters: *cell, mirrored, rotations })
     }
 
+    /// A primitive cell in the orientation of its rows.
+    pub fn of(rows: &Matrix) -> Self {
+        Self {
+            primitive: *rows,
+            to_conventional: super::matrix::IDENTITY,
+            parameters: parameters(rows),
+            mirrored: false,
+            rotations: 1,
+        }
+    }
+
     pub fn volume(&self) -> f64 {
         determinant(&self.primitive)
     }

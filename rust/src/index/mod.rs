@@ -1,6 +1,6 @@
 //! Lattices in the spots of one image.
 //!
-//! `known` finds the orientation of a known cell, `refine` fits it, `chance` says how likely it is where there is no lattice,
+//! `known` finds the orientation of a known cell, `unknown` cell and orientation, `refine` fits it, `chance` says how likely it is where there is no lattice,
 //! `scan` scores trial vectors, `cell` and `matrix` are the arithmetic. Spots are reciprocal vectors q (1/angstrom).
 
 pub mod cell;
@@ -9,6 +9,7 @@ pub mod known;
 pub mod matrix;
 pub mod refine;
 pub mod scan;
+pub mod unknown;
 
 use cell::{parameters, Cell, Parameters};
 use matrix::{inverse, norm, product, Matrix, Vector};
@@ -45,16 +46,14 @@ pub struct Lattice {
 
 /// All lattices of the known cell, the best first.
 pub fn index_known(cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<Lattice> {
-    let mut left: Vec<usize> = (0..spots.len()).filter(|&i| spots[i].iter().all(|x| x.is_finite())).collect();
-    left.sort_by(|&i, &j| norm(spots[i]).total_cmp(&norm(spots[j])).then(i.cmp(&j)));
+    let mut left = by_resolution(spots);
     let mut lattices = Vec::new();
     while lattices.len() < accept.max_lattices && left.len() >= accept.min_spots.max(3) {
         let q: Vec<Vector> = left.iter().map(|&i| spots[i]).collect();
         let tolerance = (accept.length_tolerance, accept.angle_tolerance);
         // What a lattice leaves is mostly no lattice: more effort would be spent on noise.
         let Some(fit) = known::search(cell, &q, tolerance, lattices.is_empty()) else { break };
-        let enough = fit.matches as f64 >= accept.min_fraction * left.len() as f64 && fit.matches >= accept.min_spots;
-        if !enough || fit.ln_chance > accept.max_chance.ln() {
+        if !accept.holds(&fit, left.len()) {
             break;
         }
         lattices.push(lattice(cell, &fit, spots, &left));
@@ -64,6 +63,32 @@ pub fn index_known(cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<La
         left.retain(|&i| nearest(&fit.direct, &reciprocal, spots[i]).1 >= fringe);
     }
     lattices
+}
+
+/// The lattice of unknown primitive cell that explains most, if it is acceptable; its cell is reduced.
+pub fn index_unknown(spots: &[Vector], accept: &Acceptance, lengths: unknown::Lengths) -> Option<Lattice> {
+    let left = by_resolution(spots);
+    if left.len() < accept.min_spots.max(3) {
+        return None;
+    }
+    let q: Vec<Vector> = left.iter().map(|&i| spots[i]).collect();
+    let (cell, fit) = unknown::search(&q, lengths)?;
+    accept.holds(&fit, left.len()).then(|| lattice(&cell, &fit, spots, &left))
+}
+
+/// Positions of the finite spots by |q|.
+fn by_resolution(spots: &[Vector]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..spots.len()).filter(|&i| spots[i].iter().all(|x| x.is_finite())).collect();
+    order.sort_by(|&i, &j| norm(spots[i]).total_cmp(&norm(spots[j])).then(i.cmp(&j)));
+    order
+}
+
+impl Acceptance {
+    fn holds(&self, fit: &refine::Fit, n: usize) -> bool {
+        fit.matches >= self.min_spots
+            && fit.matches as f64 >= self.min_fraction * n as f64
+            && fit.ln_chance <= self.max_chance.ln()
+    }
 }
 
 fn lattice(cell: &Cell, fit: &refine::Fit, spots: &[Vector], left: &[usize]) -> Lattice {

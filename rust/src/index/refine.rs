@@ -28,7 +28,7 @@ pub fn nearest(direct: &Matrix, reciprocal: &Matrix, q: Vector) -> ([i32; 3], f6
 }
 
 /// One step: spots within `limit` of a lattice point pull, near ones more (biweight); None where nothing is left.
-fn step(cell: &Cell, direct: &Matrix, spots: &[Vector], limit: f64) -> Option<Matrix> {
+pub fn step(cell: &Cell, direct: &Matrix, spots: &[Vector], limit: f64) -> Option<Matrix> {
     let reciprocal = inverse(direct);
     let mut square = [[0.0; 3]; 3];
     let mut mixed = [[0.0; 3]; 3];
@@ -85,6 +85,11 @@ pub fn polish(cell: &Cell, fit: &Fit, spots: &[Vector]) -> Option<Fit> {
 
 /// How well a lattice fits.
 pub fn judge(cell: &Cell, direct: &Matrix, spots: &[Vector]) -> Fit {
+    judge_within(cell, direct, spots, STRAIN)
+}
+
+/// The same, for cells that may differ by `strain` from the known one.
+pub fn judge_within(cell: &Cell, direct: &Matrix, spots: &[Vector], strain: f64) -> Fit {
     let reciprocal = inverse(direct);
     let widest = radius(SHARES[0], cell);
     let mut near: Vec<([i32; 3], f64)> = spots
@@ -100,7 +105,7 @@ pub fn judge(cell: &Cell, direct: &Matrix, spots: &[Vector]) -> Fit {
     for share in SHARES {
         let limit = radius(share, cell);
         let matches = near.iter().filter(|(_, distance)| *distance < limit).count();
-        let chance = ln_chance(spots.len(), matches, share, q, STRAIN, cell);
+        let chance = ln_chance(spots.len(), matches, share, q, strain, cell);
         if chance < best.ln_chance {
             best = Fit { direct: *direct, ln_chance: chance, radius: limit, matches };
         }

@@ -89,7 +89,46 @@ impl PyFound {
     }
 }
 
+#[pyfunction]
+#[pyo3(signature = (q, *, min_spots, min_fraction, max_chance, min_length, max_length))]
+#[allow(clippy::needless_pass_by_value)]
+fn index_unknown(
+    py: Python<'_>,
+    q: PyReadonlyArray2<'_, f64>,
+    min_spots: usize,
+    min_fraction: f64,
+    max_chance: f64,
+    min_length: f64,
+    max_length: f64,
+) -> PyResult<Option<PyFound>> {
+    let spots = vectors(&q)?;
+    // Tolerances to a known cell do not apply.
+    let accept = Acceptance {
+        min_spots,
+        min_fraction,
+        max_chance,
+        max_lattices: 1,
+        length_tolerance: f64::INFINITY,
+        angle_tolerance: f64::INFINITY,
+    };
+    Ok(py.detach(|| index::index_unknown(&spots, &accept, (min_length, max_length)).map(PyFound)))
+}
+
+/// Cell and members of the largest group of like cells.
+#[pyfunction]
+fn consensus_cell(
+    py: Python<'_>,
+    cells: Vec<[f64; 6]>,
+    length_tolerance: f64,
+    angle_tolerance: f64,
+) -> Option<([f64; 6], Vec<usize>)> {
+    let found = py.detach(|| index::unknown::consensus(&cells, length_tolerance, angle_tolerance))?;
+    Some((found.cell, found.members))
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyCellIndexer>()?;
-    module.add_class::<PyFound>()
+    module.add_class::<PyFound>()?;
+    module.add_function(wrap_pyfunction!(index_unknown, module)?)?;
+    module.add_function(wrap_pyfunction!(consensus_cell, module)?)
 }
