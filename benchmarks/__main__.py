@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import answers, copying, memory, peers, speed
 from benchmarks.bench import Bench
-from benchmarks.machine import facts
+from benchmarks.machine import OtherPrograms, facts
 from benchmarks.table import Row
 from hitsieve.testing import SimulateSettings
 
@@ -35,11 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bench = make_bench(options)
     bench.work.mkdir(parents=True, exist_ok=True)
     bench.report.facts.update(facts(bench))
+    others = OtherPrograms()
     for name in options.rows or (SMOKE if options.smoke else tuple(PARTS)):
         start = time.monotonic()
         print(f"{name} ...", file=sys.stderr, flush=True)
         bench.report.rows += PARTS[name](bench)
         print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    bench.report.facts["other programs"] = f"{others}; above 5 % they blur the ratios"
     print(bench.report.markdown())
     for path in bench.report.write(bench.work):
         print(path, file=sys.stderr)

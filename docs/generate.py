@@ -9,7 +9,7 @@ from typing import Any
 from cyclopts import Argument
 from pydantic import BaseModel
 
-from hitsieve.cli.main import COMMANDS, HELP, PARAMETER, make_app
+from hitsieve.cli.commands import COMMANDS, HELP, PARAMETER, make_app, usage
 from hitsieve.settings import RunSettings
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -36,8 +36,7 @@ def cli_page() -> str:
         arguments = [argument for argument in collection if argument.parse and argument.show]
         positional = [a for a in arguments if a.index is not None]
         flags = [a for a in arguments if a.index is None]
-        usage = " ".join(["hitsieve", name, *(_place(a) for a in positional), "[FLAGS]"])
-        parts += [f"## hitsieve {name}\n", f"{text}\n", f"```\n{usage}\n```\n"]
+        parts += [f"## hitsieve {name}\n", f"{text}\n", f"```\n{usage(name)}\n```\n"]
         if positional:
             parts += ["| argument | meaning |\n| --- | --- |"]
             parts += [f"| `{_place(a)}` | {_help(a)} |" for a in positional]
@@ -110,7 +109,7 @@ def _flat(text: str | None) -> str:
 
 
 def _default(value: Any) -> str:
-    if value is None or value is False or value == ():
+    if value is None or value is False or value in ((), ""):
         return "" if value is not False else "no"
     if value is True:
         return "yes"

@@ -77,7 +77,7 @@ impl Background {
     pub fn add<T: Pixel>(&mut self, plan: &Plan, first: usize, pixels: &[T]) {
         let bins = &plan.bins[first..first + pixels.len()];
         let settings = &plan.settings;
-        let level = |value: Option<i64>| value.is_some_and(|v| v < LEVELS as i64);
+        let level = |value: Option<i64>| value.is_some_and(|v| (0..LEVELS as i64).contains(&v));
         if settings.underload > 0 || level(settings.saturation) || level(settings.error_value) {
             for (&bin, &pixel) in bins.iter().zip(pixels) {
                 self.add_other(plan, bin, pixel.value());

@@ -10,6 +10,9 @@ use std::ops::Range;
 use crate::lz4::{self, SLACK};
 use crate::planes::Cpu;
 
+/// Bytes of a block where bitshuffle chooses by itself.
+const DEFAULT_BLOCK: usize = 8192;
+
 /// How an image is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
@@ -197,16 +200,11 @@ fn pixels_per_block(block_bytes: u32, codec: Codec, n_pixels: usize, pixel_size:
         return Ok(n_pixels.max(1));
     }
     // bitshuffle writes 0 where it chose the block size by itself.
-    let bytes = if codec.shuffled() && bytes == 0 { default_block_bytes(pixel_size) } else { bytes };
+    let bytes = if codec.shuffled() && bytes == 0 { DEFAULT_BLOCK } else { bytes };
     if bytes == 0 || bytes % unit != 0 {
         return Err(wrong);
     }
     Ok((bytes / pixel_size).min(n_pixels.next_multiple_of(8).max(8)))
-}
-
-/// bitshuffle's own choice: 8 KiB, a multiple of eight pixels.
-fn default_block_bytes(pixel_size: usize) -> usize {
-    8192 / pixel_size * pixel_size
 }
 
 /// Room for the largest block of an image, with slack.

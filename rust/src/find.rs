@@ -15,6 +15,9 @@ use crate::plan::{Algorithm, Plan, NO_BIN, UNIT};
 use crate::planes::{compare, unshuffle, Planes, SEGMENT};
 use crate::spots::{Access, Grouping, Spot, Strong};
 
+/// Pixels of the largest block that is searched as bit planes.
+const LARGEST_BLOCK: usize = 1 << 17;
+
 /// What was found on an image; the spots are those appended to the caller's list.
 #[derive(Debug, Clone, Copy)]
 pub struct Found {
@@ -59,13 +62,15 @@ impl<T: Pixel> Finder<T> {
         assert!(stored.size + SLACK <= stored.bytes.len());
         self.blocks.walk(stored, plan.n_pixels(), T::SIZE)?;
         self.buffer.resize(room(self.blocks.pixels_per_block, T::SIZE), 0);
-        // Blocks that are not whole segments, or pixels, or the dispersion test need the image itself.
+        // Blocks that are pixels, not whole segments, or too large to be unpacked twice for the sample, and the dispersion test,
+        // need the image itself.
         if !stored.codec.shuffled()
             || !self.blocks.pixels_per_block.is_multiple_of(SEGMENT)
+            || self.blocks.pixels_per_block > LARGEST_BLOCK
             || plan.settings.algorithm == Algorithm::Dispersion
         {
             let mut image = std::mem::take(&mut self.image);
-            let found = self.unpack(plan, stored, &mut image).and_then(|()| self.find(plan, &image, spots));
+            let found = self.unpack(plan, stored, &mut image).map(|()| self.find(plan, &image, spots));
             self.image = image;
             return found;
         }
@@ -93,10 +98,7 @@ impl<T: Pixel> Finder<T> {
     }
 
     /// Searches an unpacked image; appends its spots.
-    ///
-    /// # Errors
-    /// None: the type is that of `find_stored`.
-    pub fn find(&mut self, plan: &Plan, image: &[T], spots: &mut Vec<Spot>) -> Result<Found, ChunkError> {
+    pub fn find(&mut self, plan: &Plan, image: &[T], spots: &mut Vec<Spot>) -> Found {
         self.background.start(plan);
         for &unit in &plan.sample {
             let first = unit as usize * UNIT;
@@ -111,8 +113,8 @@ impl<T: Pixel> Finder<T> {
             Algorithm::Dispersion => dispersion::strong_pixels(plan, image, &mut self.strong),
         }
         self.accepted.clear();
-        self.grouping.spots(plan, &self.strong, &self.background, &mut { image }, &mut self.accepted)?;
-        Ok(self.found(plan, spots))
+        let Ok(()) = self.grouping.spots(plan, &self.strong, &self.background, &mut { image }, &mut self.accepted);
+        self.found(plan, spots)
     }
 
     fn found(&mut self, plan: &Plan, spots: &mut Vec<Spot>) -> Found {
@@ -143,6 +145,7 @@ impl<T: Pixel> Finder<T> {
     fn sample(&mut self, plan: &Plan, stored: Stored<'_>) -> Result<(), ChunkError> {
         self.background.start(plan);
         let per_block = self.blocks.pixels_per_block;
+        let mut unpacked = None;
         for &unit in &plan.sample {
             let start = unit as usize * UNIT;
             let end = (start + UNIT).min(plan.n_pixels());
@@ -151,8 +154,12 @@ impl<T: Pixel> Finder<T> {
                 if whole.first >= end {
                     break;
                 }
-                let zeros = self.blocks.unpack(plan.cpu, stored, block, &mut self.buffer, &mut self.unpacker)?;
-                to_pixels(plan, whole, (&self.buffer, zeros), &mut self.pixels);
+                // Several units may lie in one block.
+                if unpacked != Some(block) {
+                    let zeros = self.blocks.unpack(plan.cpu, stored, block, &mut self.buffer, &mut self.unpacker)?;
+                    to_pixels(plan, whole, (&self.buffer, zeros), &mut self.pixels);
+                    unpacked = Some(block);
+                }
                 let (from, to) = (start.max(whole.first), end.min(whole.first + whole.len));
                 if from < to {
                     self.background.add(plan, from, &self.pixels[from - whole.first..to - whole.first]);
@@ -341,6 +348,8 @@ struct CachedBlocks<'a, T> {
 }
 
 impl<T: Pixel> Access<T> for CachedBlocks<'_, T> {
+    type Error = ChunkError;
+
     #[inline]
     fn pixel(&mut self, pixel: usize) -> Result<T, ChunkError> {
         let block = self.block_of(pixel);

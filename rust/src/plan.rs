@@ -78,8 +78,10 @@ impl Plan {
         mut bins: Vec<u16>,
         valid: &[bool],
         panels: Vec<u16>,
-        background: Vec<bool>,
+        mut background: Vec<bool>,
     ) -> Self {
+        // No pixel can be of a bin past these: that number says that a pixel is not valid.
+        background.truncate(NO_BIN as usize);
         for (bin, valid) in bins.iter_mut().zip(valid) {
             if !valid {
                 *bin = NO_BIN;

@@ -31,18 +31,22 @@ impl Cpu {
         }
     }
 
+    /// Asks for every feature that the kernels are compiled with: a virtual machine may hide any of them.
     #[cfg(target_arch = "x86_64")]
     fn best() -> Self {
-        if is_x86_feature_detected!("avx512f")
+        let bits = is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt");
+        if !bits || !is_x86_feature_detected!("avx2") {
+            Self::Portable
+        } else if is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("bmi2")
         {
             Self::Avx512
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") {
-            Self::Avx2
         } else {
-            Self::Portable
+            Self::Avx2
         }
     }
 

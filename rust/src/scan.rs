@@ -240,9 +240,17 @@ fn search<T: Pixel>(
         return Err(String::new());
     };
     let file = &job.files[number as usize];
-    reader.read(file, number, place).map_err(|error| format!("{}: {error}", file.path.display()))?;
-    let stored = Stored { bytes: &reader.bytes, size: place.size, codec: file.codec };
-    finder.find_stored(&job.plan, stored, spots).map_err(|error| error.to_string())
+    // A stored image is rarely larger than the image: a size far beyond is a lie that must not become memory.
+    let most = 4 * job.plan.n_pixels() * T::SIZE + (1 << 20);
+    let found = if place.size > most {
+        Err(format!("the file says that the stored image has {} bytes", place.size))
+    } else if let Err(error) = reader.read(file, number, place) {
+        Err(error.to_string())
+    } else {
+        let stored = Stored { bytes: &reader.bytes, size: place.size, codec: file.codec };
+        finder.find_stored(&job.plan, stored, spots).map_err(|error| error.to_string())
+    };
+    found.map_err(|error| format!("{}: {error}", file.path.display()))
 }
 
 /// Reads stored images; keeps the files of the last images open.
@@ -281,5 +289,73 @@ impl Reader {
                 error
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Algorithm, Settings};
+    use std::time::Instant;
+
+    fn plan() -> Arc<Plan> {
+        let settings = Settings {
+            algorithm: Algorithm::Radial,
+            snr: 5.0,
+            min_count: 5,
+            min_pixels: 1,
+            max_pixels: 50,
+            spot_snr: 5.0,
+            ring_width: 3,
+            max_spots: 10,
+            underload: 0,
+            saturation: None,
+            error_value: None,
+        };
+        Arc::new(Plan::new(settings, (1, 8), vec![0; 8], &[true; 8], Vec::new(), vec![true]))
+    }
+
+    #[test]
+    fn workers_never_run_further_ahead_than_the_window() {
+        for (workers, batch) in [(1, 4), (2, 1), (4, 600)] {
+            let places = vec![Place { file: None, offset: 0, size: 0 }; 5000];
+            let scan = Scan::start::<u8>(plan(), Vec::new(), places, workers, batch);
+            let check = |progress: &Progress| {
+                assert!(
+                    progress.next <= progress.delivered + scan.job.window && progress.done.len() <= scan.job.window
+                );
+            };
+            // Nobody reads: all the window is searched, and not a unit more.
+            let late = Instant::now() + Duration::from_secs(60);
+            while scan.job.lock().done.len() < scan.job.window {
+                assert!(Instant::now() < late, "the window never fills");
+                check(&scan.job.lock());
+                std::thread::yield_now();
+            }
+            let mut images = 0;
+            loop {
+                check(&scan.job.lock());
+                match scan.wait(Duration::from_secs(1)).expect("no panic") {
+                    Waited::Batch(batch) => images += batch.images.len(),
+                    Waited::NotYet => {}
+                    Waited::Finished => break,
+                }
+            }
+            assert_eq!(images, 5000);
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_worker_reaches_the_reader() {
+        let places = vec![Place { file: Some(7), offset: 0, size: 0 }; 40];
+        let scan = Scan::start::<u8>(plan(), Vec::new(), places, 2, 4);
+        let failure = loop {
+            match scan.wait(Duration::from_secs(1)) {
+                Ok(Waited::NotYet) => {}
+                Ok(_) => panic!("there is no file 7"),
+                Err(failure) => break failure,
+            }
+        };
+        assert!(failure.starts_with("images ") && failure.contains("index out of bounds"), "{failure}");
     }
 }

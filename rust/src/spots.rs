@@ -1,7 +1,8 @@
 //! From strong pixels to spots: 8-connected components, each measured against its local background.
 
+use std::convert::Infallible;
+
 use crate::background::{spread, Background};
-use crate::chunk::ChunkError;
 use crate::pixel::Pixel;
 use crate::plan::{Plan, NO_BIN};
 
@@ -33,12 +34,15 @@ pub struct Spot {
 
 /// Random access to the pixels of an image.
 pub trait Access<T> {
+    /// Why a pixel cannot be had.
+    type Error;
     /// The pixel with this number.
-    fn pixel(&mut self, pixel: usize) -> Result<T, ChunkError>;
+    fn pixel(&mut self, pixel: usize) -> Result<T, Self::Error>;
 }
 
 impl<T: Copy> Access<T> for &[T] {
-    fn pixel(&mut self, pixel: usize) -> Result<T, ChunkError> {
+    type Error = Infallible;
+    fn pixel(&mut self, pixel: usize) -> Result<T, Infallible> {
         Ok(self[pixel])
     }
 }
@@ -50,6 +54,16 @@ pub struct Grouping {
     sizes: Vec<u32>,
     starts: Vec<u32>,
     members: Vec<u32>,
+    /// One bit a pixel: whether it is strong. All zero between images.
+    marks: Vec<u64>,
+}
+
+/// What a spot is measured in.
+struct Scene<'a> {
+    plan: &'a Plan,
+    strong: &'a [Strong],
+    marks: &'a [u64],
+    background: &'a Background,
 }
 
 /// An inclusive rectangle of pixels.
@@ -62,8 +76,8 @@ struct Box2 {
 impl Box2 {
     fn grown(self, by: usize, shape: (usize, usize)) -> Self {
         Self {
-            y: (self.y.0.saturating_sub(by), (self.y.1 + by).min(shape.0 - 1)),
-            x: (self.x.0.saturating_sub(by), (self.x.1 + by).min(shape.1 - 1)),
+            y: (self.y.0.saturating_sub(by), self.y.1.saturating_add(by).min(shape.0 - 1)),
+            x: (self.x.0.saturating_sub(by), self.x.1.saturating_add(by).min(shape.1 - 1)),
         }
     }
 
@@ -80,23 +94,32 @@ struct Local {
 
 impl Grouping {
     /// Appends the accepted spots in raster order of their first pixel. `strong` is in raster order.
-    pub fn spots<T: Pixel>(
+    pub fn spots<T: Pixel, A: Access<T>>(
         &mut self,
         plan: &Plan,
         strong: &[Strong],
         background: &Background,
-        access: &mut impl Access<T>,
+        access: &mut A,
         spots: &mut Vec<Spot>,
-    ) -> Result<(), ChunkError> {
+    ) -> Result<(), A::Error> {
         self.connect(plan, strong);
         self.gather(plan, strong.len());
-        for (first, &start) in self.starts.iter().enumerate().filter(|(_, &start)| start != u32::MAX) {
-            let members = &self.members[start as usize..][..self.sizes[first] as usize];
-            if let Some(spot) = measure(plan, strong, members, background, access)? {
-                spots.push(spot);
-            }
+        self.marks.resize(plan.n_pixels().div_ceil(64), 0);
+        for strong in strong {
+            self.marks[strong.pixel as usize / 64] |= 1 << (strong.pixel % 64);
         }
-        Ok(())
+        let scene = Scene { plan, strong, marks: &self.marks, background };
+        let sets = self.starts.iter().zip(&self.sizes).filter(|(&start, _)| start != u32::MAX);
+        let measured =
+            sets.map(|(&start, &size)| measure(&scene, &self.members[start as usize..][..size as usize], access));
+        let result = measured.filter_map(Result::transpose).try_for_each(|spot| {
+            spots.push(spot?);
+            Ok(())
+        });
+        for strong in strong {
+            self.marks[strong.pixel as usize / 64] = 0;
+        }
+        result
     }
 
     /// Union-find along rows: each strong pixel joins its left neighbour and the three above it. A root is its set's first pixel.
@@ -173,13 +196,12 @@ impl Grouping {
     }
 }
 
-fn measure<T: Pixel>(
-    plan: &Plan,
-    strong: &[Strong],
+fn measure<T: Pixel, A: Access<T>>(
+    scene: &Scene<'_>,
     members: &[u32],
-    background: &Background,
-    access: &mut impl Access<T>,
-) -> Result<Option<Spot>, ChunkError> {
+    access: &mut A,
+) -> Result<Option<Spot>, A::Error> {
+    let Scene { plan, strong, background, .. } = *scene;
     let fast = plan.shape.1;
     let first = strong[members[0] as usize];
     let (mut sum, mut sum_x, mut sum_y, mut plain_x, mut plain_y) = (0i128, 0i128, 0i128, 0i128, 0i128);
@@ -201,7 +223,7 @@ fn measure<T: Pixel>(
         }
     }
     let panel = plan.panel(first.pixel as usize);
-    let mut local = frame(plan, strong, bounds, panel, access)?;
+    let mut local = frame(scene, bounds, panel, access)?;
     if local.n < MIN_FRAME {
         let bin = background.bins[plan.bins[peak.pixel as usize] as usize];
         if bin.n == 0 {
@@ -216,30 +238,33 @@ fn measure<T: Pixel>(
     if intensity <= 0.0 || snr < plan.settings.spot_snr {
         return Ok(None);
     }
-    let centroid =
-        |weighted: i128, plain: i128| (0.5 * weighted as f64 - local.mean * (0.5 * plain as f64)) / intensity;
+    // A pixel below the local background has a negative weight, which must not push the centroid out of the spot.
+    let centroid = |weighted: i128, plain: i128, (first, last): (usize, usize)| {
+        let centre = (0.5 * weighted as f64 - local.mean * (0.5 * plain as f64)) / intensity;
+        centre.clamp(first as f64 + 0.5, last as f64 + 0.5)
+    };
     Ok(Some(Spot {
-        x: centroid(sum_x, plain_x),
-        y: centroid(sum_y, plain_y),
+        x: centroid(sum_x, plain_x, bounds.x),
+        y: centroid(sum_y, plain_y, bounds.y),
         intensity,
         background: local.mean,
         snr,
         n_pixels: members.len() as u32,
         peak: peak.value,
-        flags: flags(plan, strong, members, access)?,
+        flags: flags(scene, members, access)?,
     }))
 }
 
 /// Background statistics of the frame around a spot.
-fn frame<T: Pixel>(
-    plan: &Plan,
-    strong: &[Strong],
+fn frame<T: Pixel, A: Access<T>>(
+    scene: &Scene<'_>,
     bounds: Box2,
     panel: u16,
-    access: &mut impl Access<T>,
-) -> Result<Local, ChunkError> {
+    access: &mut A,
+) -> Result<Local, A::Error> {
+    let plan = scene.plan;
     let inner = bounds.grown(1, plan.shape);
-    let outer = bounds.grown(1 + plan.settings.ring_width, plan.shape);
+    let outer = bounds.grown(plan.settings.ring_width.saturating_add(1), plan.shape);
     let (mut n, mut first, mut second) = (0u64, 0i128, 0i128);
     for y in outer.y.0..=outer.y.1 {
         for x in outer.x.0..=outer.x.1 {
@@ -248,7 +273,8 @@ fn frame<T: Pixel>(
                 continue;
             }
             let value = access.pixel(i)?.value();
-            if !plan.settings.good(value) || plan.settings.saturated(value) || is_strong(strong, i) {
+            if !plan.settings.good(value) || plan.settings.saturated(value) || scene.marks[i / 64] >> (i % 64) & 1 == 1
+            {
                 continue;
             }
             n += 1;
@@ -260,16 +286,8 @@ fn frame<T: Pixel>(
     Ok(Local { n, mean, sigma })
 }
 
-fn is_strong(strong: &[Strong], pixel: usize) -> bool {
-    strong.binary_search_by_key(&(pixel as u32), |strong| strong.pixel).is_ok()
-}
-
-fn flags<T: Pixel>(
-    plan: &Plan,
-    strong: &[Strong],
-    members: &[u32],
-    access: &mut impl Access<T>,
-) -> Result<u8, ChunkError> {
+fn flags<T: Pixel, A: Access<T>>(scene: &Scene<'_>, members: &[u32], access: &mut A) -> Result<u8, A::Error> {
+    let Scene { plan, strong, .. } = *scene;
     let (slow, fast) = plan.shape;
     let mut flags = 0;
     for &member in members {

@@ -10,6 +10,7 @@ from hitsieve import pipeline
 from hitsieve.settings import RunSettings
 
 if TYPE_CHECKING:
+    from hitsieve.model import Run
     from hitsieve.pipeline import Progress, RunReport
 
 
@@ -19,6 +20,7 @@ def run(
     output: str | Path | None = None,
     settings: RunSettings | None = None,
     progress: Callable[[Progress], None] | None = None,
+    opened: Callable[[Run], None] | None = None,
 ) -> RunReport:
     """Flag every image of a stored run and write the hits.
 
@@ -32,6 +34,8 @@ def run(
         All settings; the defaults if absent.
     progress
         Called after every batch of images.
+    opened
+        Called with the run once it is open, before anything is searched; `Run.problems` says what it lacks.
 
     Returns
     -------
@@ -47,4 +51,4 @@ def run(
     if output is not None:
         chosen = chosen.model_copy(update={"write": chosen.write.model_copy(update={"output": Path(output)})})
     named = [paths] if isinstance(paths, str | Path) else paths
-    return pipeline.run([Path(path) for path in named], chosen, progress=progress)
+    return pipeline.run([Path(path) for path in named], chosen, progress=progress, opened=opened)

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class Settings(BaseModel):
     """Base: frozen, and unknown names are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class SourceSettings(Settings):
@@ -20,8 +22,9 @@ class SourceSettings(Settings):
     geometry: Path | None = None
     """CrystFEL .geom file that overrides the geometry of the input."""
     set: tuple[str, ...] = ()
-    """Metadata overrides NAME=VALUE: distance (m), wavelength (angstrom), beam_center_x, beam_center_y (pixels),
-    pixel_size (m), saturation_value, underload_value (counts), sample_name. Recorded in the outputs."""
+    """Metadata overrides NAME=VALUE; may be given more than once. Names: distance (m), wavelength (angstrom),
+    beam_center_x, beam_center_y (pixels), pixel_size (m), saturation_value, underload_value (counts), sensor_material
+    (Si, CdTe, ...), sensor_thickness (m), sample_name. Recorded in the outputs."""
     mask: Path | None = None
     """HDF5 (FILE:/path) or NumPy file with a pixel mask that is added to that of the input (not 0: not used)."""
 
@@ -127,5 +130,13 @@ class RunSettings(Settings):
     spots: SpotSettings = SpotSettings()
     verdict: VerdictSettings = VerdictSettings()
     write: WriteSettings = WriteSettings()
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Worker threads; 0: one a core."""
+
+    @model_validator(mode="after")
+    def _enough_spots_kept(self) -> RunSettings:
+        if self.spots.max_spots < self.verdict.min_spots:
+            raise ValueError(
+                f"max_spots {self.spots.max_spots} is below min_spots {self.verdict.min_spots}: no image could be a hit"
+            )
+        return self

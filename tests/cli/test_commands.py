@@ -36,6 +36,15 @@ def test_run_leaves_four_files_and_names_them(hitsieve: Hitsieve, simulated: Sim
     summary = summary_of(out)
     assert f"hits        {summary.n_hits}" in result.stdout
     assert "40 of 40 images" in result.stderr
+    assert summary.resolution_hits is not None
+    assert f"resolution  {summary.resolution_hits.p50:.2f} angstrom" in result.stdout
+    assert f"spots       {summary.n_spots_median_hits:.0f} a hit" in result.stdout
+    kept = next(line.split() for line in result.stdout.splitlines() if line.startswith("kept "))
+    # kept 1.23 MB of 4.56 MB in hits, and 20 misses ...
+    in_bytes = {"kB": 1e3, "MB": 1e6}
+    assert float(kept[1]) * in_bytes[kept[2]] == pytest.approx(summary.hit_bytes, rel=0.01)
+    assert float(kept[4]) * in_bytes[kept[5]] == pytest.approx(summary.source_bytes, rel=0.01)
+    assert int(kept[9]) == summary.audit.n > 0
     assert summary.n_hits + summary.n_misses == 40
     truth = pq.read_table(simulated.truth)
     clear = sum(n >= 20 for n in truth["n_spots_snr6"].to_pylist())
@@ -87,8 +96,24 @@ def test_missing_metadata_are_warnings(hitsieve: Hitsieve, simulated: Simulated,
     warnings = result.stderr.splitlines()
     assert warnings
     assert all(line.startswith("hitsieve: warning: ") for line in warnings)
+    assert len(set(warnings)) == len(warnings)
     assert any("wavelength" in line for line in warnings)
     assert len(json.loads(result.stdout)["problems"]) == len(warnings)
+
+
+def test_warnings_come_before_the_work(endless: list[str], tmp_path: Path) -> None:
+    command = [HITSIEVE, *endless, "-o", str(tmp_path / "out"), "--quiet"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.terminate()
+        rest = process.stderr.readlines()
+    assert process.returncode == 143
+    assert rest[-1].startswith("hitsieve: error: stopped by SIGTERM")
+    warnings = [first, *rest[:-1]]
+    assert all(line.startswith("hitsieve: warning: ") for line in warnings)
+    assert any("wavelength" in line for line in warnings)
+    assert len(set(warnings)) == len(warnings)
 
 
 def test_existing_output_is_kept_unless_told(hitsieve: Hitsieve, simulated: Simulated, tmp_path: Path) -> None:
@@ -176,6 +201,18 @@ def test_simulate(hitsieve: Hitsieve, tmp_path: Path) -> None:
     assert "exists" in again.stderr
 
 
+def test_simulate_weak(hitsieve: Hitsieve, tmp_path: Path) -> None:
+    flags = ["--preset", "weak", "--detector", "test-256k", "--images", "12", "--photons", "20", "40"]
+    result = hitsieve("simulate", tmp_path, *flags)
+    assert result.returncode == 0, result.stderr
+    images = pq.read_table(tmp_path / "weak_truth.parquet")
+    spots = pq.read_table(tmp_path / "weak_truth_spots.parquet")
+    n_spots = [row["n_spots"] for row in images.to_pylist() if row["state"] == "hit"]
+    assert n_spots
+    assert 10 <= min(n_spots) <= max(n_spots) <= 60
+    assert 20 <= min(spots["photons"].to_pylist()) <= max(spots["photons"].to_pylist()) <= 40
+
+
 def test_demo(hitsieve: Hitsieve, tmp_path: Path) -> None:
     result = hitsieve("demo", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -183,8 +220,10 @@ def test_demo(hitsieve: Hitsieve, tmp_path: Path) -> None:
     assert {"demo_master.h5", "demo_hits.h5", "demo_annotated.h5", "demo_images.parquet"} <= names(demo)
     truth = next(line for line in result.stdout.splitlines() if line.startswith("Against the truth"))
     found, clear = _first_two(truth)
+    n_true = pq.read_table(demo / "demo_truth.parquet")["state"].to_pylist().count("hit")
     assert 0 < found == clear
     assert "called 0 of" in truth
+    assert f" of all {n_true} hits" in truth
     advice = next(line.split() for line in result.stdout.splitlines() if line.strip().startswith("hitsieve verify"))
     assert hitsieve(*advice[1:], cwd=tmp_path).returncode == 0
 

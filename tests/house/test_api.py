@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import hitsieve
+from hitsieve.model import Run
 from hitsieve.testing import SimulateSettings, simulate
 
 
@@ -24,6 +25,15 @@ def test_three_lines(tmp_path: Path) -> None:
 
 def test_several_paths_are_one_run(tmp_path: Path) -> None:
     made = simulate(tmp_path, SimulateSettings(name="api", detector="test-256k", images=6, images_per_file=3))
-    report = hitsieve.run(made.data_files, output=tmp_path / "out")
+    lacking: list[str] = []
+    out = tmp_path / "out"
+
+    def opened(run: Run) -> None:
+        assert not out.exists()
+        lacking.extend(map(str, run.problems))
+
+    report = hitsieve.run(made.data_files, output=out, opened=opened)
+    assert any("wavelength" in problem for problem in lacking)
+    assert set(lacking) <= {str(problem) for problem in report.problems}
     assert report.summary.n_images == 6
     assert any("wavelength" in str(problem) for problem in report.problems)

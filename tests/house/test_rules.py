@@ -133,7 +133,8 @@ def test_exit_codes_are_documented() -> None:
     page = (REFERENCE / "exit-codes.md").read_text(encoding="utf-8")
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE)}
     from hitsieve import errors
-    from hitsieve.cli.main import BROKEN_PIPE, HELP, INTERRUPTED, TERMINATED
+    from hitsieve.cli.commands import HELP
+    from hitsieve.cli.main import BROKEN_PIPE, INTERRUPTED, TERMINATED
 
     raised = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
     assert documented == raised | {0, BROKEN_PIPE, INTERRUPTED, TERMINATED}
@@ -150,6 +151,20 @@ def test_links_of_documents_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", sorted((PROJECT / "docs").rglob("*.md")), ids=name_of)
+def test_every_page_is_listed(page: Path) -> None:
+    """A page is linked from the index, or from the README of its folder, which is."""
+    index = PROJECT / "docs" / "index.md"
+    lists = index if page in (index, page.with_name("README.md")) else page.with_name("README.md")
+    listed = [PROJECT / "README.md"] if page == index else [lists if lists.exists() else index]
+    targets = {
+        (home.parent / target).resolve()
+        for home in listed
+        for target in re.findall(r"\]\(([^)#\s]+)", home.read_text(encoding="utf-8"))
+    }
+    assert page in targets
 
 
 def test_no_room_reaches_into_another_by_a_side_door() -> None:

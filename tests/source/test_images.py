@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hitsieve.errors import SourceError
+from hitsieve.settings import SourceSettings
 from hitsieve.source import open_run
 
 from .builders import SHAPE
@@ -125,3 +126,74 @@ def test_damaged_packed_image_is_unreadable(tmp_path: Path) -> None:
     with open_run(paths) as opened:
         assert set(opened.run.images.unreadable) == {1}
         assert any("a_2" in str(p) for p in opened.run.problems)
+
+
+def test_every_header_is_read(tmp_path: Path) -> None:
+    values = [0.96859, 0.96861, 0.9685]
+    paths = [tmp_path / f"a_{k}.cbf" for k in range(3)]
+    for path, value in zip(paths, values, strict=True):
+        cbf(path, header=HEADER.replace("0.96859", str(value)))
+    with open_run(paths) as opened:
+        assert opened.run.beam.wavelength == pytest.approx(np.mean(values))
+        np.testing.assert_array_equal(opened.run.beam.wavelengths, values)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("0.96859 A", "1.2 A", ["wavelength", "1.2 angstrom", "0.96859 angstrom"]),
+        ("0.35100 m", "0.2 m", ["distance", "0.2 m", "0.351 m"]),
+        ("(4.50, 2.25)", "(4.50, 3.25)", ["beam centre", "(4.5, 3.25)", "(4.5, 2.25)"]),
+        ("172e-6 m x 172e-6 m", "75e-6 m x 75e-6 m", ["pixel size", "0.000172", "7.5e-05"]),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".cbf", ".cbf.gz"])
+def test_headers_of_different_experiments(tmp_path: Path, suffix: str, old: str, new: str, words: list[str]) -> None:
+    paths = [tmp_path / f"a_{k}{suffix}" for k in range(4)]
+    for path in paths:
+        cbf(path, header=HEADER.replace(old, new) if path == paths[2] else HEADER)
+    with pytest.raises(SourceError) as caught:
+        open_run(paths)
+    for word in (*words, str(paths[0]), str(paths[2])):
+        assert word in str(caught.value)
+
+
+def test_distance_set_for_all(tmp_path: Path) -> None:
+    paths = [tmp_path / f"a_{k}.cbf" for k in range(2)]
+    for path, distance in zip(paths, ("0.35100", "0.0"), strict=True):
+        cbf(path, header=HEADER.replace("0.35100", distance))
+    with open_run(paths) as opened:
+        assert opened.run.detector.distance == 0.351
+        assert any("a_1.cbf" in p.where and "distance 0" in p.what for p in opened.run.problems)
+    cbf(paths[1], header=HEADER.replace("0.35100", "0.2"))
+    with open_run(paths, SourceSettings(set=("distance=0.3",))) as opened:
+        assert opened.run.detector.distance == 0.3
+
+
+@pytest.mark.parametrize(
+    ("stated", "iso"),
+    [
+        ("2019-09-11T13:20:28.123", "2019-09-11T13:20:28.123"),
+        ("2019-09-11T13:20:28.123456789", "2019-09-11T13:20:28.123456789"),
+        ("2019-09-11T13:20:28.123+02:00", "2019-09-11T13:20:28.123+02:00"),
+        ("2011/Apr/08 12:34:56.789", "2011-04-08T12:34:56.789"),
+        ("sometime or other", None),
+    ],
+)
+def test_times_of_the_images(tmp_path: Path, stated: str, iso: str | None) -> None:
+    cbf(tmp_path / "a.cbf", header=HEADER.replace("2019-09-11T13:20:28.123", stated))
+    with open_run(tmp_path / "a.cbf") as opened:
+        headers = opened.run.headers
+        assert headers is not None
+        assert headers.start_time == iso
+        assert headers.text[0].strip() == HEADER.replace("2019-09-11T13:20:28.123", stated).strip()
+        assert headers.count_time.tolist() == [0.019]
+        assert np.isnan(headers.frame_time).all()
+
+
+def test_image_named_twice(tmp_path: Path) -> None:
+    cbf(tmp_path / "a.cbf")
+    (tmp_path / "b.cbf").symlink_to(tmp_path / "a.cbf")
+    for other in ("a.cbf", "b.cbf"):
+        with pytest.raises(SourceError, match="each file once"):
+            open_run([tmp_path / "a.cbf", tmp_path / other])

@@ -251,7 +251,7 @@ def test_wavelengths_of_joined_files(tmp_path: Path) -> None:
     paths = [nxmx(tmp_path / f"a_{k}.h5") for k in range(2)]
     for k, path in enumerate(paths):
         with h5py.File(path, "a") as file:
-            field(file["entry/instrument/beam"], "incident_wavelength", np.arange(1, 4) + 10 * k, "angstrom")
+            field(file["entry/instrument/beam"], "incident_wavelength", 2 + (np.arange(3) + k) / 1000, "angstrom")
     beam = opened(*paths).beam
-    np.testing.assert_array_equal(beam.wavelengths, [1, 2, 3, 11, 12, 13])
-    assert beam.wavelength == 7
+    np.testing.assert_array_equal(beam.wavelengths, [2, 2.001, 2.002, 2.001, 2.002, 2.003])
+    assert beam.wavelength == pytest.approx(2.0015)

@@ -30,6 +30,9 @@ def test_everything_set_on_a_bare_file(tmp_path: Path) -> None:
     assert run.beam.wavelength == 1.2
     assert (run.detector.saturation_value, run.detector.underload_value) == (1000, -1)
     assert run.overrides["sample_name"] == "my crystal"
+    sensed = opened(path, "sensor_material=CdTe", "sensor_thickness=750e-6")
+    assert (sensed.detector.sensor_material, sensed.detector.sensor_thickness) == ("CdTe", 750e-6)
+    assert sensed.overrides["sensor_thickness"] == "750e-6"
     assert run.overrides["distance"] == "0.15"
     assert {p.what for p in run.problems} == {"states no pixel mask"}
 
@@ -72,6 +75,7 @@ def test_one_wavelength_for_all_shots(data_dir: Path) -> None:
         "wavelength=0",
         "wavelength=nan",
         "saturation_value=1.5",
+        "sensor_thickness=0",
         "colour=blue",
         "beam_center_x=inf",
     ],

@@ -298,7 +298,8 @@ def measure(s: Searched, pixels: list[tuple[int, int]], p: Params) -> Spot | Non
     def centroid(axis: int) -> float:
         twice = [2 * q[axis] + 1 for q in pixels]
         weighted = sum(v * t for v, t in zip(counts, twice, strict=True))
-        return (0.5 * float(weighted) - b * (0.5 * float(sum(twice)))) / intensity
+        centre = (0.5 * float(weighted) - b * (0.5 * float(sum(twice)))) / intensity
+        return min(max(centre, min(twice) / 2), max(twice) / 2)
 
     return Spot(centroid(1), centroid(0), intensity, b, snr, n, max(counts), spot_flags(s, pixels))
 

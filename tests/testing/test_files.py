@@ -80,7 +80,7 @@ def test_pixel_types(dtype: str, gap: int, tmp_path: Path) -> None:
         detector = file["/entry/instrument/detector"]
         mask, most, least = (
             detector["pixel_mask"][()],
-            detector["saturation_value"][()],
+            detector["saturation_value"][()] + 1,
             detector["underload_value"][()],
         )
     assert np.all(image[mask == 1] == gap)
@@ -117,7 +117,7 @@ def test_nxmx_reads_the_master(small: Simulated, small_settings: SimulateSetting
         assert entry.end_time_estimated > entry.start_time
         assert beam.incident_wavelength.to("angstrom").magnitude == pytest.approx(small_settings.wavelength)
         assert detector.sensor_material == "Si"
-        assert detector.saturation_value == 32767
+        assert detector.saturation_value == 32766
         chain = nxmx.get_dependency_chain(detector.modules[0].fast_pixel_direction)
         assert [axis.transformation_type for axis in chain] == ["translation"] * 3
         # nxmx converts to millimetres.
@@ -179,8 +179,45 @@ def test_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        simulate(tmp_path / "out", SimulateSettings(images=3, detector="test-256k"), progress=stop)
-    assert list((tmp_path / "out").iterdir()) == []
+        simulate(tmp_path / "new" / "out", SimulateSettings(images=3, detector="test-256k"), progress=stop)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tmp_path / "mine", SimulateSettings(images=3, detector="test-256k"), progress=stop)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("style", ["vds", "single"])
+def test_overwriting_leaves_no_data_file_of_the_old_run(style: str, tmp_path: Path) -> None:
+    many = SimulateSettings(images=6, images_per_file=2, detector="test-256k", overwrite=True)
+    simulate(tmp_path, many)
+    simulate(tmp_path, many.model_copy(update={"name": "simulated_data"}))
+    measured = tmp_path / "simulated_data_000009.h5"
+    with h5py.File(measured, "w") as file:
+        file.create_group("entry")
+    made = simulate(tmp_path, many.model_copy(update={"images": 2, "style": style}))
+    assert sorted(path.name for path in tmp_path.glob("simulated_data_0*.h5")) == sorted(
+        path.name for path in (*made.data_files, measured)
+    )
+    assert len(list(tmp_path.glob("simulated_data_data_*.h5"))) == 3
+    assert len(_read(made)) == 2
+
+
+def test_overwriting_that_fails_leaves_the_old_run(tmp_path: Path) -> None:
+    settings = SimulateSettings(images=4, images_per_file=2, detector="test-256k", overwrite=True)
+    made = simulate(tmp_path, settings)
+    # The master is renamed last, and a folder is in its way.
+    made.master.unlink()
+    made.master.mkdir()
+    before = _contents(tmp_path)
+    with pytest.raises(OutputError, match="cannot write"):
+        simulate(tmp_path, settings.model_copy(update={"images": 2, "seed": 8}))
+    assert _contents(tmp_path) == before
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [made.master]
 
 
 def test_folder_that_is_a_file(tmp_path: Path) -> None:

@@ -214,6 +214,7 @@ def make_summary(run: Run, settings: RunSettings, n_hits: int, n_audit: int, n_b
         source_bytes=None,
         hit_bytes=0,
         facts=Facts(),
+        overrides=run.overrides,
     )
 
 

@@ -155,7 +155,7 @@ impl PySpotFinder {
             PyResult::Ok(PyBatch(py.detach(|| {
                 let mut batch = Batch::default();
                 let found = Finder::<T>::default().find(plan, &pixels, &mut batch.spots);
-                batch.close(found.map_err(|error| error.to_string()));
+                batch.close(Ok(found));
                 batch
             })))
         })

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,19 +90,26 @@ def _key_error(loc: tuple[int | str, ...], kind: str, msg: str, value: object) -
     key = ".".join(str(part) for part in loc)
     if kind != "extra_forbidden":
         return f"{key}: {_what(kind, msg, value)}"
-    known = _fields(loc[:-1])
-    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    return f"unknown key {key}" + (f", did you mean {near[0]}?" if near else f" (known: {', '.join(known)})")
+    near = _nearest(str(loc[-1]), ".".join(map(str, loc[:-1])))
+    known = [name.rpartition(".")[2] for name in _keys() if name.rpartition(".")[0] == key.rpartition(".")[0]]
+    return f"unknown key {key}" + (f", did you mean {near}?" if near else f" (known: {', '.join(known)})")
 
 
-def _fields(loc: Iterable[int | str]) -> list[str]:
-    """Names of the fields of the model at a place in the settings."""
-    model: type[BaseModel] = RunSettings
-    for part in loc:
-        inner = model.model_fields[str(part)].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-    return list(model.model_fields)
+def _nearest(name: str, room: str) -> str | None:
+    """Known key whose last part is most like `name`, of all rooms; of equals the one in `room`."""
+    like = [(difflib.SequenceMatcher(None, name, key.rpartition(".")[2]).ratio(), key) for key in _keys()]
+    near = [(ratio, key.rpartition(".")[0] == room, key) for ratio, key in like if ratio >= 0.6]
+    return max(near)[2] if near else None
+
+
+def _keys(model: type[BaseModel] = RunSettings, room: str = "") -> list[str]:
+    """All keys of a settings file, rooms with their fields: verdict, verdict.min_spots."""
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(room + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _keys(field.annotation, f"{room}{name}.")
+    return keys
 
 
 def _what(kind: str, msg: str, value: object) -> str:

@@ -1,36 +1,19 @@
-"""Entry point: commands by name, and errors as one line and an exit code."""
+"""Entry point: signals and the exit code.
+
+Nothing but the standard library is imported at the top: importing the commands takes a tenth of a second, and Ctrl-C
+must be answered with one line then too.
+"""
 
 from __future__ import annotations
 
-import difflib
 import os
 import signal
 import sys
-import traceback
-from collections.abc import Sequence
-from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
-
-import hitsieve
-from hitsieve.errors import HitsieveError
-
-HELP = (
-    "Flag every image of a serial-crystallography run hit or miss, and keep the hits without loss.\n\n"
-    "Exit codes: 0 done, 1 internal error, 2 wrong flag or setting, 3 input cannot be read, 4 output cannot be "
-    "written, 5 verification failed, 130 stopped by Ctrl-C, 141 reader of the output went away, 143 stopped by SIGTERM."
-)
-
-COMMANDS = {
-    "run": "Flag every image of a stored run and write the hits.",
-    "verify": "Prove every stored chunk of a hit-only file against its hash and its source.",
-    "demo": "Simulate a small run, sieve it, and compare with the truth.",
-    "simulate": "Write a simulated run, with its truth beside it.",
-}
-
-PARAMETER = Parameter(negative_iterable=())
-"""Lists have no `--empty-...` flag."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -39,22 +22,6 @@ TERMINATED = 143
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM; cleans up as Ctrl-C does."""
-
-
-def make_app() -> App:
-    """Build the commands; their modules are imported only when they are called."""
-    app = App(
-        name="hitsieve",
-        help=HELP,
-        version=hitsieve.__version__,
-        default_parameter=PARAMETER,
-        result_action="return_value",
-        suppress_keyboard_interrupt=False,
-        help_format="plaintext",
-    )
-    for name, text in COMMANDS.items():
-        app.command(f"hitsieve.cli.{name}:{name}", name=name, help=text)
-    return app
 
 
 def main(tokens: Sequence[str] | None = None) -> NoReturn:
@@ -66,14 +33,21 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
         Command and flags; those of the process if absent.
     """
     given = list(sys.argv[1:] if tokens is None else tokens)
-    signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = _call(given)
+        signal.signal(signal.SIGTERM, _terminate)
+        from hitsieve.cli.commands import call
+
+        code = call(given)
         sys.stdout.flush()
     except BrokenPipeError:
         # The interpreter flushes stdout once more at exit; give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = BROKEN_PIPE
+    except KeyboardInterrupt as stopped:
+        if tokens is None:
+            # The work is undone; a second Ctrl-C has nothing left to stop.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        code = _stopped(stopped, debug="--debug" in given)
     sys.exit(code)
 
 
@@ -81,53 +55,12 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
-def _call(tokens: list[str]) -> int:
-    """Run one command; the exit code."""
-    debug = "--debug" in tokens
-    try:
-        result = make_app()(tokens, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        return _fail(_usage(error, tokens), 2, debug=debug)
-    except HitsieveError as error:
-        return _fail(str(error), error.exit_code, debug=debug)
-    except Terminated:
-        return _fail("stopped by SIGTERM; no partial output was left behind", TERMINATED, debug=debug)
-    except KeyboardInterrupt:
-        return _fail("stopped by Ctrl-C; no partial output was left behind", INTERRUPTED, debug=debug)
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the last resort: report, do not print a traceback at the user
-        what = f"internal error: {type(error).__name__}: {error}"
-        return _fail(f"{what} (please report it with the output of the same command and --debug)", 1, debug=debug)
-    return result if isinstance(result, int) else 0
-
-
-def _usage(error: CycloptsError, tokens: list[str]) -> str:
-    """One line for a wrong command or flag, naming it."""
-    if isinstance(error, UnknownCommandError):
-        # Its own message would import every command.
-        near = difflib.get_close_matches(tokens[0], COMMANDS, n=1)
-        return f"unknown command or flag {tokens[0]}" + (
-            f", did you mean {near[0]}?" if near else " (see hitsieve --help)"
-        )
-    if "pydantic" in sys.modules:
-        from pydantic import ValidationError
-
-        from hitsieve.cli.config import flag_errors
-
-        if isinstance(error.__cause__, ValidationError):
-            return flag_errors(error.__cause__)
-    chain = " ".join(("hitsieve", *(error.command_chain or ())))
-    return f"{_lower(str(error))} (see {chain} --help)"
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
-def _fail(message: str, code: int, *, debug: bool) -> int:
-    """Report an error as one line; the exit code."""
+def _stopped(error: KeyboardInterrupt, *, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
-    print("hitsieve: error:", " ".join(message.split()), file=sys.stderr)
-    return code
+        import traceback
+
+        traceback.print_exception(error)
+    terminated = isinstance(error, Terminated)
+    by = "SIGTERM" if terminated else "Ctrl-C"
+    print(f"hitsieve: error: stopped by {by}; no partial output was left behind", file=sys.stderr)
+    return TERMINATED if terminated else INTERRUPTED

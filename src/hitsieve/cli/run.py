@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +11,11 @@ from cyclopts import Parameter
 from hitsieve.cli.config import read_settings
 from hitsieve.cli.options import COMMON, SOURCE, SPOTS, VERDICT, WRITE, Messages
 from hitsieve.cli.progress import shown
-from hitsieve.cli.report import print_outputs, print_summary
+from hitsieve.cli.report import Warnings, print_outputs, print_summary
 from hitsieve.settings import SourceSettings, SpotSettings, VerdictSettings, WriteSettings
 
 if TYPE_CHECKING:
-    from hitsieve.model import Problem
+    from hitsieve.model import Run
 
 _log = logging.getLogger(__name__)
 
@@ -66,13 +65,10 @@ def run(
 
     _log.info("version %s, kernels for %s", __version__, cpu_features())
     _log.debug("settings %s", settings.model_dump_json())
+    warn = Warnings()
     with shown(wanted=not (json or messages.quiet)) as progress:
-        report = pipeline.run(paths, settings, progress=progress)
-    found = report.summary.source
-    _log.info(
-        "%s: %s %s images, style %s, %d files", found.path, found.image_shape, found.dtype, found.style, found.n_files
-    )
-    _warn(report.problems)
+        report = pipeline.run(paths, settings, progress=progress, opened=lambda found: _tell(found, warn))
+    warn(report.problems)
     if json:
         print(report.summary.model_dump_json(indent=2))
     elif not messages.quiet:
@@ -81,6 +77,8 @@ def run(
     return 0
 
 
-def _warn(problems: tuple[Problem, ...]) -> None:
-    for problem in problems:
-        print("hitsieve: warning:", problem, file=sys.stderr)
+def _tell(found: Run, warn: Warnings) -> None:
+    """Say what was opened and what it lacks, before any work: whoever forgot a mask need not wait for the end."""
+    shape, dtype = found.detector.shape, found.dtype.name
+    _log.info("%s: %s %s images, style %s, %d files", found.path, shape, dtype, found.style, len(found.files))
+    warn(found.problems)

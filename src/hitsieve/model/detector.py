@@ -46,9 +46,11 @@ class Detector:
     pixel_mask: npt.NDArray[np.uint32] | None = None
     """NXmx pixel_mask, shape (slow, fast): 0 is a good pixel."""
     saturation_value: int | None = None
-    """Counts at or above this are saturated."""
+    """Counts above this are saturated."""
     underload_value: int | None = None
     """Counts below this are not data."""
+    error_value: int | None = None
+    """Pixels with exactly this count are no data."""
     description: str | None = None
     distance: float | None = None
     """Sample to detector along the beam (m), as stated by the source."""

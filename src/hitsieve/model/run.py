@@ -50,6 +50,22 @@ class ImageTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageHeaders:
+    """What the text header of each image states, for formats that have one; shape (images,) each."""
+
+    text: tuple[str, ...]
+    """The headers as they stand in the files; empty where there is none."""
+    count_time: npt.NDArray[np.float64]
+    """Exposure (s); NaN where not stated, as below."""
+    frame_time: npt.NDArray[np.float64]
+    """From the start of one image to that of the next (s)."""
+    threshold_energy: npt.NDArray[np.float64]
+    """eV."""
+    start_time: str | None
+    """Of the first image that states one: ISO 8601, with a time zone only where the header has one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something about the source that the user should know; the run goes on."""
 
@@ -79,6 +95,8 @@ class Run:
     problems: tuple[Problem, ...] = ()
     overrides: dict[str, str] = field(default_factory=dict)
     """Metadata that the user set, by name, as given."""
+    headers: ImageHeaders | None = None
+    """Text headers of the images; None where the format has none."""
 
     def __len__(self) -> int:
         return len(self.images)

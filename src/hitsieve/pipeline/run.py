@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
-from hitsieve.model import Problem, State
+from hitsieve.model import Problem, Run, State
 from hitsieve.pipeline.search import search
 from hitsieve.pipeline.summarise import Work, summarise
 from hitsieve.pipeline.tally import Tally
@@ -43,7 +43,7 @@ class RunReport:
     summary: Summary
     outputs: Outputs
     problems: tuple[Problem, ...]
-    """What the user should know about the source."""
+    """What the user should know about the source, and about what of it is carried into the outputs."""
 
 
 class _Images(Mapping[int, Image]):
@@ -67,7 +67,11 @@ class _Images(Mapping[int, Image]):
 
 
 def run(
-    paths: Sequence[Path], settings: RunSettings, *, progress: Callable[[Progress], None] | None = None
+    paths: Sequence[Path],
+    settings: RunSettings,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    opened: Callable[[Run], None] | None = None,
 ) -> RunReport:
     """Flag every image of a stored run and write the hits.
 
@@ -78,6 +82,8 @@ def run(
     settings : RunSettings
     progress : callable, optional
         Called after every batch of images.
+    opened : callable, optional
+        Called with the run once it is open, before anything is searched: what it lacks is known by then.
 
     Returns
     -------
@@ -92,23 +98,25 @@ def run(
     """
     start = time.monotonic()
     workers = settings.workers or len(os.sched_getaffinity(0))
-    with open_run(paths, settings.source) as opened:
-        check_geometry(opened.run, settings.verdict)
-        finder = build_finder(opened.run, settings.spots)
-        searching = search(opened, finder, settings.verdict, workers)
-        with searching as batches, RunWriter(opened.run, settings) as writer:
-            tally = Tally.of(len(opened.run))
+    with open_run(paths, settings.source) as source:
+        if opened is not None:
+            opened(source.run)
+        check_geometry(source.run, settings.verdict)
+        finder = build_finder(source.run, settings.spots)
+        searching = search(source, finder, settings.verdict, workers)
+        with searching as batches, RunWriter(source.run, settings) as writer:
+            tally = Tally.of(len(source.run))
             for results in batches:
-                writer.add(results, _Images(opened, results.image[results.state == State.HIT]))
+                writer.add(results, _Images(source, results.image[results.state == State.HIT]))
                 tally.add(results)
                 if progress is not None:
                     misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
-                    progress(Progress(tally.done, len(opened.run), hits, misses, time.monotonic() - start))
-            _refuse_unreadable(opened, tally)
-            audit = _Images(opened, choose_audit(tally.images(State.MISS), settings.write))
-            problems = (*opened.run.problems, *writer.problems)
+                    progress(Progress(tally.done, len(source.run), hits, misses, time.monotonic() - start))
+            _refuse_unreadable(source, tally)
+            audit = _Images(source, choose_audit(tally.images(State.MISS), settings.write))
+            problems = tuple(dict.fromkeys((*source.run.problems, *writer.carry())))
             work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
-            summary = summarise(opened.run, settings, tally, work)
+            summary = summarise(source.run, settings, tally, work)
             outputs = writer.finish(summary, audit.items())
     return RunReport(summary, outputs, problems)
 

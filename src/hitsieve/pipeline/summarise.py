@@ -31,13 +31,14 @@ def summarise(run: Run, settings: RunSettings, tally: Tally, work: Work) -> Summ
     """Sum up a run whose images are all searched."""
     hits = tally.images(State.HIT)
     n_misses, n_hits, n_unreadable, n_missing = (int(n) for n in tally.counts)
-    directly = bool((run.images.offset >= 0).all())
+    lost = run.images.missing.keys() | run.images.unreadable.keys()
+    directly = all(image in lost for image in np.flatnonzero(run.images.offset < 0).tolist())
     return Summary(
         version=version("hitsieve"),
         date=datetime.now(timezone.utc),
         settings=settings.model_dump(mode="json"),
         source=SourceSummary(
-            path=str(run.path),
+            path=str(run.path.resolve()),
             stem=run.stem,
             style=run.style,
             n_files=len(run.files),

@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.errors import SourceError
-from hitsieve.settings import SourceSettings
 from hitsieve.source import OpenedRun, open_run
 from hitsieve.write import VerifyReport, verify_hits
 
 
-def verify(hits: Path, source: Path | None = None) -> VerifyReport:
+def verify(hits: str | Path, source: str | Path | Sequence[str | Path] | None = None) -> VerifyReport:
     """Check every chunk of hits and audit sample.
 
     Parameters
     ----------
-    hits : Path
+    hits : str or Path
         Hit-only file.
-    source : Path, optional
-        The run that it came from; its files may have moved, as long as their names are the same.
+    source : str, Path, or sequence of them, optional
+        The run that it came from, named as it was for `hitsieve run`: its master, or all its data files or images.
+        They may have moved, as long as their names are the same.
 
     Returns
     -------
     VerifyReport
-        Lists each image that does not agree, with the reason; a mismatch raises nothing.
+        Lists each image that does not agree, or could not be compared, with the reason; a mismatch raises nothing.
 
     Raises
     ------
     VerificationError
         `hits` is not a hit-only file.
     SourceError
-        `source` cannot be opened.
+        `hits` or `source` cannot be opened.
     """
+    hits = Path(hits)
     if source is None:
         return verify_hits(hits)
-    with open_run([source], SourceSettings()) as opened:
+    # Only the images are compared: what the files state may differ, as it may where the user set it for the run.
+    with open_run(source, compare=False) as opened:
         originals = _Originals(opened)
         return verify_hits(hits, originals.stored, originals.pixels)
 
@@ -50,35 +52,35 @@ class _Originals:
     def __init__(self, opened: OpenedRun) -> None:
         self._opened = opened
         run = opened.run
-        self._files = {(str(file.path), file.dataset): number for number, file in enumerate(run.files)}
+        self._files = {(str(file.path.resolve()), file.dataset): number for number, file in enumerate(run.files)}
         names = [(file.path.name, file.dataset) for file in run.files]
         times = Counter(names)
         self._names = {name: number for number, name in enumerate(names) if times[name] == 1}
-        order = np.lexsort((run.images.row, run.images.file))
+        # An image that is lost may stand for the same row as one that is there: the latter comes first.
+        lost = np.zeros(len(run), dtype=np.bool_)
+        lost[[*run.images.missing, *run.images.unreadable]] = True
+        order = np.lexsort((lost, run.images.row, run.images.file))
         self._order = order
         self._file = run.images.file[order]
         self._row = run.images.row[order]
 
-    def stored(self, file: str, dataset: str, row: int) -> bytes | npt.NDArray[Any]:
-        """Stored bytes of an image, or its pixels where it has none."""
+    def stored(self, file: str, dataset: str, row: int) -> bytes | npt.NDArray[Any] | None:
+        """Stored bytes of an image, or its pixels where it has none; None where there is no such image."""
         image = self._find(file, dataset, row)
+        if image is None:
+            return None
         if self._opened.run.images.offset[image] < 0:
             return self._opened.pixels(image)
         return self._opened.stored(image)
 
-    def pixels(self, file: str, dataset: str, row: int) -> npt.NDArray[Any]:
-        """Pixels of an image."""
-        return self._opened.pixels(self._find(file, dataset, row))
+    def pixels(self, file: str, dataset: str, row: int) -> npt.NDArray[Any] | None:
+        """Pixels of an image; None where there is no such image."""
+        image = self._find(file, dataset, row)
+        return None if image is None else self._opened.pixels(image)
 
-    def _find(self, file: str, dataset: str, row: int) -> int:
+    def _find(self, file: str, dataset: str, row: int) -> int | None:
         number = self._files.get((file, dataset), self._names.get((Path(file).name, dataset)))
-        image = None if number is None else self._image(number, row)
-        if number is None or image is None:
-            raise SourceError(
-                f"{self._opened.run.path}: has no row {row} of {Path(file).name}:{dataset}",
-                mend="name the master of the run that the hits came from",
-            )
-        return image
+        return None if number is None else self._image(number, row)
 
     def _image(self, file: int, row: int) -> int | None:
         start, stop = np.searchsorted(self._file, [file, file + 1])

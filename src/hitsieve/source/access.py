@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
-import hdf5plugin  # noqa: F401  registers the compression filters with HDF5
+import hdf5plugin
 
 from hitsieve.errors import SourceError
 
+# Filters that HDF5_PLUGIN_PATH provides (as DIALS needs it) miss the library that h5py brings: its own come first.
+hdf5plugin.register(("bshuf", "lz4", "zstd"), force=True)
+
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS})
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf", ".nxs", ".nx5", ".cxi"})
 
 
@@ -28,15 +36,18 @@ class FileUnavailable(SourceError):
 
 
 def check_file(path: Path) -> None:
-    """Raise FileUnavailable or SourceError unless `path` is a finished, readable, non-empty file."""
+    """Raise FileUnavailable unless `path` is a finished, readable, non-empty file."""
     if path.name.endswith(".tmp"):
-        raise SourceError(
+        raise FileUnavailable(
             f"{path}: is still being written (its name ends in .tmp)",
             mend="wait until the writer has finished and renamed it",
+            missing=False,
         )
     try:
         if path.is_dir():
-            raise SourceError(f"{path}: is a folder", mend="name the master file or the data files in it")
+            raise FileUnavailable(
+                f"{path}: is a folder", mend="name the master file or the data files in it", missing=False
+            )
         with path.open("rb"):
             size = path.stat().st_size
     except FileNotFoundError:
@@ -72,13 +83,13 @@ def open_hdf5(path: Path) -> h5py.File:
     Raises
     ------
     FileUnavailable
-        It is absent, forbidden, truncated, damaged or open for writing elsewhere.
-    SourceError
-        It is a folder, unfinished, or not HDF5.
+        It is absent, forbidden, a folder, unfinished, not HDF5, truncated, damaged or open for writing elsewhere.
     """
     check_file(path)
     if not has_signature(path):
-        raise SourceError(f"{path}: is not an HDF5 file", mend="name a NeXus/HDF5 master, data files or images")
+        raise FileUnavailable(
+            f"{path}: is not an HDF5 file", mend="name a NeXus/HDF5 master, data files or images", missing=False
+        )
     try:
         return h5py.File(path, "r")
     except (OSError, RuntimeError) as error:
@@ -89,20 +100,49 @@ def open_hdf5(path: Path) -> h5py.File:
                 mend="copy it again from its origin, or wait until it is complete",
                 missing=False,
             ) from None
-        if "lock" in text:
+        if "unable to lock file" in text and _errno(text) in NO_LOCKS:
             raise FileUnavailable(
-                f"{path}: is open for writing in another program", mend="wait until it is closed", missing=False
+                f"{path}: cannot be opened, file locking is not supported here",
+                mend="set HDF5_USE_FILE_LOCKING=BEST_EFFORT",
+                missing=False,
             ) from None
-        raise FileUnavailable(
-            f"{path}: is damaged, HDF5 cannot open it ({_last(text)})",
-            mend="copy it again from its origin",
-            missing=False,
-        ) from None
+        if "unable to lock file" in text or "file is already open for write" in text:
+            raise FileUnavailable(
+                f"{path}: is open for writing in another program",
+                mend="wait until it is closed; after a crash of its writer, mend a copy with h5clear",
+                missing=False,
+            ) from None
+        raise damaged(path, text) from None
 
 
-def _last(text: str) -> str:
-    """The reason in an HDF5 error message, on one line."""
-    return " ".join(text.split())
+@contextmanager
+def reading(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file read-only for a `with` statement; damage that HDF5 meets on the way is told as on opening.
+
+    Raises
+    ------
+    FileUnavailable
+        It cannot be opened, as `open_hdf5` says, or what it holds is damaged.
+    """
+    with open_hdf5(path) as file:
+        try:
+            yield file
+        except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
+            raise damaged(path, str(error)) from None
+
+
+def damaged(path: Path, reason: str) -> FileUnavailable:
+    """The error for a file whose content makes no sense."""
+    reason = " ".join(reason.split())
+    return FileUnavailable(
+        f"{path}: is damaged, HDF5 cannot read it ({reason})", mend="copy it again from its origin", missing=False
+    )
+
+
+def _errno(text: str) -> int | None:
+    """The system's error number in an HDF5 error message."""
+    match = re.search(r"errno = (\d+)", text)
+    return int(match.group(1)) if match else None
 
 
 def resolve(name: str, master: Path) -> Path:

@@ -11,11 +11,15 @@ import numpy.typing as npt
 
 from hitsieve.errors import SourceError
 from hitsieve.model import Codec, DataFile
+from hitsieve.source.access import damaged
 from hitsieve.source.layout import NO_FAULT, Fault, Layout
 
 BITSHUFFLE, LZ4 = 32008, 32004
 BITSHUFFLE_CODECS: dict[int, Codec] = {2: "bslz4", 3: "bszstd"}
 NATIVE = frozenset(["uint8", "int8", "uint16", "int16", "uint32", "int32"])
+
+MOST_IMAGES = 10**9
+"""No dataset holds as many; a damaged one may say that it does."""
 
 NEVER_WRITTEN = Fault(True, "its chunk was never written")
 PARTLY_WRITTEN = Fault(False, "some of its chunks were never written")
@@ -30,6 +34,8 @@ def frames(dataset: h5py.Dataset, path: Path) -> tuple[int, tuple[int, int]]:
             f"{path}: {dataset.name} has shape {shape}, not (images, slow, fast)", mend="name a file with 2-D images"
         )
     n = shape[0] if len(shape) == 3 else 1
+    if n > MOST_IMAGES:
+        raise damaged(path, f"{dataset.name} says that it holds {n} images")
     return int(n), (int(shape[-2]), int(shape[-1]))
 
 
@@ -73,7 +79,9 @@ def index_dataset(dataset: h5py.Dataset, path: Path) -> Layout:
     size = np.zeros(n, dtype=np.int64)
     fault = np.full(n, NO_FAULT, dtype=np.int32)
     if dataset.chunks is not None:
-        rows, masks, offsets, sizes = _chunk_columns(dataset)
+        rows, masks, offsets, sizes = _chunk_columns(dataset, path)
+        if len(rows) and not (rows.min() >= 0 and rows.max() < n):
+            raise damaged(path, f"{dataset.name} has chunks of images beyond its {n}")
         fault[:] = _unwritten(dataset, n, rows)
         if codec is not None and len(rows):
             base = _base_address(dataset, path)
@@ -101,7 +109,7 @@ def index_dataset(dataset: h5py.Dataset, path: Path) -> Layout:
 Column = npt.NDArray[np.int64]
 
 
-def _chunk_columns(dataset: h5py.Dataset) -> tuple[Column, Column, Column, Column]:
+def _chunk_columns(dataset: h5py.Dataset, path: Path) -> tuple[Column, Column, Column, Column]:
     """First row, filter mask, byte offset and stored size of each written chunk."""
     found: list[h5py.h5d.StoreInfo] = []
     if hasattr(dataset.id, "chunk_iter"):
@@ -109,9 +117,11 @@ def _chunk_columns(dataset: h5py.Dataset) -> tuple[Column, Column, Column, Colum
     else:
         found = [dataset.id.get_chunk_info(i) for i in range(dataset.id.get_num_chunks())]
     stack = dataset.ndim == 3
-    columns = np.array(
-        [(c.chunk_offset[0] if stack else 0, c.filter_mask, c.byte_offset, c.size) for c in found], dtype=np.int64
-    ).reshape(-1, 4)
+    places = [(c.chunk_offset[0] if stack else 0, c.filter_mask, c.byte_offset, c.size) for c in found]
+    try:
+        columns = np.array(places, dtype=np.int64).reshape(-1, 4)
+    except OverflowError:
+        raise damaged(path, f"{dataset.name} has chunks beyond the end of any file") from None
     return columns[:, 0], columns[:, 1], columns[:, 2], columns[:, 3]
 
 

@@ -36,8 +36,8 @@ class _Groups:
     beams: list[h5py.Group]
 
 
-def read_metadata(file: h5py.File, path: Path, shape: tuple[int, int], n: int) -> Metadata:
-    """Detector and beam of a master file for n images of shape (slow, fast).
+def read_metadata(file: h5py.File, path: Path, shape: tuple[int, int], n: int, dtype: np.dtype[np.generic]) -> Metadata:
+    """Detector and beam of a master file for n images of shape (slow, fast) and type dtype.
 
     Raises
     ------
@@ -47,9 +47,10 @@ def read_metadata(file: h5py.File, path: Path, shape: tuple[int, int], n: int) -
     fields = Fields(path)
     groups = _groups(file, shape, fields)
     beam = _beam(fields, groups, n)
-    detector = _stated(fields, groups, shape)
+    detector = _within(fields, _stated(fields, groups, shape), dtype)
     panels = _panels(fields, groups.detector, shape)
-    _compare(fields, detector, panels, beam)
+    if _contradicted(fields, detector, panels, beam):
+        detector = replace(detector, beam_center=None, distance=None)
     detector = completed(replace(detector, panels=panels), beam.direction)
     return Metadata(detector, beam, tuple(fields.problems))
 
@@ -61,8 +62,7 @@ def _groups(file: h5py.File, shape: tuple[int, int], fields: Fields) -> _Groups:
     detectors = groups_of_class(instrument, "NXdetector")
     detector = _fitting(detectors, shape, fields) if detectors else member(instrument, "detector")
     beams = groups_of_class(instrument, "NXbeam")
-    for name in ("sample",):
-        beams += groups_of_class(member(entry, name), "NXbeam")
+    beams += groups_of_class(member(entry, "sample"), "NXbeam")
     named = member(instrument, "beam")
     if isinstance(named, h5py.Group) and named not in beams:
         beams.append(named)
@@ -121,12 +121,13 @@ def _stated(fields: Fields, groups: _Groups, shape: tuple[int, int]) -> Detector
     if saturation is not None and saturation < 1:
         fields.report(f"states the saturation value {saturation:g}, which means not set", "--set saturation_value=...")
         saturation = None
-    underload = fields.first([(g, "underload_value") for g in both])
+    underload, error_value = (fields.first([(g, name) for g in both]) for name in ("underload_value", "error_value"))
     return Detector(
         shape=shape,
         pixel_mask=_pixel_mask(fields, groups, shape),
         saturation_value=None if saturation is None else int(saturation),
         underload_value=None if underload is None else int(underload),
+        error_value=None if error_value is None else int(error_value),
         description=fields.text(detector, "description"),
         distance=distance,
         beam_center=_beam_center(fields, groups),
@@ -134,6 +135,27 @@ def _stated(fields: Fields, groups: _Groups, shape: tuple[int, int]) -> Detector
         sensor_material=fields.text(detector, "sensor_material"),
         sensor_thickness=thickness,
     )
+
+
+def _within(fields: Fields, stated: Detector, dtype: np.dtype[np.generic]) -> Detector:
+    """Without limits that no pixel of this type can reach; they are often the largest number of another type."""
+    bounds = np.iinfo(dtype.name)
+    low, high = max(int(bounds.min), -(2**63)), min(int(bounds.max), 2**63 - 1)
+    saturation, underload, error_value = stated.saturation_value, stated.underload_value, stated.error_value
+    if saturation is not None and saturation > high:
+        fields.report(f"states the saturation value {saturation}, which {dtype} pixels never reach: none is saturated")
+        saturation = None
+    if underload is not None and underload > high:
+        fields.report(
+            f"states the underload value {underload}, which {dtype} pixels never reach; it is not used",
+            "--set underload_value=...",
+        )
+        underload = None
+    if error_value is not None and not low <= error_value <= high:
+        fields.report(f"states the error value {error_value}, which no {dtype} pixel can have; it is not used")
+        error_value = None
+    underload = None if underload is None else max(underload, low)
+    return replace(stated, saturation_value=saturation, underload_value=underload, error_value=error_value)
 
 
 def _beam_center(fields: Fields, groups: _Groups) -> tuple[float, float] | None:
@@ -182,6 +204,9 @@ def checked_mask(values: npt.NDArray[np.generic], shape: tuple[int, int], where:
 def _panels(fields: Fields, detector: h5py.Group | None, shape: tuple[int, int]) -> tuple[Panel, ...]:
     modules = groups_of_class(detector, "NXdetector_module")
     depends = fields.text(detector, "depends_on")
+    if detector is not None and depends is not None and depends != "." and not depends.startswith("/"):
+        # A relative path counts from the group that states it, here the detector, not the module.
+        depends = f"{detector.name}/{depends}"
     try:
         panels = tuple(read_panel(module, shape, depends) for module in modules)
     except MetadataError as error:
@@ -190,11 +215,12 @@ def _panels(fields: Fields, detector: h5py.Group | None, shape: tuple[int, int])
     return panels
 
 
-def _compare(fields: Fields, stated: Detector, panels: tuple[Panel, ...], beam: Beam) -> None:
-    """Report a stated beam centre or distance that the panels contradict; the panels are used."""
+def _contradicted(fields: Fields, stated: Detector, panels: tuple[Panel, ...], beam: Beam) -> bool:
+    """Whether the panels contradict the stated beam centre or distance, which is reported; the panels are used."""
     meets = beam_on(panels, beam.direction)
     if meets is None:
-        return
+        return False
+    contradicted = False
     if stated.beam_center is not None:
         (x, y), (px, py) = stated.beam_center, meets[:2]
         if np.hypot(x - px, y - py) > 2:
@@ -203,6 +229,7 @@ def _compare(fields: Fields, stated: Detector, panels: tuple[Panel, ...], beam: 
                 "the modules are used",
                 "--set beam_center_x=... --set beam_center_y=... if the modules are wrong",
             )
+            contradicted = True
     if stated.distance is not None:
         normal = _normal_distance(panels, meets)
         if all(abs(stated.distance - d) > 0.01 * d for d in (meets[2], normal)):
@@ -210,6 +237,8 @@ def _compare(fields: Fields, stated: Detector, panels: tuple[Panel, ...], beam: 
                 f"states the distance {stated.distance:.6g} m, its modules give {meets[2]:.6g} m; the modules are used",
                 "--set distance=... if the modules are wrong",
             )
+            contradicted = True
+    return contradicted
 
 
 def _normal_distance(panels: tuple[Panel, ...], meets: tuple[float, float, float]) -> float:

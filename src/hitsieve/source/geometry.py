@@ -32,7 +32,7 @@ def read_panel(module: h5py.Group, shape: tuple[int, int], default: str | None) 
     shape : tuple of int
         (slow, fast) of the images, which must hold the module.
     default : str, optional
-        Transformation that the detector depends on, for modules that do not name one.
+        Path in the file of the transformation that the detector depends on, for modules that do not name one.
 
     Raises
     ------

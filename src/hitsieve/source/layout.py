@@ -68,7 +68,7 @@ class LayoutBuilder:
         self._fault = np.full(n, NO_FAULT, dtype=np.int32)
         self._files: dict[DataFile, int] = {}
         self._faults: dict[Fault, int] = {}
-        self._problems: list[Problem] = []
+        self._problems: dict[Problem, None] = {}
 
     def place(self, at: Rows, part: Layout, rows: Rows) -> None:
         """Put images `rows` of a part at places `at`."""
@@ -79,16 +79,17 @@ class LayoutBuilder:
         self._fault[at] = faults[part.fault[rows]]
 
     def fail(self, at: Rows, fault: Fault, file: DataFile | None = None, rows: Rows | None = None) -> None:
-        """State that the images at places `at` cannot be had."""
+        """State that the images at places `at`, of which `rows` of `file` would be, cannot be had."""
         self._fault[at] = self._faults.setdefault(fault, len(self._faults))
         self._offset[at], self._size[at] = -1, 0
         if file is not None:
             self._file[at] = self._files.setdefault(file, len(self._files))
-            self._row[at] = np.arange(len(at)) if rows is None else rows
+        if rows is not None:
+            self._row[at] = rows
 
     def report(self, problems: Sequence[Problem]) -> None:
         """Add problems, each once."""
-        self._problems += [p for p in problems if p not in self._problems]
+        self._problems.update(dict.fromkeys(problems))
 
     def build(self) -> Layout:
         """The layout; places that no part filled are missing."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from hitsieve.errors import SourceError
 from hitsieve.model import DataFile, Problem
-from hitsieve.source.access import FileUnavailable, open_hdf5, resolve
+from hitsieve.source.access import FileUnavailable, reading, resolve
 from hitsieve.source.fields import Fields, as_text, groups_of_class, member, nx_class
 from hitsieve.source.layout import Fault, Layout, LayoutBuilder, check_alike
 from hitsieve.source.virtual import index
@@ -50,7 +50,7 @@ def index_file(file: h5py.File, path: Path) -> Opened:
     """
     entry = entry_of(file)
     for group in _data_groups(entry):
-        numbered = sorted((name for name in group if NUMBERED.search(name)), key=_number)
+        numbered = sorted((n for n in group if isinstance(n, str) and NUMBERED.search(n)), key=_number)
         for name in dict.fromkeys((as_text(group.attrs.get("signal")) or "data", "data")):
             if name in group and name not in numbered:
                 link = group.get(name, getlink=True)
@@ -160,7 +160,7 @@ def _index_links(group: h5py.Group, names: list[str], path: Path, entry: h5py.Gr
 
 def _opener(target: Path, name: str) -> Callable[[], Layout]:
     def open_part() -> Layout:
-        with open_hdf5(target) as file:
+        with reading(target) as file:
             item = member(file, name)
             if not isinstance(item, h5py.Dataset):
                 raise FileUnavailable(f"{target}: has no dataset {name}", mend="check the links", missing=True)
@@ -215,7 +215,8 @@ def join(parts: list[tuple[Path, Callable[[], Layout], str]], master: Path, tota
             builder.report(part.problems)
         else:
             at = start + np.arange(n or 0, dtype=np.int64)
-            builder.fail(at, Fault(part.missing, part.what), DataFile(path, dataset, len(at), None))
+            lost_file = DataFile(path, dataset, len(at), None)
+            builder.fail(at, Fault(part.missing, part.what), lost_file, at - start)
             lost = "an unknown number of images is" if n is None else f"{n} images are"
             state = "missing" if part.missing else "unreadable"
             counted = " and not counted" if n is None else ""

@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from hitsieve.errors import SourceError
 from hitsieve.model import Beam, Detector, Problem, Run
 from hitsieve.settings import SourceSettings
-from hitsieve.source.access import check_file, has_signature, open_hdf5
+from hitsieve.source.access import check_file, has_signature
 from hitsieve.source.crystfel import apply_geometry
-from hitsieve.source.detector import Metadata, read_metadata
 from hitsieve.source.images import index_images
-from hitsieve.source.layout import Layout
+from hitsieve.source.joining import Input, open_one, open_several
 from hitsieve.source.masks import read_mask
-from hitsieve.source.nxmx import index_file, join
 from hitsieve.source.opened import OpenedRun
 from hitsieve.source.overrides import apply_overrides, parse_overrides
+from hitsieve.source.uncorrected import raw_readings
 
 PACKED = (".gz", ".bz2")
 
 
-@dataclass(frozen=True, slots=True)
-class _Input:
-    style: str
-    layout: Layout
-    metadata: Metadata
-
-
-def open_run(paths: Sequence[Path], settings: SourceSettings | None = None) -> OpenedRun:
+def open_run(
+    paths: str | Path | Sequence[str | Path], settings: SourceSettings | None = None, *, compare: bool = True
+) -> OpenedRun:
     """Open a stored run.
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths : str, Path, or sequence of them
         One master file, one or many data files (joined in the order given), or image files.
     settings : SourceSettings, optional
         Overrides of geometry, metadata and mask.
+    compare : bool
+        False: files that state different experiments are joined all the same, with the metadata of the first.
 
     Returns
     -------
@@ -50,20 +44,22 @@ def open_run(paths: Sequence[Path], settings: SourceSettings | None = None) -> O
     Raises
     ------
     SourceError
-        Nothing can be read, there are no images, or the files do not fit together.
+        Nothing can be read, there are no images, an image is named twice, or the files do not fit together or state
+        different experiments.
     MetadataError
         A mask or geometry does not fit the images.
     SettingsError
         A setting makes no sense.
     """
     settings = settings or SourceSettings()
-    paths = [Path(p) for p in paths]
+    named = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     overrides = parse_overrides(settings.set)
-    if not paths:
+    if not named:
         raise SourceError("no input file is named", mend="name a master file, data files or images")
-    found = _open(paths)
+    settled = {*overrides.given, *(("geometry",) if settings.geometry is not None else ())}
+    found = _open(named, settled if compare else None)
     if not len(found.layout):
-        raise SourceError(f"{paths[0]}: holds no images", mend="name a file with images")
+        raise SourceError(f"{named[0]}: holds no images", mend="name a file with images")
     metadata = found.metadata
     given = dict(overrides.given)
     if settings.geometry is not None:
@@ -74,10 +70,10 @@ def open_run(paths: Sequence[Path], settings: SourceSettings | None = None) -> O
         mask = read_mask(settings.mask, detector.shape)
         detector = replace(detector, pixel_mask=mask if detector.pixel_mask is None else detector.pixel_mask | mask)
         given["mask"] = str(settings.mask)
-    lacking = _lacking(paths[0], detector, beam)
+    lacking = _lacking(named[0], detector, beam)
     run = Run(
-        path=paths[0],
-        stem=stem_of(paths),
+        path=named[0],
+        stem=stem_of(named),
         files=found.layout.files,
         images=found.layout.table(),
         dtype=found.layout.dtype,
@@ -86,8 +82,11 @@ def open_run(paths: Sequence[Path], settings: SourceSettings | None = None) -> O
         style=found.style,
         problems=(*found.layout.problems, *metadata.problems, *lacking),
         overrides=given,
+        headers=found.headers,
     )
-    return OpenedRun(run)
+    opened = OpenedRun(run)
+    raw = raw_readings(opened)
+    return OpenedRun(replace(run, problems=(*run.problems, *raw))) if raw else opened
 
 
 def stem_of(paths: Sequence[Path]) -> str:
@@ -101,64 +100,25 @@ def stem_of(paths: Sequence[Path]) -> str:
     return stem
 
 
-def _open(paths: Sequence[Path]) -> _Input:
-    """Index one input or several; of several HDF5 files, those that cannot be read are counted where possible."""
+def _open(paths: Sequence[Path], settled: Collection[str] | None) -> Input:
+    """Index one input or several."""
     if len(paths) == 1:
         check_file(paths[0])
         if has_signature(paths[0]):
-            return _open_hdf5(paths[0])
+            return open_one(paths[0])
     else:
         hdf5 = [_is_hdf5(path) for path in paths]
         if any(hdf5):
             odd = next((p for p, is_hdf5 in zip(paths, hdf5, strict=True) if not is_hdf5), None)
             if odd is not None:
                 raise SourceError(f"{odd}: is not an HDF5 file like the others", mend="name files of one kind")
-            return _open_several(paths)
-    layout, metadata = index_images(paths)
-    return _Input("images", layout, metadata)
+            return open_several(paths, settled)
+    return index_images(paths, settled)
 
 
 def _is_hdf5(path: Path) -> bool:
     check_file(path)
     return has_signature(path)
-
-
-def _open_hdf5(path: Path) -> _Input:
-    with open_hdf5(path) as file:
-        opened = index_file(file, path)
-        metadata = read_metadata(file, path, opened.layout.shape, len(opened.layout))
-    return _Input(opened.style, opened.layout, metadata)
-
-
-def _open_several(paths: Sequence[Path]) -> _Input:
-    """Join HDF5 files; the metadata are those of the first that can be read."""
-    read: list[tuple[Metadata, int]] = []
-
-    def opener(path: Path) -> Callable[[], Layout]:
-        def open_part() -> Layout:
-            if read and read[0][0].beam.wavelengths is None:
-                with open_hdf5(path) as file:
-                    return index_file(file, path).layout
-            part = _open_hdf5(path)
-            read.append((part.metadata, len(part.layout)))
-            return part.layout
-
-        return open_part
-
-    layout = join([(path, opener(path), "") for path in paths], paths[0], None)
-    first = read[0][0]
-    if first.beam.wavelengths is None:
-        return _Input("files", layout, first)
-    every = [m.beam.wavelengths for m, _ in read]
-    known = [w for w in every if w is not None]
-    if len(known) == len(every) and sum(len(w) for w in known) == len(layout):
-        wavelengths = np.concatenate(known)
-        return _Input("files", layout, replace(first, beam=Beam(float(wavelengths.mean()), wavelengths)))
-    problem = Problem(
-        str(paths[0]), "its wavelengths cover some images only; their mean is used", "--set wavelength=ANGSTROM"
-    )
-    mean = replace(first.beam, wavelengths=None)
-    return _Input("files", layout, replace(first, beam=mean, problems=(*first.problems, problem)))
 
 
 def _lacking(path: Path, detector: Detector, beam: Beam) -> list[Problem]:

@@ -11,10 +11,10 @@ from hitsieve.errors import SettingsError
 from hitsieve.model import Beam, Detector
 from hitsieve.source.geometry import beam_on, completed, position, shifted, vector
 
-POSITIVE = ("distance", "wavelength", "pixel_size")
+POSITIVE = ("distance", "wavelength", "pixel_size", "sensor_thickness")
 NUMBERS = (*POSITIVE, "beam_center_x", "beam_center_y")
 COUNTS = ("saturation_value", "underload_value")
-TEXTS = ("sample_name",)
+TEXTS = ("sample_name", "sensor_material")
 NAMES = (*NUMBERS, *COUNTS, *TEXTS)
 
 
@@ -50,11 +50,11 @@ def _number(item: str, name: str, value: str) -> float:
     if not np.isfinite(number):
         raise SettingsError(f"--set {item}: must be finite", mend="give a plain number")
     if name in POSITIVE and number <= 0:
-        raise SettingsError(
-            f"--set {item}: must be above 0", mend="distance and pixel size in m, wavelength in angstrom"
-        )
+        raise SettingsError(f"--set {item}: must be above 0", mend="lengths in m, wavelength in angstrom")
     if name in COUNTS and number != int(number):
         raise SettingsError(f"--set {item}: must be a whole number of counts", mend="give an integer")
+    if name in COUNTS and not -(2**63) <= number < 2**63:
+        raise SettingsError(f"--set {item}: is beyond all counts", mend="leave it out where nothing is saturated")
     return number
 
 
@@ -71,6 +71,10 @@ def apply_overrides(detector: Detector, beam: Beam, overrides: Overrides) -> tup
         detector = replace(detector, saturation_value=int(numbers["saturation_value"]))
     if "underload_value" in numbers:
         detector = replace(detector, underload_value=int(numbers["underload_value"]))
+    if "sensor_material" in overrides.given:
+        detector = replace(detector, sensor_material=overrides.given["sensor_material"])
+    if "sensor_thickness" in numbers:
+        detector = replace(detector, sensor_thickness=numbers["sensor_thickness"])
     if "pixel_size" in numbers:
         detector = _with_pixel_size(detector, beam, numbers["pixel_size"])
     if "distance" in numbers:
@@ -110,7 +114,9 @@ def _with_distance(detector: Detector, beam: Beam, distance: float) -> Detector:
 
 
 def _with_center(detector: Detector, beam: Beam, numbers: dict[str, float]) -> Detector:
-    known = detector.beam_center
+    # The panels, not the stated beam centre, say where the detector is.
+    meets = beam_on(detector.panels, beam.direction)
+    known = detector.beam_center if meets is None else meets[:2]
     if known is None and not {"beam_center_x", "beam_center_y"} <= numbers.keys():
         raise SettingsError(
             "--set beam_center: the input states no beam centre, so both coordinates are needed",

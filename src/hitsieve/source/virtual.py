@@ -11,7 +11,7 @@ import numpy as np
 
 from hitsieve.errors import SourceError
 from hitsieve.model import DataFile, Problem
-from hitsieve.source.access import FileUnavailable, open_hdf5, resolve
+from hitsieve.source.access import FileUnavailable, reading, resolve
 from hitsieve.source.chunks import frames, index_dataset, native_type
 from hitsieve.source.layout import NO_FAULT, Fault, Layout, LayoutBuilder, Rows, check_alike
 
@@ -42,7 +42,7 @@ class _Sources:
         try:
             if name == ".":
                 return index(_dataset(self.master, dataset, path), path, self.depth + 1)
-            with open_hdf5(path) as file:
+            with reading(path) as file:
                 return index(_dataset(file, dataset, path), path, self.depth + 1)
         except FileUnavailable as error:
             mend = error.mend or "find the file and open the run again"
@@ -81,15 +81,19 @@ def _index_virtual(dataset: h5py.Dataset, path: Path, depth: int) -> Layout:
         part = sources.get(source.file_name, source.dset_name)
         at, whole = _selected_rows(source.vspace, (n, *shape), None)
         if isinstance(part, Fault):
-            file = DataFile(sources.path_of(source.file_name), source.dset_name, len(at), None)
+            extent = source.src_space.shape
+            n = extent[0] if len(extent) == 3 else 1
+            file = DataFile(sources.path_of(source.file_name), source.dset_name, int(n), None)
             rows, source_whole = _selected_rows(source.src_space, None, len(at))
-            builder.fail(at, part, file, rows if len(rows) == len(at) else None)
+            builder.fail(at[: len(rows)], part, file, rows[: len(at)])
+            builder.fail(at[len(rows) :], part, file)
         else:
             rows, source_whole = _selected_rows(source.src_space, (len(part), *part.shape), len(at))
             wanted = shape if whole and source_whole else part.shape
-            check_alike([(path, LayoutBuilder(0, wanted, dtype).build()), (part.files[0].path, part)])
+            file = _source_file(sources.path_of(source.file_name), source.dset_name, part)
+            check_alike([(path, LayoutBuilder(0, wanted, dtype).build()), (file.path, part)])
             if whole and source_whole:
-                _place(builder, at, part, rows)
+                _place(builder, at, part, rows, file)
         frame_wise = frame_wise and whole and source_whole
     faults = [part for part in sources.opened.values() if isinstance(part, Fault)]
     if faults and len(faults) == len(sources.opened):
@@ -102,17 +106,25 @@ def _index_virtual(dataset: h5py.Dataset, path: Path, depth: int) -> Layout:
     return builder.build() if frame_wise else _through_library(dataset, path, sources)
 
 
-def _place(builder: LayoutBuilder, at: Rows, part: Layout, rows: Rows) -> None:
+def _source_file(path: Path, dataset: str, part: Layout) -> DataFile:
+    """The source as the master names it; where it is a virtual dataset itself, its images lie in other files."""
+    own = part.files[0] if len(part.files) == 1 else None
+    if own is not None and own.path == path and own.dataset.strip("/") == dataset.strip("/"):
+        return own
+    return DataFile(path, dataset, len(part), None)
+
+
+def _place(builder: LayoutBuilder, at: Rows, part: Layout, rows: Rows, file: DataFile) -> None:
     """Place the rows that the source has; those beyond its end are missing."""
     n = min(len(at), len(rows))
-    at, beyond = at[:n], at[n:]
     there = rows[:n] < len(part)
-    builder.place(at[there], part, rows[:n][there])
-    absent = np.concatenate([at[~there], beyond])
-    if len(absent):
-        fault = Fault(True, f"{part.files[0].path}: has only {len(part)} images")
-        builder.fail(absent, fault, part.files[0])
-        builder.report([Problem(str(part.files[0].path), f"has {len(part)} images, the master expects more")])
+    builder.place(at[:n][there], part, rows[:n][there])
+    if n == len(at) and there.all():
+        return
+    fault = Fault(True, f"{file.path}: has only {len(part)} images")
+    builder.fail(at[:n][~there], fault, file, rows[:n][~there])
+    builder.fail(at[n:], fault, file)
+    builder.report([Problem(str(file.path), f"has {len(part)} images, the master expects more")])
 
 
 def _through_library(dataset: h5py.Dataset, path: Path, sources: _Sources) -> Layout:
@@ -151,7 +163,7 @@ def _selected_rows(space: Any, shape: tuple[int, ...] | None, limit: int | None)
     shape : tuple of int, optional
         (images, slow, fast) of the dataset; None where it cannot be opened.
     limit : int, optional
-        Number of rows wanted from a selection without an end.
+        Number of rows wanted from a selection without an end, whether the dataset has them or not.
     """
     extent = shape if shape is not None else space.shape
     kind = space.get_select_type()
@@ -159,7 +171,7 @@ def _selected_rows(space: Any, shape: tuple[int, ...] | None, limit: int | None)
         rows = extent[0] if len(extent) == 3 else 1
         if kind != h5py.h5s.SEL_ALL:
             return np.zeros(1, dtype=np.int64), bool(space.get_select_npoints() == np.prod(space.shape))
-        return np.arange(rows if shape is not None or limit is None else limit, dtype=np.int64), True
+        return np.arange(rows if limit is None else limit, dtype=np.int64), True
     if kind != h5py.h5s.SEL_HYPERSLABS:
         raise SourceError("a virtual dataset selects single points", mend="name the data files themselves")
     if space.is_regular_hyperslab():
@@ -178,12 +190,12 @@ def _regular(slab: tuple[Any, Any, Any, Any], extent: tuple[int, ...], limit: in
         end = extent[0]
         if blocks[0] == h5py.h5s.UNLIMITED:
             stride = count = 1
-            block = max(end - start, 0)
+            block = max(end - start, 0) if limit is None else limit
         else:
-            count = max(-(-(end - start) // stride), 0)
+            count = max(-(-(end - start) // stride), 0) if limit is None else -(-limit // block)
     rows = (start + stride * np.arange(count, dtype=np.int64)[:, None] + np.arange(block, dtype=np.int64)).ravel()
     if h5py.h5s.UNLIMITED in (counts[0], blocks[0]):
-        rows = rows[rows < extent[0]][:limit]
+        rows = rows[rows < extent[0]] if limit is None else rows[:limit]
     whole = all(
         int(starts[k]) == 0
         and int(counts[k]) * int(blocks[k]) == extent[k]

@@ -13,7 +13,8 @@ TILE = 64
 """Side (pixels) of a tile."""
 BACKGROUND_RING = (4.0, 3.0)
 """Resolution limits d (angstrom) of the ring whose mean counts are an image's background level: the water peak."""
-MAX_BINS = 60_000
+MAX_BINS = 8_000
+"""More would cost more to clear for each image than they tell apart."""
 ROWS = 128
 """Rows taken at a time: positions of a whole detector would need more memory than the images."""
 
@@ -30,8 +31,11 @@ class Bins:
     """Resolution limits (angstrom) of the background ring; None where it is the whole image."""
 
 
-def rings(detector: Detector, beam: Beam, width: float) -> Bins:
-    """Bins of equal scattering angle, `width` pixels wide near the beam centre."""
+def rings(detector: Detector, beam: Beam, width: float, valid: npt.NDArray[np.bool_] | None = None) -> Bins:
+    """Bins of equal scattering angle, `width` pixels wide near the beam centre.
+
+    The background ring must hold `valid` pixels (all, where none are told apart), else it is the whole image.
+    """
     distances = [np.abs(np.dot(panel.lab(*_centre(panel)), beam.direction)) for panel in detector.panels]
     pixel = float(np.mean([np.linalg.norm(panel.fast) for panel in detector.panels]))
     # On curved detectors some panels face the beam sideways: the farthest along the beam sets the scale.
@@ -50,7 +54,8 @@ def rings(detector: Detector, beam: Beam, width: float) -> Bins:
     if beam.wavelength is not None:
         d = beam.wavelength / (2.0 * np.sin(middle / 2.0))
         background = (d <= BACKGROUND_RING[0]) & (d >= BACKGROUND_RING[1])
-    if background.any():
+    held = np.bincount(number[... if valid is None else valid].ravel(), minlength=n_bins) > 0
+    if (background & held).any():
         return Bins(number, background, BACKGROUND_RING)
     return Bins(number, np.ones(n_bins, dtype=np.bool_), None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -100,6 +100,20 @@ class Searched:
 SPOT_COLUMNS = ("x", "y", "intensity", "spot_background", "snr", "n_pixels", "peak", "flags")
 
 
+class Scanning(Iterator[Searched]):
+    """A search under way; close it to stop its workers."""
+
+    def __init__(self, scan: Scan) -> None:
+        self._scan = scan
+
+    def __next__(self) -> Searched:
+        return Searched.of(next(self._scan))
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._scan.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Finder:
     """Finds the spots of a run's images; may be shared between threads."""
@@ -116,11 +130,11 @@ class Finder:
         """Search one image in its stored form."""
         return Searched.of(self.core.find_stored(stored, codec))
 
-    def scan(self, run: Run, workers: int, batch: int) -> Generator[Searched, None, None]:
+    def scan(self, run: Run, workers: int, batch: int) -> Scanning:
         """Search all images of a run that are stored in a form the core reads, `batch` images an item, in order.
 
         Other images come as failed with an empty reason, so that positions stay those of the run. Workers start at
-        once; closing the generator stops them.
+        once; closing what is returned stops them.
         """
         images = run.images
         readable = images.offset >= 0
@@ -136,15 +150,7 @@ class Finder:
             workers,
             batch,
         )
-        return _delivered(scan)
-
-
-def _delivered(scan: Scan) -> Generator[Searched, None, None]:
-    try:
-        for part in scan:
-            yield Searched.of(part)
-    finally:
-        scan.close()
+        return Scanning(scan)
 
 
 def build_finder(run: Run, settings: SpotSettings) -> Finder:
@@ -158,13 +164,15 @@ def build_finder(run: Run, settings: SpotSettings) -> Finder:
     detector = run.detector
     if run.dtype.kind not in "iu" or run.dtype.itemsize > 4:
         raise SourceError(f"{run.path}: pixels are {run.dtype}", mend="images of integer counts are needed")
-    bins = rings(detector, run.beam, settings.bin_width) if detector.panels else tiles(detector)
     valid = np.ones(detector.shape, dtype=np.bool_) if detector.pixel_mask is None else detector.pixel_mask == 0
     panels = None
     if detector.panels:
         panel_map = detector.panel_map()
         valid &= panel_map < len(detector.panels)
         panels = panel_map if len(detector.panels) > 1 else None
+        bins = rings(detector, run.beam, settings.bin_width, valid)
+    else:
+        bins = tiles(detector)
     chosen = settings.model_dump(exclude={"bin_width"})
     core = SpotFinder(
         bins=bins.number,
@@ -186,13 +194,32 @@ def _underload(run: Run) -> int:
 
 
 def _saturation(run: Run) -> int | None:
-    value = run.detector.saturation_value
-    return value if value is not None and value >= 1 else None
+    """The least saturated count: NXmx calls counts up to and including its saturation_value valid.
+
+    A limit beyond the pixel type cannot be reached, but the largest count without a sign then stands for overflow.
+    """
+    value, largest = run.detector.saturation_value, _largest(run)
+    if value is None or value < 0:
+        return None
+    if value < largest:
+        return value + 1
+    return largest if run.dtype.kind == "u" else None
 
 
 def _error_value(run: Run) -> int | None:
-    """The largest unsigned count marks pixels without data, unless a mask does that and the rest is overflow."""
-    if run.dtype.kind != "u":
-        return None
+    """The count that marks pixels without data: as stated, else the lowest signed or the largest unsigned one.
+
+    The largest unsigned one is overflow, not an error, where a mask takes out the pixels without data and the source
+    says from where on counts are saturated.
+    """
+    if run.detector.error_value is not None:
+        return run.detector.error_value
+    if run.dtype.kind == "i":
+        return -_largest(run) - 1
     told_apart = run.detector.pixel_mask is not None and _saturation(run) is not None
-    return None if told_apart else 2 ** (8 * run.dtype.itemsize) - 1
+    return None if told_apart else _largest(run)
+
+
+def _largest(run: Run) -> int:
+    bits = 8 * run.dtype.itemsize - (run.dtype.kind == "i")
+    return (1 << bits) - 1

@@ -154,7 +154,7 @@ def instrument(settings: SimulateSettings) -> Instrument:
             shape=mask.shape,
             panels=(panel,),
             pixel_mask=mask,
-            saturation_value=most,
+            saturation_value=most - 1,
             underload_value=0 if unsigned or blind_value == -1 else blind_value + 1,
             description=data["description"],
             distance=distance,

@@ -148,7 +148,8 @@ class Master:
         field(group_, "y_pixel_size", place.pixel_size, "m")
         field(group_, "count_time", place.count_time, "s")
         field(group_, "frame_time", place.frame_time, "s")
-        field(group_, "saturation_value", np.int64(place.most))
+        # Counts end one above: NXmx calls the saturation value itself valid.
+        field(group_, "saturation_value", np.int64(place.most - 1))
         field(group_, "underload_value", np.int64(detector.underload_value or 0))
         field(group_, "bit_depth_readout", np.int32(place.dtype.itemsize * 8))
         field(group_, "bit_depth_image", np.int32(place.dtype.itemsize * 8))

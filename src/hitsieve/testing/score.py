@@ -16,6 +16,10 @@ CLEAR_SPOTS = 15
 class Score:
     """Answers of a run against its truth."""
 
+    n_hits: int
+    """Images with a crystal, however weak."""
+    n_hits_found: int
+    """Those called hits."""
     n_clear: int
     """Hits that nobody should lose: at least CLEAR_SPOTS spots of snr 6 or more."""
     n_clear_found: int
@@ -26,7 +30,8 @@ class Score:
 
     def __str__(self) -> str:
         return (
-            f"found {self.n_clear_found} of the {self.n_clear} hits with {CLEAR_SPOTS} or more spots; "
+            f"found {self.n_clear_found} of the {self.n_clear} hits with {CLEAR_SPOTS} or more spots, "
+            f"{self.n_hits_found} of all {self.n_hits} hits; "
             f"called {self.n_blank_called_hits} of {self.n_blank} blank images hits"
         )
 
@@ -59,6 +64,8 @@ def score(truth: Path, images: Path) -> Score:
     hit = np.array(true["state"].to_pylist()) == "hit"
     clear = hit & (true["n_spots_snr6"].to_numpy() >= CLEAR_SPOTS)
     return Score(
+        n_hits=int(hit.sum()),
+        n_hits_found=int((hit & called).sum()),
         n_clear=int(clear.sum()),
         n_clear_found=int((clear & called).sum()),
         n_blank=int((~hit).sum()),

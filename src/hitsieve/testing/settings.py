@@ -132,7 +132,8 @@ class SimulateSettings(Settings):
     jet_spread: NotNegative = 0.2
     """Spread of the jet's thickness (standard deviation of its logarithm)."""
     jet_stops: tuple[str, ...] = ()
-    """When the jet does not run: FIRST:LAST (images, LAST not included), or COUNTxLENGTH for stops at random."""
+    """When the jet does not run: FIRST:LAST (images, LAST not included), or COUNTxLENGTH for stops at random; may be
+    given more than once."""
     beamstop: NotNegative = 0.002
     """Radius (m) of the beamstop's shadow on the detector."""
     ice_fraction: Fraction = 0.0

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 from hitsieve.errors import OutputError
 from hitsieve.testing.images import Simulator, Truth
 from hitsieve.testing.master import NOTE, Layout, Master, Series, field, group
+from hitsieve.testing.placing import place, scratch_folder
 from hitsieve.testing.settings import SimulateSettings
 from hitsieve.testing.truth import write_truth
 
@@ -55,7 +54,8 @@ def simulate(output: Path, settings: SimulateSettings, *, progress: Progress | N
     ----------
     output : Path
         Folder for `<name>_master.h5`, `<name>_data_000001.h5` ..., `<name>_truth.parquet` and
-        `<name>_truth_spots.parquet`. They appear when all are complete, or not at all.
+        `<name>_truth_spots.parquet`. They appear when all are complete, or not at all; with `overwrite` they
+        replace those of an earlier run of this name, whose other data files go.
     settings : SimulateSettings
         What to simulate.
     progress : callable, optional
@@ -82,31 +82,31 @@ def simulate(output: Path, settings: SimulateSettings, *, progress: Progress | N
             if path.exists():
                 raise OutputError(f"{path} exists", mend="choose another name or folder, or ask to overwrite")
     simulator = Simulator(settings)
-    scratch = None
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{settings.name}-", suffix=".tmp", dir=output))
-        _write(scratch, simulator, layout, progress)
-        # The master last: with it the run is there.
-        for path in files:
-            _sync(scratch / path.name)
-            (scratch / path.name).replace(path)
+        with scratch_folder(output, settings.name) as scratch:
+            _write(scratch, simulator, layout, progress)
+            # The master last: with it the run is there.
+            place(scratch, files, _stale(output, settings.name, files))
     except OSError as error:
         raise OutputError(
             f"cannot write {settings.name} to {output}: {error.strerror or error}", mend="check space and permission"
         ) from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
     return made
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _stale(output: Path, name: str, files: Sequence[Path]) -> list[Path]:
+    """Data files that an overwritten run of this name leaves over; files that were not simulated are not touched."""
+    named = re.compile(re.escape(name) + r"_data_[0-9]{6,}\.h5")
+    found = [path for path in output.iterdir() if named.fullmatch(path.name) and path not in files]
+    return [path for path in found if _is_simulated(path)]
+
+
+def _is_simulated(path: Path) -> bool:
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with h5py.File(path) as file:
+            return "entry" in file and file["entry"].attrs.get("note") == NOTE
+    except OSError:
+        return False
 
 
 def _write(folder: Path, simulator: Simulator, layout: Layout, progress: Progress | None) -> None:

@@ -118,5 +118,6 @@ def _estimates(
     out = np.full(len(n), np.nan, dtype=np.float32)
     enough = n >= RESOLUTION_MIN_SPOTS
     at = starts[enough] + np.floor(RESOLUTION_SHARE * (n[enough] - 1)).astype(np.int64)
-    out[enough] = 1.0 / q[order][at]
+    with np.errstate(divide="ignore"):
+        out[enough] = 1.0 / q[order][at]
     return out

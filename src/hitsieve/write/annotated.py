@@ -103,9 +103,8 @@ class AnnotatedFile:
                 padded[i, : end - start] = found
         return rows
 
-    def finish(self, summary: Summary) -> None:
-        """Write links, totals and settings, and close the file."""
-        self.flush()
+    def carry(self) -> None:
+        """Link the images and write the per-image arrays of the source."""
         run = self._run
         if run.style == "images":
             self.frame.data.attrs["data_absent"] = (
@@ -120,11 +119,19 @@ class AnnotatedFile:
             mosaic = Mosaic(sources, run.images.file, row, run.dtype, shape)
             virtual_dataset(self.file, target, mosaic, self._folder)
         self.frame.finish(None)
-        process = self.frame.process
+
+    def finish(self, summary: Summary) -> None:
+        """Write provenance, totals and settings, and close the file; the metadata are carried."""
+        self.flush()
+        run, process = self._run, self.frame.process
         write_file_table(process, run)
-        for name, values in (("source_file", run.images.file), ("source_row", run.images.row)):
-            process.create_dataset(name, data=values, compression="gzip", compression_opts=1, shuffle=True)
-        write_process(process, summary, tuple(str(problem) for problem in self.frame.problems))
+        for name, values, description in (
+            ("source_file", run.images.file, "index in source_files and source_datasets; -1 where no file is known"),
+            ("source_row", run.images.row, "row in the source dataset; -1 where none is known"),
+        ):
+            made = process.create_dataset(name, data=values, compression="gzip", compression_opts=1, shuffle=True)
+            made.attrs["description"] = description
+        write_process(process, summary)
         self.file.close()
 
     def abandon(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,8 @@ from hitsieve.errors import SourceError
 from hitsieve.model import Run
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.columns import TEXT
+from hitsieve.write.hashing import Hasher
+from hitsieve.write.places import absolute_names, open_source
 from hitsieve.write.stream import OutputStream
 from hitsieve.write.virtual import absent_value
 
@@ -57,8 +58,7 @@ class ImageChunks:
         self._n = 0
         self.images: list[int] = []
         """Image (index in the run) of each chunk."""
-        self.hashes: list[bytes] = []
-        """SHA-256 of each stored chunk, in hexadecimal."""
+        self._hasher = Hasher()
         self.verbatim: list[bool] = []
         """Whether each chunk was copied as it was stored."""
         self.stored_bytes = 0
@@ -72,7 +72,7 @@ class ImageChunks:
             if file.codec is None:
                 continue
             try:
-                with h5py.File(file.path, "r", locking=False) as handle:
+                with open_source(file.path) as handle:
                     return _clone(group, handle[file.dataset], shape)
             except (OSError, KeyError):
                 continue
@@ -101,7 +101,7 @@ class ImageChunks:
         self._stream.check()
         self._n += 1
         self.images.append(image)
-        self.hashes.append(hashlib.sha256(chunk).hexdigest().encode("ascii"))
+        self._hasher.add(chunk)
         self.verbatim.append(verbatim)
         self.stored_bytes += len(chunk)
 
@@ -110,7 +110,7 @@ class ImageChunks:
         if number not in self._source_filters:
             file = self._run.files[number]
             try:
-                with h5py.File(file.path, "r", locking=False) as handle:
+                with open_source(file.path) as handle:
                     dataset = handle[file.dataset]
                     same = dataset.dtype == self._dataset.dtype
                     self._source_filters[number] = filters_of(dataset) if same else None
@@ -122,7 +122,7 @@ class ImageChunks:
         table = self._run.images
         file, row = self._run.files[table.file[image]], int(table.row[image])
         try:
-            with h5py.File(file.path, "r", locking=False) as handle:
+            with open_source(file.path) as handle:
                 dataset = handle[file.dataset]
                 pixels: npt.NDArray[Any] = dataset[row] if dataset.ndim == 3 else dataset[()]
         except (OSError, KeyError) as error:
@@ -132,9 +132,19 @@ class ImageChunks:
             ) from error
         return pixels
 
+    @property
+    def hashes(self) -> list[bytes]:
+        """SHA-256 of each stored chunk, in hexadecimal."""
+        return self._hasher.digests()
+
     def close(self) -> None:
         """Cut the dataset to the images that were added."""
         self._dataset.resize(self._n, axis=0)
+        self._hasher.close()
+
+    def abandon(self) -> None:
+        """End what works in the background."""
+        self._hasher.abandon()
 
 
 def _clone(group: h5py.Group, source: h5py.Dataset, shape: tuple[int, int]) -> h5py.Dataset:
@@ -157,8 +167,8 @@ def _clone(group: h5py.Group, source: h5py.Dataset, shape: tuple[int, int]) -> h
 
 def write_file_table(group: h5py.Group, run: Run) -> None:
     """Tables of the run's files and of the datasets in them, to which `source_file` refers."""
-    files = group.create_dataset("source_files", data=[str(file.path) for file in run.files], dtype=TEXT)
-    files.attrs["description"] = "files that hold images of the run"
+    files = group.create_dataset("source_files", data=absolute_names(file.path for file in run.files), dtype=TEXT)
+    files.attrs["description"] = "files that hold images of the run, absolute"
     datasets = group.create_dataset("source_datasets", data=[file.dataset for file in run.files], dtype=TEXT)
     datasets.attrs["description"] = "dataset in each of source_files; empty for formats that are not HDF5"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,13 @@ import numpy.typing as npt
 
 from hitsieve.model import SPOT_FLAGS, State
 
+# Filters that HDF5_PLUGIN_PATH provides, as DIALS needs it, may read but not write: they miss the library of h5py.
+hdf5plugin.register(("bshuf", "lz4", "zstd"), force=True)
+
 Array = npt.NDArray[Any]
+
+# Filters that every HDF5 library has: columns can be read without plug-ins.
+_PACKING = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 STATE_TYPE: np.dtype[Any] = h5py.enum_dtype({state.name.lower(): state.value for state in State}, basetype="u1")
 TEXT: np.dtype[Any] = h5py.string_dtype()
@@ -33,6 +40,11 @@ class Column:
         dataset.attrs["description"] = self.description
         if self.units is not None:
             dataset.attrs["units"] = self.units
+
+    def table_metadata(self) -> dict[str, str]:
+        """Give description and unit for the table, where what is unknown is null."""
+        described = {"description": re.sub(r"(-1|NaN) (where|without)", r"null \2", self.description)}
+        return described if self.units is None else described | {"units": self.units}
 
 
 IMAGE_COLUMNS: tuple[Column, ...] = (
@@ -80,7 +92,7 @@ class GrowingColumns:
         self._length = 0
         self._datasets: dict[str, h5py.Dataset] = {}
         for column in columns:
-            packing: dict[str, Any] = {} if column.dtype is TEXT else dict(hdf5plugin.Bitshuffle(cname="lz4"))
+            packing: dict[str, Any] = {} if column.dtype is TEXT else dict(_PACKING)
             dataset = group.create_dataset(
                 column.name, shape=(0,), maxshape=(None,), dtype=column.dtype, chunks=(block,), **packing
             )

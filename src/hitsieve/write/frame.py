@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.model import Problem, Run
+from hitsieve.write.given import record_inputs, write_given
 from hitsieve.write.metadata import MetadataCarrier, entry_of
-from hitsieve.write.nxmx import describe_images, describe_run
+from hitsieve.write.nxmx import describe_images, describe_run, describe_wavelengths
 from hitsieve.write.perimage import OpenFiles, PerImageArray, Target, write_array
+from hitsieve.write.required import lacking
 from hitsieve.write.stream import OutputStream
 
 
@@ -84,10 +86,16 @@ class NXmxFrame:
                 lost = write_array(array, target, images, opened)
                 if lost:
                     self._problems.append(Problem(f"{array.files[0]}:{array.target}", lost))
+        describe_wavelengths(self._run, self._output, images)
         for known, other in self._aliases:
             if known in self._output and other not in self._output:
                 self._output[other] = self._output[known]
         self._link_images(self._image_paths)
+        write_given(self._run, self.entry)
+        record_inputs(self._run, self.process)
+        lacks = lacking(self._run, self.entry)
+        if lacks is not None:
+            self._problems.append(lacks)
 
     def _link_images(self, paths: Sequence[str]) -> None:
         target = posixpath.join(self.data.name, "data")

@@ -86,8 +86,13 @@ class HitsFile:
         self._starts.append(starts[which])
         self._lengths.append(np.diff(results.offsets)[which])
 
+    def carry(self) -> None:
+        """Write the source's per-image arrays, cut to the hits; no more hits can be added."""
+        self.chunks.close()
+        self.frame.finish(np.asarray(self.chunks.images, dtype=np.int64))
+
     def finish(self, summary: Summary, audit: Iterable[tuple[int, Image]], annotated: AnnotatedFile) -> None:
-        """Write peaks, results, provenance, audit sample and totals, and close the file.
+        """Write peaks, results, provenance, audit sample and totals, and close the file; the metadata are carried.
 
         Parameters
         ----------
@@ -98,9 +103,6 @@ class HitsFile:
         annotated : AnnotatedFile
             Holds the spots; flushed.
         """
-        self.chunks.close()
-        images = np.asarray(self.chunks.images, dtype=np.int64)
-        self.frame.finish(images)
         self._peaks(annotated)
         process = self.frame.process
         for column in IMAGE_COLUMNS:
@@ -110,7 +112,7 @@ class HitsFile:
         write_file_table(process, self._run)
         write_provenance(process, self._run, self.chunks)
         self._audit(process, summary, audit)
-        write_process(process, summary, tuple(str(problem) for problem in self.frame.problems))
+        write_process(process, summary)
         self._correct_counts(process)
         self.file.close()
 
@@ -152,9 +154,16 @@ class HitsFile:
             chunks.add(image, stored)
         chunks.close()
         write_provenance(group, self._run, chunks)
-        group["seed"] = summary.audit.seed
-        group["fraction"] = summary.audit.fraction
-        group["n_misses"] = summary.n_misses
+        settings = summary.settings.get("write", {})
+        for name, value, description in (
+            ("n", len(chunks), "misses kept"),
+            ("min", settings.get("audit_min"), "fewest misses that were to be kept"),
+            ("fraction", summary.audit.fraction, "share of the misses that was to be kept"),
+            ("seed", summary.audit.seed, "seed of numpy.random.default_rng, which drew the sample"),
+            ("n_misses", summary.n_misses, "misses of the run, from which the sample was drawn"),
+        ):
+            if value is not None:
+                group.create_dataset(name, data=value).attrs["description"] = description
 
     def _correct_counts(self, process: h5py.Group) -> None:
         """nimages times ntrigger becomes the number of hits; what the source said is kept."""
@@ -167,11 +176,13 @@ class HitsFile:
                 found = {name: specific[name] for name in ("nimages", "ntrigger") if name in specific}
                 for name, dataset in found.items():
                     if f"source_{name}" not in process:
-                        process[f"source_{name}"] = dataset[()]
+                        kept = process.create_dataset(f"source_{name}", data=dataset[()])
+                        kept.attrs["description"] = f"what the source says in {dataset.name}"
                 triggered = "ntrigger" in found and ("nimages" not in found or np.all(found["nimages"][()] == 1))
                 for name, dataset in found.items():
                     dataset[...] = n_hits if (name == "ntrigger") == triggered else 1
 
     def abandon(self) -> None:
         """Close the file as it is."""
+        self.chunks.abandon()
         self.file.close()

@@ -14,6 +14,7 @@ from hitsieve.model import Problem, Run
 from hitsieve.write.atomic import error_number
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.perimage import PerImageArray, is_per_image
+from hitsieve.write.places import open_source
 
 _DATA_LINK = re.compile(r"data_\d+")
 _DEEPEST = 64
@@ -85,7 +86,7 @@ class MetadataCarrier:
         self._n_rows, self._own_rows = n_rows, own_rows
         self._seen.clear()
         try:
-            self._source = h5py.File(path, "r", locking=False)
+            self._source = open_source(path)
         except OSError as error:
             self.problems.append(Problem(str(path), f"its metadata cannot be read: {error}"))
             return
@@ -159,6 +160,9 @@ class MetadataCarrier:
     def _leaf(self, item: h5py.HLObject, target: h5py.Group, name: str) -> None:
         path = posixpath.join(target.name, name)
         self._remember(item, path)
+        if isinstance(item, h5py.Dataset) and self._is_old_audit(item, path):
+            self._lose(path, "images that an earlier hit finding kept are not copied; the source still has them")
+            return
         if isinstance(item, h5py.Dataset) and self._is_per_image(item):
             if all(array.target != path for array in self.arrays):
                 self.arrays.append(self._array(item, path))
@@ -198,6 +202,11 @@ class MetadataCarrier:
         if not item.is_virtual:
             return False
         return any("/" + source.dset_name.strip("/") in self._image_datasets for source in item.virtual_sources())
+
+    def _is_old_audit(self, item: h5py.Dataset, path: str) -> bool:
+        """Whether these are images in the hit_finding of a source that is an output itself."""
+        inside = path.startswith(posixpath.join(self._entry, "hit_finding_source"))
+        return inside and item.ndim == 3 and tuple(item.shape[1:]) == self._run.detector.shape
 
     def _known(self, item: h5py.HLObject) -> str | None:
         return self._seen.get(_identity(item))

@@ -16,6 +16,8 @@ def describe_run(run: Run, output: h5py.File) -> None:
     """Write entry, instrument, beam, detector and modules as far as the source gives them."""
     entry = _group(output, "entry", "NXentry")
     entry["definition"] = "NXmx"
+    if run.headers is not None and run.headers.start_time is not None:
+        entry["start_time"] = run.headers.start_time
     sample = _group(entry, "sample", "NXsample")
     sample["depends_on"] = "."
     if "sample_name" in run.overrides:
@@ -29,9 +31,40 @@ def describe_run(run: Run, output: h5py.File) -> None:
 
 def describe_images(run: Run, output: h5py.File, images: npt.NDArray[np.int64] | None) -> None:
     """Write what each image has of its own, for the images that the output holds (None: all)."""
+    which = slice(None) if images is None else images
     if run.beam.wavelengths is not None:
-        values = run.beam.wavelengths if images is None else run.beam.wavelengths[images]
-        _number(output["/entry/instrument/beam"], "incident_wavelength", values, "angstrom")
+        beam = output["/entry/instrument/beam"]
+        _number(beam, "incident_wavelength", run.beam.wavelengths[which], "angstrom")
+    if run.headers is None:
+        return
+    detector = output["/entry/instrument/detector"]
+    for name, unit in (("count_time", "s"), ("frame_time", "s"), ("threshold_energy", "eV")):
+        values: npt.NDArray[np.float64] = getattr(run.headers, name)
+        if np.isfinite(values).any():
+            same = bool(np.all(values == values[0]))
+            _number(detector, name, values[0] if same else values[which], unit)
+    texts = np.array(run.headers.text, dtype=object)[which]
+    specific = _group(detector, "detectorSpecific", "NXcollection")
+    header = specific.create_dataset("source_header", data=texts, dtype=h5py.string_dtype())
+    header.attrs["description"] = "text header of each image, as it stands in the source"
+
+
+def describe_wavelengths(run: Run, output: h5py.File, images: npt.NDArray[np.int64] | None) -> None:
+    """Replace the one wavelength that was carried from one of several files by that of each image."""
+    wavelengths = run.beam.wavelengths
+    if run.style != "files" or wavelengths is None:
+        return
+    places: list[h5py.Dataset] = []
+
+    def visit(name: str, item: h5py.HLObject) -> None:
+        if isinstance(item, h5py.Dataset) and name.endswith("/incident_wavelength") and item.shape in ((), (1,)):
+            places.append(item)
+
+    output.visititems(visit)
+    for item in places:
+        group = item.parent
+        del group["incident_wavelength"]
+        _number(group, "incident_wavelength", wavelengths if images is None else wavelengths[images], "angstrom")
 
 
 def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
@@ -61,23 +94,49 @@ def _detector(group: h5py.Group, detector: Detector) -> None:
         _number(group, "y_pixel_size", detector.pixel_size[1], "m")
     if detector.pixel_mask is not None:
         group.create_dataset("pixel_mask", data=detector.pixel_mask, compression="gzip", shuffle=True)
-    if not detector.panels:
-        return
-    group["depends_on"] = f"{_DETECTOR}/transformations/det_z"
+    if detector.panels:
+        write_modules(group, detector)
+
+
+def write_modules(group: h5py.Group, detector: Detector, origin: str = "") -> None:
+    """Write the panels of a detector as modules and transformations into a group that has no modules.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        The NXdetector.
+    detector : Detector
+        Has panels.
+    origin : str
+        Who gave the geometry: attribute `source` of the groups.
+    """
     z = detector.panels[0].origin[2]
-    transformations = _group(group, "transformations", "NXtransformations")
+    name = "transformations"
+    while name in group:
+        name += "_user"
+    transformations = _group(group, name, "NXtransformations")
     _axis(transformations, "det_z", (0.0, 0.0, z), ".", default=(0.0, 0.0, 1.0))
+    det_z = f"{transformations.name}/det_z"
+    if "depends_on" not in group:
+        group["depends_on"] = det_z
+    made = [transformations]
     for number, panel in enumerate(detector.panels):
         name = "module" if len(detector.panels) == 1 else f"module_{number:02d}"
-        _module(_group(group, name, "NXdetector_module"), panel, z)
+        while name in group:
+            name += "_user"
+        made.append(_group(group, name, "NXdetector_module"))
+        _module(made[-1], panel, z, det_z)
+    if origin:
+        for item in made:
+            item.attrs["source"] = origin
 
 
-def _module(group: h5py.Group, panel: Panel, z: float) -> None:
+def _module(group: h5py.Group, panel: Panel, z: float, det_z: str) -> None:
     group["data_origin"] = np.asarray(panel.first, dtype=np.int64)
     group["data_size"] = np.asarray(panel.shape, dtype=np.int64)
     x, y, own_z = panel.origin
     offset = f"{group.name}/module_offset"
-    _axis(group, "module_offset", (x, y, own_z - z), f"{_DETECTOR}/transformations/det_z", default=(0.0, 0.0, 1.0))
+    _axis(group, "module_offset", (x, y, own_z - z), det_z, default=(0.0, 0.0, 1.0))
     _axis(group, "fast_pixel_direction", panel.fast, offset, default=(-1.0, 0.0, 0.0))
     _axis(group, "slow_pixel_direction", panel.slow, offset, default=(0.0, -1.0, 0.0))
 

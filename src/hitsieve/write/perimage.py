@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.write.attributes import copy_attributes
+from hitsieve.write.places import open_source
 from hitsieve.write.stream import OutputStream
 from hitsieve.write.virtual import Mosaic, SourceArray, absent_value, virtual_dataset
 
@@ -92,7 +93,7 @@ class OpenFiles:
                 if oldest is not None:
                     oldest.close()
             try:
-                self._open[path] = h5py.File(path, "r", locking=False)
+                self._open[path] = open_source(path)
             except OSError:
                 self._open[path] = None
         self._open.move_to_end(path)

@@ -19,7 +19,7 @@ _TOTALS = {
 }
 
 
-def write_process(group: h5py.Group, summary: Summary, problems: tuple[str, ...]) -> None:
+def write_process(group: h5py.Group, summary: Summary) -> None:
     """Program, settings, totals, hit rate, and what the user should know.
 
     Parameters
@@ -28,15 +28,16 @@ def write_process(group: h5py.Group, summary: Summary, problems: tuple[str, ...]
         /entry/hit_finding.
     summary : Summary
         The run's numbers.
-    problems : tuple of str
-        What of the source's metadata could not be carried over.
     """
-    group["program"] = summary.program
-    group["version"] = summary.version
-    group["date"] = summary.date.isoformat()
+    for name, text, about in (
+        ("program", summary.program, "program that found the hits"),
+        ("version", summary.version, "version of the program"),
+        ("date", summary.date.isoformat(), "when the run of the program ended (UTC, ISO 8601)"),
+    ):
+        group.create_dataset(name, data=text).attrs["description"] = about
     _note(group, "settings", summary.settings, "all settings of the run")
     if summary.overrides:
-        _note(group, "overrides", summary.overrides, "metadata that the user set for hit finding")
+        _note(group, "overrides", summary.overrides, "metadata that the user set, as given")
     for name, description in _TOTALS.items():
         total = group.create_dataset(name, data=np.int64(getattr(summary, name)))
         total.attrs["description"] = description
@@ -45,9 +46,9 @@ def write_process(group: h5py.Group, summary: Summary, problems: tuple[str, ...]
         rate.attrs["description"] = "n_hits / (n_hits + n_misses)"
         interval = group.create_dataset("hit_rate_interval", data=np.asarray(summary.hit_rate_interval))
         interval.attrs["description"] = "95 % Wilson interval (low, high) of the hit rate"
-    lines = (*summary.problems, *problems)
-    if lines:
-        group.create_dataset("problems", data=list(dict.fromkeys(lines)), dtype=TEXT)
+    if summary.problems:
+        made = group.create_dataset("problems", data=list(summary.problems), dtype=TEXT)
+        made.attrs["description"] = "what the user should know about the source and what is carried of it"
 
 
 def _note(group: h5py.Group, name: str, content: object, description: str) -> None:

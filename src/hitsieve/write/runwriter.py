@@ -16,7 +16,7 @@ from hitsieve.errors import HitsieveError
 from hitsieve.model import ImageResults, Problem, Run
 from hitsieve.settings import RunSettings
 from hitsieve.write.annotated import AnnotatedFile
-from hitsieve.write.atomic import OutputFiles, writing
+from hitsieve.write.atomic import OutputFiles, signals_held, writing
 from hitsieve.write.hits import HitsFile
 from hitsieve.write.summary import Summary
 from hitsieve.write.table import ImageTableFile
@@ -70,6 +70,7 @@ class RunWriter:
     def __init__(self, run: Run, settings: RunSettings) -> None:
         self._run = run
         self._n_images = 0
+        self._carried = False
         self._finished = False
         self.outputs = Outputs.of(settings.write.output, run.stem)
         inputs = (run.path, *(file.path for file in run.files))
@@ -85,7 +86,7 @@ class RunWriter:
                 self._annotated = AnnotatedFile(streams[self.outputs.annotated], run, folder)
                 undo.callback(self._annotated.abandon)
             with self._writing(self.outputs.images):
-                self._table = ImageTableFile(streams[self.outputs.images], run)
+                self._table = ImageTableFile(streams[self.outputs.images], run, settings)
             self._summary = streams[self.outputs.summary]
             undo.pop_all()
 
@@ -119,10 +120,30 @@ class RunWriter:
         """Stored bytes of the hits so far."""
         return self._hits.chunks.stored_bytes
 
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """What of the source's metadata could not be carried over, as known before `finish`."""
-        return self._hits.frame.problems
+    def carry(self) -> tuple[Problem, ...]:
+        """Carry the source's per-image arrays into the outputs, once all images are added.
+
+        Returns
+        -------
+        tuple of Problem
+            All that could not be carried over into either HDF5 output, and what they lack.
+
+        Raises
+        ------
+        OutputError
+            No space or permission.
+        ValueError
+            Images are not all added.
+        """
+        if self._n_images != len(self._run):
+            raise ValueError(f"{self._n_images} images added of {len(self._run)}")
+        if not self._carried:
+            with self._writing(self.outputs.hits):
+                self._hits.carry()
+            with self._writing(self.outputs.annotated):
+                self._annotated.carry()
+            self._carried = True
+        return tuple(dict.fromkeys((*self._hits.frame.problems, *self._annotated.frame.problems)))
 
     def add(self, results: ImageResults, hits: Mapping[int, bytes | npt.NDArray[Any]]) -> None:
         """Append one batch of consecutive images.
@@ -180,6 +201,8 @@ class RunWriter:
             raise ValueError(f"{self._n_images} images added and {summary.n_images} summed up of {len(self._run)}")
         if summary.n_hits != self.n_hits:
             raise ValueError(f"{self.n_hits} hits added and {summary.n_hits} summed up")
+        lines = dict.fromkeys((*summary.problems, *(str(problem) for problem in self.carry())))
+        summary = summary.model_copy(update={"problems": tuple(lines)})
         with self._writing(self.outputs.annotated):
             self._annotated.flush()
         with self._writing(self.outputs.hits):
@@ -190,8 +213,11 @@ class RunWriter:
             self._table.close(finish=True)
         with self._writing(self.outputs.summary):
             self._summary.write(f"{summary.model_dump_json(indent=2)}\n".encode())
-        self._files.commit()
-        self._finished = True
+        self._files.sync()
+        # From the first rename on, an interruption must find all outputs or none.
+        with signals_held():
+            self._files.commit()
+            self._finished = True
         return self.outputs
 
     def _abandon(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import io
 import os
 from pathlib import Path
@@ -23,12 +21,12 @@ class OutputStream(io.RawIOBase):
     Parameters
     ----------
     path : Path
-        File to make or empty; locked against other programs that do the same.
+        File to make.
 
     Raises
     ------
     OSError
-        It cannot be made, or another program is writing it (EAGAIN).
+        It cannot be made, or exists (EEXIST).
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,18 +34,7 @@ class OutputStream(io.RawIOBase):
         self.failure: BaseException | None = None
         self._unwritten: list[tuple[int, bytes]] = []
         self._place = 0
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                # Some file systems know no locks.
-                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
-                    raise
-            os.ftruncate(self._handle, 0)
-        except BaseException:
-            os.close(self._handle)
-            raise
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     def readable(self) -> bool:
         """Say yes."""

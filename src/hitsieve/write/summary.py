@@ -76,7 +76,7 @@ class Facts(_Part):
     sensor_thickness: float | None = None
     """Sensor thickness (m)."""
     saturation_value: int | None = None
-    """Counts at or above this are saturated."""
+    """Counts above this are saturated."""
     underload_value: int | None = None
     """Counts below this are not data."""
     wavelength: float | None = None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.model import ImageResults, Run, State
+from hitsieve.settings import RunSettings
+from hitsieve.write.columns import IMAGE_COLUMNS
+from hitsieve.write.places import absolute_names
 from hitsieve.write.stream import OutputStream
 
 if TYPE_CHECKING:
@@ -24,10 +28,19 @@ _NUMBERS = (
     "resolution",
 )
 _ROWS = 16384
+SCHEMA_VERSION = "1.0"
+"""Version of the table's columns; the first number changes when a reader must change."""
+_DESCRIBED: dict[str, dict[str, str]] = {
+    "image": {"description": "index of the image in the run, from 0"},
+    "file": {"description": "file that holds the image, absolute; null where none is known"},
+    "row": {"description": "row in the file's dataset; null where none is known"},
+    "reason": {"description": "why the image is unreadable or missing; null where it was searched"},
+    **{column.name: column.table_metadata() for column in IMAGE_COLUMNS},
+}
 
 
 class ImageTableFile:
-    """Writes the table in row groups; about 60 bytes a row before compression.
+    """Writes the table in row groups; about 60 bytes a row before compression. What is unknown is null.
 
     Parameters
     ----------
@@ -35,28 +48,38 @@ class ImageTableFile:
         File to write.
     run : Run
         Gives each image's file and row.
+    settings : RunSettings
+        Recorded in the schema's metadata.
     """
 
-    def __init__(self, stream: OutputStream, run: Run) -> None:
+    def __init__(self, stream: OutputStream, run: Run, settings: RunSettings) -> None:
         # pyarrow takes long to import and is needed by nothing but this table.
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         self._run = run
-        self._files = pa.array([str(file.path) for file in run.files], pa.string())
+        self._files = pa.array(absolute_names(file.path for file in run.files), pa.string())
         self._states = pa.array([state.name.lower() for state in State], pa.string())
         words = pa.dictionary(pa.int32(), pa.string())
         numbers = {name: pa.int32() for name in _NUMBERS}
         numbers |= {"max_count": pa.int64(), "background": pa.float32(), "resolution": pa.float32()}
+        types = {
+            "image": pa.int64(),
+            "file": words,
+            "row": pa.int64(),
+            "state": words,
+            "reason": pa.string(),
+            **numbers,
+        }
         self._schema = pa.schema(
-            [
-                ("image", pa.int64()),
-                ("file", words),
-                ("row", pa.int64()),
-                ("state", words),
-                ("reason", pa.string()),
-                *numbers.items(),
-            ]
+            [pa.field(name, kind, metadata=_DESCRIBED[name]) for name, kind in types.items()],
+            metadata={
+                "program": "hitsieve",
+                "version": version("hitsieve"),
+                "schema_version": SCHEMA_VERSION,
+                "settings": settings.model_dump_json(),
+                "source": absolute_names([run.path])[0],
+            },
         )
         self._waiting: list[dict[str, npt.NDArray[Any]]] = []
         self._reasons: dict[int, str] = {}
@@ -85,7 +108,10 @@ class ImageTableFile:
                 [self._reasons.get(i) for i in image.tolist()] if self._reasons else [None] * len(image), pa.string()
             ),
         ]
-        arrays += [pa.array(columns[name], self._schema.field(name).type) for name in _NUMBERS]
+        for name in _NUMBERS:
+            values = columns[name]
+            unknown = np.isnan(values) if values.dtype.kind == "f" else values < 0
+            arrays.append(pa.array(values, self._schema.field(name).type, mask=unknown))
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
         self._waiting.clear()
         self._reasons.clear()

@@ -6,22 +6,27 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import hdf5plugin  # noqa: F401  (registers the filters that decode images)
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.errors import HitsieveError, VerificationError
+from hitsieve.errors import HitsieveError, SourceError, VerificationError
 from hitsieve.write.metadata import entry_of
 
-Fetch = Callable[[str, str, int], "bytes | npt.NDArray[Any]"]
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+Fetch = Callable[[str, str, int], "bytes | npt.NDArray[Any] | None"]
+Finding = Literal["damaged", "differs", "absent", "unreadable"]
+"""Damaged: the stored image contradicts its own hash. Differs: it contradicts the source. Absent: the source has no
+such image. Unreadable: the source has it, and it cannot be read."""
+_DAMAGED: tuple[Finding, ...] = ("damaged", "differs")
 
 
 @dataclass(frozen=True, slots=True)
 class FailedImage:
-    """An image that does not agree."""
+    """An image that does not agree, or that could not be compared."""
 
     group: str
     """hits or audit."""
@@ -30,6 +35,12 @@ class FailedImage:
     source_image: int
     """Index in the run."""
     reason: str
+    finding: Finding = "damaged"
+
+    @property
+    def compared(self) -> bool:
+        """Whether the image was compared, and does not agree; else nothing is known against it."""
+        return self.finding in _DAMAGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,13 @@ class VerifyReport:
         """Whether every image agrees."""
         return not self.failures
 
+    @property
+    def another_run(self) -> bool:
+        """Whether images were compared with a source and not one of several is in it as it was."""
+        whole = self.n_hits + self.n_audit - sum(f.finding == "damaged" for f in self.failures)
+        strange = [f.finding for f in self.failures if f.finding in ("differs", "absent")]
+        return self.with_source and whole > 0 and len(strange) == whole and (whole > 1 or strange == ["absent"])
+
 
 def verify_hits(path: Path, fetch: Fetch | None = None, pixels: Fetch | None = None) -> VerifyReport:
     """Compare every stored chunk of hits and audit with its SHA-256, and with its source.
@@ -57,8 +75,9 @@ def verify_hits(path: Path, fetch: Fetch | None = None, pixels: Fetch | None = N
     path : Path
         Hit-only file.
     fetch : callable, optional
-        Gives the stored bytes, or the pixels, of (file, dataset, row) of the source; raises a HitsieveError where it
-        cannot. Bytes must be equal where the chunk was copied verbatim, pixels otherwise.
+        Gives the stored bytes, or the pixels, of (file, dataset, row) of the source; None where it has no such image.
+        Raises a HitsieveError where it cannot be read. Bytes must be equal where the chunk was copied verbatim, pixels
+        otherwise.
     pixels : callable, optional
         As `fetch`, but gives pixels in any case; asked for images that were packed anew.
 
@@ -69,13 +88,12 @@ def verify_hits(path: Path, fetch: Fetch | None = None, pixels: Fetch | None = N
 
     Raises
     ------
+    SourceError
+        The file is absent or cannot be read.
     VerificationError
-        The file cannot be opened or is not a hit-only file.
+        It is not a hit-only file.
     """
-    try:
-        handle = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise VerificationError(f"{path}: cannot be opened: {error}", mend="give a *_hits.h5 file") from error
+    handle = _opened(path)
     with handle:
         try:
             entry = handle[entry_of(handle)]
@@ -86,11 +104,40 @@ def verify_hits(path: Path, fetch: Fetch | None = None, pixels: Fetch | None = N
             datasets = [name.decode() for name in process["source_datasets"][()]]
         except (KeyError, OSError, AttributeError) as error:
             raise VerificationError(
-                f"{path}: is not a hit-only file of hitsieve: {error}", mend="give a *_hits.h5 file"
+                f"{path}: is not a hit-only file of hitsieve ({_plain(error)})", mend="give a *_hits.h5 file"
             ) from error
         sources = [*zip(files, datasets, strict=True)]
         failures = (*hits.check(sources, fetch, pixels), *audit.check(sources, fetch, pixels))
         return VerifyReport(Path(path), len(hits.hashes), len(audit.hashes), fetch is not None, failures)
+
+
+def _opened(path: Path) -> h5py.File:
+    """The file, or a SourceError in plain words."""
+    again = "copy it again, or write it again with hitsieve run"
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_SIGNATURE))
+    except FileNotFoundError:
+        raise SourceError(f"{path}: there is no such file", mend="give a *_hits.h5 file") from None
+    except IsADirectoryError:
+        raise SourceError(f"{path}: is a folder", mend="give a *_hits.h5 file") from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}", mend="check its permissions") from None
+    if not head:
+        raise SourceError(f"{path}: is empty", mend=again)
+    if head != _SIGNATURE[: len(head)]:
+        raise SourceError(f"{path}: is not an HDF5 file", mend="give a *_hits.h5 file")
+    try:
+        return h5py.File(path, "r", locking=False)
+    except (OSError, RuntimeError) as error:
+        cut = len(head) < len(_SIGNATURE) or "truncated" in str(error)
+        state = "is truncated" if cut else "is damaged: HDF5 cannot open it"
+        raise SourceError(f"{path}: {state}", mend=again) from error
+
+
+def _plain(error: Exception) -> str:
+    """What is absent, without HDF5's wording."""
+    return "it lacks what hitsieve writes" if isinstance(error, KeyError) else "its records cannot be read"
 
 
 class _Group:
@@ -111,30 +158,35 @@ class _Group:
             reason = f"{self._data.shape[0]} images stored, {len(self.hashes)} hashes"
             yield FailedImage(self._name, -1, -1, reason)
         for i in range(min(len(self.hashes), self._data.shape[0])):
-            reason = self._compare(i, sources, fetch if self._verbatim[i] else pixels or fetch)
+            finding, reason = self._compare(i, sources, fetch if self._verbatim[i] else pixels or fetch)
             if reason:
-                yield FailedImage(self._name, i, int(self._image[i]), reason)
+                yield FailedImage(self._name, i, int(self._image[i]), reason, finding)
 
-    def _compare(self, i: int, sources: list[tuple[str, str]], fetch: Fetch | None) -> str:
+    def _compare(self, i: int, sources: list[tuple[str, str]], fetch: Fetch | None) -> tuple[Finding, str]:
         try:
             stored = self._data.id.read_direct_chunk((i, 0, 0))[1]
-        except (OSError, RuntimeError, ValueError) as error:
-            return f"the chunk cannot be read: {error}"
+        except (OSError, RuntimeError, ValueError):
+            return "damaged", "the stored chunk cannot be read"
         if hashlib.sha256(stored).hexdigest().encode("ascii") != self.hashes[i]:
-            return "the stored chunk does not agree with its SHA-256"
+            return "damaged", "the stored chunk does not agree with its SHA-256"
         if fetch is None:
-            return ""
-        file, dataset = sources[self._file[i]]
+            return "differs", ""
+        return self._against(i, stored, sources[self._file[i]], fetch)
+
+    def _against(self, i: int, stored: bytes, source: tuple[str, str], fetch: Fetch) -> tuple[Finding, str]:
+        """Compare an image with its source."""
+        file, dataset = source
         row = int(self._row[i])
-        where = f"{file}:{dataset} row {row}"
+        where = f"{file}:{dataset} row {row}" if dataset else f"{file} frame {row}"
         try:
             original = fetch(file, dataset, row)
-            if isinstance(original, bytes) and self._verbatim[i]:
-                same = original == stored
-            elif isinstance(original, bytes):
-                return f"the image was packed anew and {where} gives no pixels to compare with"
-            else:
-                same = np.array_equal(self._data[i], original)
-        except (HitsieveError, OSError, RuntimeError) as error:
-            return f"{where} cannot be read: {error}"
-        return "" if same else f"differs from {where}"
+            if original is None:
+                return "absent", f"could not be compared: the source has no such image ({where})"
+            same = original == stored if isinstance(original, bytes) else np.array_equal(self._data[i], original)
+        except HitsieveError as error:
+            return "unreadable", f"could not be compared: {error.what}"
+        except (OSError, RuntimeError):
+            return "unreadable", f"could not be compared: {where} cannot be read"
+        if isinstance(original, bytes) and not self._verbatim[i]:
+            return "unreadable", f"the image was packed anew and {where} gives no pixels to compare with"
+        return "differs", "" if same else f"differs from {where}"

@@ -1,0 +1,9 @@
+//! Behaviour of the compiled core through its public face. One binary, so that it is linked once.
+
+mod background;
+mod case;
+mod hostile;
+mod paths;
+mod scan;
+mod spots;
+mod stored;

@@ -1,0 +1,128 @@
+"""Commands by name, and errors as one line and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import traceback
+from typing import Any
+
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnknownCommandError
+
+import hitsieve
+from hitsieve.errors import HitsieveError
+
+HELP = (
+    "Flag every image of a serial-crystallography run hit or miss, and keep the hits without loss.\n\n"
+    "Exit codes: 0 done, 1 internal error, 2 wrong flag or setting, 3 input cannot be read, 4 output cannot be "
+    "written, 5 verification failed, 130 stopped by Ctrl-C, 141 reader of the output went away, 143 stopped by SIGTERM."
+)
+
+COMMANDS = {
+    "run": "Flag every image of a stored run and write the hits.",
+    "verify": "Prove every stored chunk of a hit-only file against its hash and its source.",
+    "demo": "Simulate a small run, sieve it, and compare with the truth.",
+    "simulate": "Write a simulated run, with its truth beside it.",
+}
+
+USAGES = {"run": "PATHS...", "verify": "HITS", "simulate": "OUTPUT"}
+"""What each command must be given."""
+
+EXAMPLES = {
+    "run": "run lyso_master.h5 -o out",
+    "verify": "verify out/lyso_hits.h5 --source lyso_master.h5",
+    "simulate": "simulate sim --images 100",
+}
+
+
+def usage(name: str) -> str:
+    """Give the usage line of a command."""
+    return " ".join(("hitsieve", name, *filter(None, [USAGES.get(name)]), "[OPTIONS]"))
+
+
+def shown_default(value: Any) -> str | None:
+    """Give a default as the help shows it; None for one that says nothing."""
+    if value is None or value in ((), ""):
+        return None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
+
+
+PARAMETER = Parameter(negative_iterable=(), show_default=shown_default)
+"""Lists have no `--empty-...` flag."""
+
+
+def make_app() -> App:
+    """Build the commands; their modules are imported only when they are called."""
+    app = App(
+        name="hitsieve",
+        help=HELP,
+        version=hitsieve.__version__,
+        default_parameter=PARAMETER,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+        help_format="plaintext",
+    )
+    for name, text in COMMANDS.items():
+        app.command(f"hitsieve.cli.{name}:{name}", name=name, help=text, usage=f"Usage: {usage(name)}")
+    return app
+
+
+def call(tokens: list[str]) -> int:
+    """Run one command; the exit code.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C or SIGTERM.
+    BrokenPipeError
+        The reader of stdout went away.
+    """
+    debug = "--debug" in tokens
+    try:
+        result = make_app()(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return _fail(_usage(error, tokens), 2, debug=debug)
+    except HitsieveError as error:
+        return _fail(str(error), error.exit_code, debug=debug)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last resort: report, do not print a traceback at the user
+        what = f"internal error: {type(error).__name__}: {error}"
+        return _fail(f"{what} (please report it with the output of the same command and --debug)", 1, debug=debug)
+    return result if isinstance(result, int) else 0
+
+
+def _usage(error: CycloptsError, tokens: list[str]) -> str:
+    """One line for a wrong command or flag, naming it."""
+    if isinstance(error, UnknownCommandError):
+        # Its own message would import every command.
+        near = difflib.get_close_matches(tokens[0], COMMANDS, n=1)
+        return f"unknown command or flag {tokens[0]}" + (
+            f", did you mean {near[0]}?" if near else " (see hitsieve --help)"
+        )
+    if "pydantic" in sys.modules:
+        from pydantic import ValidationError
+
+        from hitsieve.cli.config import flag_errors
+
+        if isinstance(error.__cause__, ValidationError):
+            return flag_errors(error.__cause__)
+    name = tokens[0] if tokens else ""
+    if isinstance(error, MissingArgumentError) and error.argument is not None and error.argument.index is not None:
+        return f"{name} needs {USAGES[name]} (usage: {usage(name)}; for example: hitsieve {EXAMPLES[name]})"
+    chain = " ".join(("hitsieve", *(error.command_chain or ())))
+    return f"{_lower(str(error))} (see {chain} --help)"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _fail(message: str, code: int, *, debug: bool) -> int:
+    """Report an error as one line; the exit code."""
+    if debug:
+        traceback.print_exc()
+    print("hitsieve: error:", " ".join(message.split()), file=sys.stderr)
+    return code

@@ -1,0 +1,110 @@
+"""The search of a run gives what searching its images one by one gives."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from hitsieve.model import ImageResults, Spots, State
+from hitsieve.pipeline.search import BATCH, search
+from hitsieve.settings import SpotSettings, VerdictSettings
+from hitsieve.source import OpenedRun, open_run
+from hitsieve.spots import build_finder
+from hitsieve.testing import Simulated, SimulateSettings, simulate
+from hitsieve.verdict import judge
+
+VERDICT = VerdictSettings()
+
+
+def searched(opened: OpenedRun, workers: int = 2) -> list[ImageResults]:
+    with search(opened, build_finder(opened.run, SpotSettings()), VERDICT, workers) as batches:
+        return list(batches)
+
+
+def column(batches: list[ImageResults], name: str) -> np.ndarray:
+    return np.concatenate([getattr(batch, name) for batch in batches])
+
+
+def spots_of(batches: list[ImageResults]) -> list[Spots]:
+    return [batch.spots_of(i) for batch in batches for i in range(len(batch))]
+
+
+def test_every_image_once_in_order(simulated: Simulated) -> None:
+    with open_run([simulated.master]) as opened:
+        batches = searched(opened)
+    assert [len(batch) for batch in batches] == [BATCH, BATCH, 150 - 2 * BATCH]
+    assert column(batches, "image").tolist() == list(range(150))
+    for batch in batches:
+        assert batch.offsets[0] == 0
+        assert batch.offsets[-1] == len(batch.spots)
+        assert np.array_equal(np.diff(batch.offsets), batch.n_spots)
+
+
+@pytest.mark.parametrize("compression", ["bslz4", "gzip"])
+def test_search_is_finding_and_judging_each_image(tmp_path: Path, compression: str) -> None:
+    settings = {"detector": "test-256k", "images": 8, "hit_fraction": 0.6, "compression": compression}
+    made = simulate(tmp_path, SimulateSettings.model_validate(settings))
+    with open_run([made.master]) as opened, h5py.File(made.master) as file:
+        run = opened.run
+        finder = build_finder(run, SpotSettings())
+        batches = searched(opened)
+        for i, spots in enumerate(spots_of(batches)):
+            alone = finder.find(file["entry/data/data"][i])
+            image = np.array([i])
+            verdict = judge(image, alone.offsets, (alone.x, alone.y), (run.detector, run.beam), VERDICT)
+            for name in ("x", "y", "intensity", "snr", "n_pixels", "peak"):
+                assert np.array_equal(getattr(spots, name), getattr(alone, name)), name
+            assert np.array_equal(spots.background, alone.spot_background)
+            assert np.array_equal(spots.resolution, verdict.spot_resolution)
+            assert np.array_equal(spots.flags, alone.flags | verdict.spot_flags)
+            for name in ("n_spots", "n_strong", "n_saturated", "max_count", "background"):
+                assert column(batches, name)[i] == getattr(alone, name)[0], name
+            for name in ("state", "n_spots_counted", "n_spots_ice"):
+                assert column(batches, name)[i] == getattr(verdict, name)[0], name
+            assert np.array_equal(column(batches, "resolution")[i], verdict.resolution[0], equal_nan=True)
+
+
+def test_images_without_their_bytes_have_a_reason_and_no_numbers(simulated: Simulated, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(simulated.master.parent, folder)
+    with open_run([folder / simulated.master.name]) as opened:
+        offset, size = int(opened.run.images.offset[130]), int(opened.run.images.size[130])
+    with (folder / simulated.data_files[2].name).open("r+b") as file:
+        file.seek(offset + 12)
+        file.write(b"\xff" * (size - 12))
+    (folder / simulated.data_files[1].name).unlink()
+    with open_run([simulated.master]) as whole, open_run([folder / simulated.master.name]) as holed:
+        expected, found = searched(whole), searched(holed)
+        assert sorted(holed.run.images.missing) == list(range(60, 120))
+    state = column(found, "state")
+    assert np.flatnonzero(state == State.MISSING).tolist() == list(range(60, 120))
+    assert np.flatnonzero(state == State.UNREADABLE).tolist() == [130]
+    reasons = {image: why for batch in found for image, why in batch.reasons.items()}
+    assert sorted(reasons) == [*range(60, 120), 130]
+    assert all(reasons.values())
+    lost = np.isin(np.arange(150), list(reasons))
+    for name in ("n_spots", "n_spots_counted", "n_spots_ice", "n_strong", "n_saturated", "max_count"):
+        assert (column(found, name)[lost] == -1).all(), name
+        assert np.array_equal(column(found, name)[~lost], column(expected, name)[~lost]), name
+    for name in ("background", "resolution"):
+        assert np.isnan(column(found, name)[lost]).all()
+        assert np.array_equal(column(found, name)[~lost], column(expected, name)[~lost], equal_nan=True)
+    for image, (some, every) in enumerate(zip(spots_of(found), spots_of(expected), strict=True)):
+        for field in fields(Spots):
+            wanted = getattr(every, field.name)[:0] if lost[image] else getattr(every, field.name)
+            assert np.array_equal(getattr(some, field.name), wanted), field.name
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_leaving_early_stops_the_search(simulated: Simulated, taken: int) -> None:
+    with open_run([simulated.master]) as opened:
+        with search(opened, build_finder(opened.run, SpotSettings()), VERDICT, 2) as batches:
+            for _ in range(taken):
+                next(batches)
+        with pytest.raises(StopIteration):
+            next(batches)

@@ -1,0 +1,142 @@
+"""Real readers of the outputs: DIALS finds the same spots in a hit as in its source image; nxmx loads both files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+import numpy as np
+import nxmx
+import pytest
+
+import hitsieve
+from hitsieve.testing import Simulated, SimulateSettings, simulate
+
+from .reading import Found, read
+
+needs_dials = pytest.mark.skipif(shutil.which("dials.import") is None, reason="DIALS is not installed")
+
+LIST_SPOTS = """
+import json
+from dials.array_family import flex
+spots = flex.reflection_table.from_file("strong.refl")
+places = [tuple(place) for place in spots["xyzobs.px.value"]]
+print(json.dumps([places, list(spots["intensity.sum.value"])]))
+"""
+
+
+def dials(folder: Path, *command: str) -> str:
+    """Run a program of DIALS, on the Python that it belongs to."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment |= {"HDF5_PLUGIN_PATH": str(hdf5plugin.PLUGIN_PATH), "PATH": f"/usr/bin:{os.environ.get('PATH', '')}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class DialsSpots:
+    places: np.ndarray
+    """(x, y, z), z the number of the image and a half."""
+    intensity: np.ndarray
+    imported: str
+    """What dials.import told."""
+
+    def of(self, image: int) -> np.ndarray:
+        """(x, y, intensity) of the spots of an image, in order."""
+        here = np.floor(self.places[:, 2]) == image
+        rows = np.column_stack([self.places[here, :2], self.intensity[here]])
+        return rows[np.lexsort(rows.T)]
+
+
+def dials_spots(path: Path, folder: Path, *settings: str) -> DialsSpots:
+    folder.mkdir()
+    # Stills as simulated; otherwise spots of neighbouring images are merged.
+    imported = dials(folder, "dials.import", str(path), "output.log=None", "convert_sequences_to_stills=True")
+    dials(folder, "dials.find_spots", "imported.expt", "output.log=None", "nproc=1", *settings)
+    python = Path(shutil.which("dials.import") or "").read_text().splitlines()[0].removeprefix("#!").strip()
+    places, intensity = json.loads(dials(folder, python, "-c", LIST_SPOTS))
+    return DialsSpots(np.array(places).reshape(-1, 3), np.array(intensity), imported)
+
+
+@pytest.fixture(scope="module", params=["vds", pytest.param("external", marks=pytest.mark.long)])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Simulated, Found]:
+    """A small run with crystals of good size, sieved."""
+    folder = tmp_path_factory.mktemp(request.param)
+    settings = {"detector": "test-256k", "images": 9, "images_per_file": 4, "hit_fraction": 0.5, "spots": (60, 200)}
+    made = simulate(folder, SimulateSettings.model_validate(settings | {"style": request.param, "seed": 4}))
+    hitsieve.run(made.master, output=folder / "out")
+    found = read(folder / "out", "simulated")
+    assert 3 <= len(found.images("hit")) <= 6
+    return made, found
+
+
+@pytest.mark.dials
+@needs_dials
+def test_dials_finds_the_same_spots(run: tuple[Simulated, Found], tmp_path: Path) -> None:
+    made, found = run
+    hits = dials_spots(found.hits, tmp_path / "hits")
+    annotated = dials_spots(found.annotated, tmp_path / "annotated")
+    assert "num images: 9" in annotated.imported
+    assert f"num images: {len(found.images('hit'))}" in hits.imported
+    for row, image in enumerate(found.images("hit")):
+        assert len(annotated.of(image)) > 20
+        assert np.array_equal(hits.of(row), annotated.of(image))
+    assert len(hits.places) == sum(len(annotated.of(image)) for image in found.images("hit"))
+    source = dials_spots(made.master, tmp_path / "source")
+    # Of external links DIALS reads the first only: the annotated master shows it more than the source does.
+    seen = 9 if found.summary.source.style == "vds" else 4
+    assert f"num images: {seen}" in source.imported
+    for image in range(seen):
+        assert np.array_equal(annotated.of(image), source.of(image))
+
+
+@pytest.mark.long
+@pytest.mark.dials
+@needs_dials
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("i24_thaumatin_pilatus3_6m", ()),
+        # The settings of DIALS' own test of these images.
+        ("lcls_cxi_thermolysin_cspad", ("gain=25", "global_threshold=100", "min_spot_size=2")),
+    ],
+)
+def test_dials_finds_the_same_spots_in_measured_images(
+    data_dir: Path, tmp_path: Path, name: str, settings: tuple[str, ...]
+) -> None:
+    path = data_dir / "images" / f"{name}.h5"
+    hitsieve.run(path, output=tmp_path / "out")
+    found = read(tmp_path / "out", name)
+    source = dials_spots(path, tmp_path / "source", *settings)
+    hits = dials_spots(found.hits, tmp_path / "hits", *settings)
+    for row, image in enumerate(found.images("hit")):
+        assert len(source.of(image)) > 20
+        assert np.array_equal(hits.of(row), source.of(image))
+
+
+def test_nxmx_loads_both(run: tuple[Simulated, Found]) -> None:
+    made, found = run
+    geometry = []
+    for path, n in ((made.master, 9), (found.hits, len(found.images("hit"))), (found.annotated, 9)):
+        with h5py.File(path) as file:
+            (entry,) = nxmx.NXmx(file).entries
+            (instrument,) = entry.instruments
+            (detector,) = instrument.detectors
+            assert str(entry.definition) == "NXmx"
+            assert instrument.beams[0].incident_wavelength.to("angstrom").magnitude == 1.0
+            (module,) = detector.modules
+            assert module.data_size.tolist() == [524, 514]
+            chain = nxmx.get_dependency_chain(module.slow_pixel_direction)
+            geometry.append(nxmx.get_cumulative_transformation(chain))
+            (data,) = entry.data
+            if "data" in data:
+                assert data["data"].shape == (n, 524, 514)
+    assert np.array_equal(geometry[0], geometry[1])
+    assert np.array_equal(geometry[0], geometry[2])
