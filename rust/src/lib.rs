@@ -2,11 +2,13 @@
 //!
 //! From bytes to spots: `chunk` walks the stored image, `lz4` unpacks a block, `planes` compares whole words of pixels,
 //! `background` sets the thresholds, `spots` groups and measures, `find` puts an image together, `scan` many of them.
+//! From spots to lattices: `index`.
 
 pub mod background;
 pub mod chunk;
 pub mod dispersion;
 pub mod find;
+pub mod index;
 pub mod lz4;
 pub mod pixel;
 pub mod plan;

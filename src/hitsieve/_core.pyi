@@ -97,6 +97,60 @@ class Batch:
     @property
     def flags(self) -> npt.NDArray[np.uint8]: ...
 
+class CellIndexer:
+    """Finds lattices of one cell; immutable, safe to share between threads.
+
+    Raises ValueError for an impossible cell or an unknown centring.
+    """
+
+    def __init__(
+        self,
+        cell: tuple[float, float, float, float, float, float],
+        centring: str,
+        *,
+        min_spots: int,
+        min_fraction: float,
+        max_chance: float,
+        max_lattices: int,
+        length_tolerance: float,
+        angle_tolerance: float,
+    ) -> None: ...
+    def index(self, q: npt.NDArray[np.float64]) -> list[FoundLattice]:
+        """Lattices in spots with reciprocal vectors `q` (n, 3) in 1/angstrom, the best first."""
+
+class FoundLattice:
+    """One lattice in the setting of the known cell."""
+
+    @property
+    def reciprocal(self) -> npt.NDArray[np.float64]:
+        """Columns a*, b*, c* (1/angstrom)."""
+    @property
+    def cell(self) -> tuple[float, float, float, float, float, float]: ...
+    @property
+    def spots(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def hkl(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def residual(self) -> float: ...
+    @property
+    def chance(self) -> float: ...
+
+def index_unknown(
+    q: npt.NDArray[np.float64],
+    *,
+    min_spots: int,
+    min_fraction: float,
+    max_chance: float,
+    min_length: float,
+    max_length: float,
+) -> FoundLattice | None:
+    """The lattice of unknown primitive cell that explains most spots, in its reduced cell."""
+
+def consensus_cell(
+    cells: list[tuple[float, float, float, float, float, float]], length_tolerance: float, angle_tolerance: float
+) -> tuple[tuple[float, float, float, float, float, float], list[int]] | None:
+    """Cell and members of the largest group of like primitive cells; None without cells or with an impossible one."""
+
 def cpu_features() -> str:
     """Which variant of the kernels this machine runs: avx512, avx2 or portable."""
 

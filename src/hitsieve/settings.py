@@ -58,6 +58,35 @@ class SpotSettings(Settings):
         return self
 
 
+class IndexSettings(Settings):
+    """Which lattices are found and believed."""
+
+    min_spots: Annotated[int, Field(ge=3)] = 8
+    """Fewest reflections indexed of a lattice; images with fewer spots are not tried."""
+    min_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Least share of the image's spots, less those of lattices found before, that a lattice indexes."""
+    max_chance: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    """Largest probability that as many random spots would give such a lattice."""
+    max_lattices: Annotated[int, Field(ge=1)] = 3
+    """Most lattices of an image."""
+    length_tolerance: Annotated[float, Field(gt=0, le=0.2)] = 0.04
+    """Largest deviation of a cell length from the known one, as a share of it."""
+    angle_tolerance: Annotated[float, Field(gt=0, le=20)] = 3.0
+    """Largest deviation of a cell angle from the known one (degrees)."""
+    min_length: Annotated[float, Field(ge=5)] = 15.0
+    """Shortest vector (angstrom) of an unknown cell."""
+    max_length: Annotated[float, Field(le=400)] = 170.0
+    """Longest vector (angstrom) of an unknown primitive cell; the search coarsens as it grows."""
+
+    @model_validator(mode="after")
+    def _lengths_in_order(self) -> IndexSettings:
+        if self.min_length >= self.max_length:
+            raise ValueError(
+                f"min_length {self.min_length} is not below max_length {self.max_length}: no cell would do"
+            )
+        return self
+
+
 class VerdictSettings(Settings):
     """When an image is a hit."""
 

@@ -1,6 +1,7 @@
 //! The Python face of the core; only this folder knows PyO3.
 
 mod finder;
+mod index;
 mod simulate;
 
 use pyo3::prelude::*;
@@ -9,6 +10,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     finder::register(module)?;
+    index::register(module)?;
     simulate::register(module)?;
     Ok(())
 }

@@ -12,18 +12,21 @@ Wavelengths, cell lengths and resolutions d are in angstrom; q = 1/d is in 1/ang
 """
 
 from hitsieve.model.detector import Beam, Detector, Panel
+from hitsieve.model.lattice import CellParameters, Lattice
 from hitsieve.model.results import SPOT_FLAGS, ImageResults, SpotFlag, Spots, State
 from hitsieve.model.run import Codec, DataFile, ImageHeaders, ImageTable, Problem, Run
 
 __all__ = [
     "SPOT_FLAGS",
     "Beam",
+    "CellParameters",
     "Codec",
     "DataFile",
     "Detector",
     "ImageHeaders",
     "ImageResults",
     "ImageTable",
+    "Lattice",
     "Panel",
     "Problem",
     "Run",

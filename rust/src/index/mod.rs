@@ -1,0 +1,117 @@
+//! Lattices in the spots of one image.
+//!
+//! `known` finds the orientation of a known cell, `unknown` cell and orientation, `refine` fits it, `chance` says how likely it is where there is no lattice,
+//! `scan` scores trial vectors, `cell` and `matrix` are the arithmetic. Spots are reciprocal vectors q (1/angstrom).
+
+pub mod cell;
+pub mod chance;
+pub mod known;
+pub mod matrix;
+pub mod refine;
+pub mod scan;
+pub mod unknown;
+
+use cell::{parameters, Cell, Parameters};
+use matrix::{inverse, norm, product, Matrix, Vector};
+use refine::{dual, nearest};
+
+/// What makes a lattice acceptable.
+#[derive(Debug, Clone, Copy)]
+pub struct Acceptance {
+    /// Fewest spots indexed.
+    pub min_spots: usize,
+    /// Least share of the spots not yet claimed by a lattice.
+    pub min_fraction: f64,
+    /// Largest chance that random spots would give such a lattice.
+    pub max_chance: f64,
+    pub max_lattices: usize,
+    /// Largest deviation of cell lengths (a share) and angles (degrees) from the known cell.
+    pub length_tolerance: f64,
+    pub angle_tolerance: f64,
+}
+
+/// One lattice of an image, in the setting of the known cell.
+#[derive(Debug, Clone)]
+pub struct Lattice {
+    /// Columns a*, b*, c* (1/angstrom): q = reciprocal . hkl.
+    pub reciprocal: Matrix,
+    pub cell: Parameters,
+    /// Positions of the spots indexed, ascending, and their Miller indices.
+    pub spots: Vec<usize>,
+    pub hkl: Vec<[i32; 3]>,
+    /// Median distance of indexed spots to their lattice points (1/angstrom).
+    pub residual: f64,
+    pub chance: f64,
+}
+
+/// All lattices of the known cell, the best first.
+pub fn index_known(cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<Lattice> {
+    let mut left = by_resolution(spots);
+    let mut lattices = Vec::new();
+    while lattices.len() < accept.max_lattices && left.len() >= accept.min_spots.max(3) {
+        let q: Vec<Vector> = left.iter().map(|&i| spots[i]).collect();
+        let tolerance = (accept.length_tolerance, accept.angle_tolerance);
+        // What a lattice leaves is mostly no lattice: more effort would be spent on noise.
+        let Some(fit) = known::search(cell, &q, tolerance, lattices.is_empty()) else { break };
+        if !accept.holds(&fit, left.len()) {
+            break;
+        }
+        lattices.push(lattice(cell, &fit, spots, &left));
+        let reciprocal = inverse(&fit.direct);
+        // Wider than what is indexed, so that its fringe is not taken for another lattice.
+        let fringe = (2.0 * fit.radius).min(chance::radius(chance::SHARES[0], cell)).max(fit.radius);
+        left.retain(|&i| nearest(&fit.direct, &reciprocal, spots[i]).1 >= fringe);
+    }
+    lattices
+}
+
+/// The lattice of unknown primitive cell that explains most, if it is acceptable; its cell is reduced.
+pub fn index_unknown(spots: &[Vector], accept: &Acceptance, lengths: unknown::Lengths) -> Option<Lattice> {
+    let left = by_resolution(spots);
+    if left.len() < accept.min_spots.max(3) {
+        return None;
+    }
+    let q: Vec<Vector> = left.iter().map(|&i| spots[i]).collect();
+    let (cell, fit) = unknown::search(&q, lengths)?;
+    accept.holds(&fit, left.len()).then(|| lattice(&cell, &fit, spots, &left))
+}
+
+/// Positions of the finite spots by |q|.
+fn by_resolution(spots: &[Vector]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..spots.len()).filter(|&i| spots[i].iter().all(|x| x.is_finite())).collect();
+    order.sort_by(|&i, &j| norm(spots[i]).total_cmp(&norm(spots[j])).then(i.cmp(&j)));
+    order
+}
+
+impl Acceptance {
+    fn holds(&self, fit: &refine::Fit, n: usize) -> bool {
+        fit.matches >= self.min_spots
+            && fit.matches as f64 >= self.min_fraction * n as f64
+            && fit.ln_chance <= self.max_chance.ln()
+    }
+}
+
+fn lattice(cell: &Cell, fit: &refine::Fit, spots: &[Vector], left: &[usize]) -> Lattice {
+    let direct = product(&cell.to_conventional, &fit.direct);
+    let reciprocal = inverse(&fit.direct);
+    let mut indexed: Vec<(usize, [i32; 3], f64)> = left
+        .iter()
+        .map(|&i| {
+            let (hkl, distance) = nearest(&fit.direct, &reciprocal, spots[i]);
+            let conventional = matrix::apply(&cell.to_conventional, hkl.map(f64::from));
+            (i, conventional.map(|x| x.round() as i32), distance)
+        })
+        .filter(|(_, hkl, distance)| *distance < fit.radius && *hkl != [0; 3])
+        .collect();
+    let mut distances: Vec<f64> = indexed.iter().map(|spot| spot.2).collect();
+    distances.sort_by(f64::total_cmp);
+    indexed.sort_by_key(|spot| spot.0);
+    Lattice {
+        reciprocal: matrix::transpose(&dual(&direct)),
+        cell: parameters(&direct),
+        spots: indexed.iter().map(|spot| spot.0).collect(),
+        hkl: indexed.iter().map(|spot| spot.1).collect(),
+        residual: distances.get(distances.len() / 2).copied().unwrap_or(f64::NAN),
+        chance: fit.ln_chance.exp().min(1.0),
+    }
+}

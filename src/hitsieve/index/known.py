@@ -1,0 +1,83 @@
+"""Lattices of a known cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve import _core
+from hitsieve.errors import SettingsError
+from hitsieve.model import CellParameters, Lattice
+from hitsieve.settings import IndexSettings
+
+
+class CellIndexer:
+    """Finds lattices of one cell; immutable, safe to share between threads.
+
+    Parameters
+    ----------
+    cell : sequence of float
+        a, b, c (angstrom), alpha, beta, gamma (degrees) of the conventional cell.
+    centring : str
+        P, A, B, C, I, F or R (obverse, on hexagonal axes).
+    settings : IndexSettings, optional
+        When a lattice is accepted.
+
+    Raises
+    ------
+    SettingsError
+        The cell is impossible or the centring unknown.
+    """
+
+    def __init__(self, cell: Sequence[float], centring: str = "P", settings: IndexSettings | None = None) -> None:
+        chosen = settings or IndexSettings()
+        named = ", ".join(f"{value:g}" for value in cell)
+        if len(cell) != 6:
+            raise SettingsError(f"a cell has six numbers, not {len(cell)}: {named}", mend="give a,b,c,alpha,beta,gamma")
+        if centring not in tuple("PABCIFR"):
+            raise SettingsError(f"centring {centring!r} is not known", mend="one of P, A, B, C, I, F, R")
+        a, b, c, alpha, beta, gamma = (float(value) for value in cell)
+        self.cell: CellParameters = (a, b, c, alpha, beta, gamma)
+        try:
+            self._indexer = _core.CellIndexer(
+                self.cell,
+                centring,
+                min_spots=chosen.min_spots,
+                min_fraction=chosen.min_fraction,
+                max_chance=chosen.max_chance,
+                max_lattices=chosen.max_lattices,
+                length_tolerance=chosen.length_tolerance,
+                angle_tolerance=chosen.angle_tolerance,
+            )
+        except ValueError as error:
+            raise SettingsError(f"no crystal has the cell {named}", mend="check its lengths and angles") from error
+
+    def index(self, q: npt.ArrayLike) -> tuple[Lattice, ...]:
+        """Lattices in the spots of one image, the best first; the interpreter is free meanwhile.
+
+        Parameters
+        ----------
+        q : array of float, shape (n, 3)
+            Reciprocal vectors (1/angstrom, no 2 pi) in any fixed frame; those that are not finite are passed over.
+        """
+        spots = np.ascontiguousarray(q, dtype=np.float64).reshape(-1, 3)
+        return tuple(
+            Lattice(
+                A=found.reciprocal,
+                cell=found.cell,
+                spots=found.spots,
+                hkl=found.hkl,
+                residual=found.residual,
+                chance=found.chance,
+            )
+            for found in self._indexer.index(spots)
+        )
+
+
+def index_known(
+    q: npt.ArrayLike, cell: Sequence[float], settings: IndexSettings | None = None, *, centring: str = "P"
+) -> tuple[Lattice, ...]:
+    """Lattices of a known cell in the spots of one image; for many images make a CellIndexer once."""
+    return CellIndexer(cell, centring, settings).index(q)

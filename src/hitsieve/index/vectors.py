@@ -1,0 +1,35 @@
+"""From places on the detector to reciprocal vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.errors import MetadataError
+from hitsieve.model import Beam, Detector
+
+
+def reciprocal_vectors(
+    detector: Detector, beam: Beam, x: npt.ArrayLike, y: npt.ArrayLike, *, image: int | None = None
+) -> npt.NDArray[np.float64]:
+    """Reciprocal vectors q = s1 - s0 (1/angstrom), shape (n, 3), laboratory frame, of spots at (x, y) in pixels.
+
+    |s0| = |s1| = 1 / wavelength; the wavelength is that of `image` where the beam has one an image. Spots outside every
+    panel get NaN.
+
+    Raises
+    ------
+    MetadataError
+        The geometry or the wavelength is unknown.
+    """
+    wavelength = beam.wavelength
+    if image is not None and beam.wavelengths is not None:
+        wavelength = float(beam.wavelengths[image])
+    if not detector.panels:
+        raise MetadataError("the detector's geometry is unknown, and with it q", mend="give a geometry or a distance")
+    if wavelength is None or not np.isfinite(wavelength) or wavelength <= 0:
+        raise MetadataError("the wavelength is unknown, and with it q", mend="set the wavelength")
+    positions = detector.lab(x, y)
+    directions = positions / np.linalg.norm(positions, axis=-1, keepdims=True)
+    q: npt.NDArray[np.float64] = (directions - np.asarray(beam.direction)) / wavelength
+    return q
