@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from hitsieve.cli.options import Messages
 from hitsieve.cli.progress import shown, shown_count
 from hitsieve.cli.report import print_outputs, print_summary
+from hitsieve.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from hitsieve.pipeline import RunReport
@@ -44,11 +45,11 @@ def demo(
     say = _silent if messages.quiet else print
     say(f"Simulating {IMAGES} images of a JUNGFRAU 4M into {output}; the jet stops once ...", flush=True)
     with shown_count("simulating", wanted=not messages.quiet) as counted:
-        made = simulate(output, settings, progress=counted)
+        made = simulate(output, settings, progress=stoppable(counted))
     say("Sieving them ...\n", flush=True)
     with shown(wanted=not messages.quiet) as progress:
         report = pipeline.run(
-            [made.master], RunSettings(write=WriteSettings(output=output, overwrite=True)), progress=progress
+            [made.master], RunSettings(write=WriteSettings(output=output, overwrite=True)), progress=stoppable(progress)
         )
     if not messages.quiet:
         _print_report(made, report)

@@ -1,7 +1,7 @@
 """Entry point: signals and the exit code.
 
-Nothing but the standard library is imported at the top: importing the commands takes a tenth of a second, and Ctrl-C
-must be answered with one line then too.
+Nothing but the standard library is imported at the top, directly or not: importing the commands takes a tenth of a
+second, and Ctrl-C must be answered with one line then too.
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from hitsieve.cli.stopping import Terminated, listen
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 TERMINATED = 143
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM; cleans up as Ctrl-C does."""
 
 
 def main(tokens: Sequence[str] | None = None) -> NoReturn:
@@ -34,7 +31,7 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
     """
     given = list(sys.argv[1:] if tokens is None else tokens)
     try:
-        signal.signal(signal.SIGTERM, _terminate)
+        listen()
         from hitsieve.cli.commands import call
 
         code = call(given)
@@ -49,10 +46,6 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         code = _stopped(stopped, debug="--debug" in given)
     sys.exit(code)
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
 
 
 def _stopped(error: KeyboardInterrupt, *, debug: bool) -> int:

@@ -12,6 +12,7 @@ from hitsieve.cli.config import read_settings
 from hitsieve.cli.options import COMMON, SOURCE, SPOTS, VERDICT, WRITE, Messages
 from hitsieve.cli.progress import shown
 from hitsieve.cli.report import Warnings, print_outputs, print_summary
+from hitsieve.cli.stopping import stoppable
 from hitsieve.settings import SourceSettings, SpotSettings, VerdictSettings, WriteSettings
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def run(
     _log.debug("settings %s", settings.model_dump_json())
     warn = Warnings()
     with shown(wanted=not (json or messages.quiet)) as progress:
-        report = pipeline.run(paths, settings, progress=progress, opened=lambda found: _tell(found, warn))
+        step = stoppable(progress)
+        report = pipeline.run(paths, settings, progress=step, opened=lambda found: _tell(found, warn))
     warn(report.problems)
     if json:
         print(report.summary.model_dump_json(indent=2))

@@ -9,6 +9,7 @@ from cyclopts import Group, Parameter
 
 from hitsieve.cli.options import Messages
 from hitsieve.cli.progress import shown_count
+from hitsieve.cli.stopping import stoppable
 from hitsieve.testing import SimulateSettings
 from hitsieve.testing import simulate as make
 
@@ -36,7 +37,7 @@ def simulate(
     messages.set_up_logging()
     chosen = SimulateSettings.weak(**settings.model_dump(exclude_unset=True)) if preset == "weak" else settings
     with shown_count("simulating", wanted=not messages.quiet) as progress:
-        made = make(output, chosen, progress=progress)
+        made = make(output, chosen, progress=stoppable(progress))
     if not messages.quiet:
         for path in (made.master, *made.data_files, made.truth, made.truth_spots):
             print(path)

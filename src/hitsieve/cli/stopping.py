@@ -1,0 +1,61 @@
+"""Ctrl-C and SIGTERM: they stop the command at once, or else at the next step of its work.
+
+An exception that a signal raises inside a weak reference's callback or a `__del__` is swallowed by the interpreter. The
+request is therefore also remembered, and looked at between batches of images.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn, ParamSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+P = ParamSpec("P")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM; cleans up as Ctrl-C does."""
+
+
+_asked: list[type[KeyboardInterrupt]] = []
+
+
+def listen() -> None:
+    """Answer SIGTERM, and Ctrl-C unless the caller has it ignored."""
+    _asked.clear()
+    signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    sys.unraisablehook = _swallowed
+
+
+def stoppable(show: Callable[P, None] | None) -> Callable[P, None]:
+    """Wrap what is called between steps of the work, so that a swallowed request stops it there."""
+
+    def step(*args: P.args, **kwargs: P.kwargs) -> None:
+        if _asked:
+            raise _asked[0]
+        if show is not None:
+            show(*args, **kwargs)
+
+    return step
+
+
+def _swallowed(lost: sys.UnraisableHookArgs) -> None:
+    """Say nothing of a request that is remembered; report anything else."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    _asked.append(KeyboardInterrupt)
+    raise KeyboardInterrupt
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    _asked.append(Terminated)
+    raise Terminated
