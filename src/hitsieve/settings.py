@@ -27,6 +27,14 @@ class SourceSettings(Settings):
     (Si, CdTe, ...), sensor_thickness (m), sample_name. Recorded in the outputs."""
     mask: Path | None = None
     """HDF5 (FILE:/path) or NumPy file with a pixel mask that is added to that of the input (not 0: not used)."""
+    pump: str | None = None
+    """Pump states by pattern, repeated over the run: NAME:IMAGES,NAME:IMAGES; "dark:1,light:3" is dark, light, light,
+    light, dark, ..."""
+    pump_dataset: str | None = None
+    """Pump states by a per-image dataset of the input (HDF5 path, such as /entry/instrument/laser_on): images of equal
+    value are of one state."""
+    pump_csv: Path | None = None
+    """Pump states by a CSV file: columns image and state, or one state a line for all images."""
 
 
 class SpotSettings(Settings):
@@ -59,15 +67,22 @@ class SpotSettings(Settings):
 
 
 class IndexSettings(Settings):
-    """Which lattices are found and believed."""
+    """Which lattices are looked for and believed."""
 
-    min_spots: Annotated[int, Field(ge=3)] = 8
+    indexing: Literal["auto", "off"] = "auto"
+    """auto: images with enough spots are indexed, where geometry and wavelength are known; off: spots only."""
+    cell: str | None = None
+    """Unit cell: a,b,c,alpha,beta,gamma (angstrom, degrees), a PDB, mmCIF or CrystFEL cell file, or `unknown`. By default
+    that of the input's sample, else the one that the run's first hits agree on."""
+    centring: Literal["P", "A", "B", "C", "I", "F", "R"] | None = None
+    """Centring of a cell given as numbers (R: hexagonal axes); P by default."""
+    min_indexed: Annotated[int, Field(ge=3)] = 8
     """Fewest reflections indexed of a lattice; images with fewer spots are not tried."""
     min_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Least share of the image's spots, less those of lattices found before, that a lattice indexes."""
     max_chance: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """Largest probability that as many random spots would give such a lattice."""
-    max_lattices: Annotated[int, Field(ge=1)] = 3
+    max_lattices: Annotated[int, Field(ge=1, le=100)] = 3
     """Most lattices of an image."""
     length_tolerance: Annotated[float, Field(gt=0, le=0.2)] = 0.04
     """Largest deviation of a cell length from the known one, as a share of it."""
@@ -90,8 +105,15 @@ class IndexSettings(Settings):
 class VerdictSettings(Settings):
     """When an image is a hit."""
 
-    min_spots: Annotated[int, Field(ge=1)] = 8
-    """Fewest spots, in the resolution range and outside ice bands, of a hit."""
+    rule: Literal["either", "spots", "indexed", "both"] = "either"
+    """An image is a hit if it has enough spots (spots), a lattice (indexed), one of the two (either), or both."""
+    min_spots: Annotated[int, Field(ge=1)] | None = None
+    """Fewest spots, in the resolution range and outside ice bands, that are enough; by default found from the run's own
+    blanks, so that few of them have as many."""
+    false_hit_rate: Annotated[float, Field(gt=0, lt=0.5)] = 1e-3
+    """Share of the blanks that may have enough spots, where min_spots is found from them."""
+    second_look: Annotated[int, Field(ge=0)] = 1000
+    """Most misses of the random sample that are searched again, more sensitively, for hits that were missed."""
     d_min: Annotated[float, Field(gt=0)] | None = None
     """High-resolution limit (angstrom) of spots that count."""
     d_max: Annotated[float, Field(gt=0)] | None = None
@@ -121,6 +143,8 @@ class WriteSettings(Settings):
     """Fewest misses kept."""
     audit_seed: Annotated[int, Field(ge=0)] = 20140829
     """Seed of the random sample; recorded."""
+    split_pump: bool = False
+    """Also write a hit-only file for each pump state."""
 
 
 class RunSettings(Settings):
@@ -128,6 +152,7 @@ class RunSettings(Settings):
 
     source: SourceSettings = SourceSettings()
     spots: SpotSettings = SpotSettings()
+    index: IndexSettings = IndexSettings()
     verdict: VerdictSettings = VerdictSettings()
     write: WriteSettings = WriteSettings()
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
@@ -135,7 +160,7 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _enough_spots_kept(self) -> RunSettings:
-        if self.spots.max_spots < self.verdict.min_spots:
+        if self.verdict.min_spots is not None and self.spots.max_spots < self.verdict.min_spots:
             raise ValueError(
                 f"max_spots {self.spots.max_spots} is below min_spots {self.verdict.min_spots}: no image could be a hit"
             )

@@ -36,7 +36,7 @@ def test_unknown_centring(centring: str) -> None:
         CellIndexer(CELL, centring)
 
 
-@pytest.mark.parametrize("name", ["min_spots", "max_chance", "max_lattices", "length_tolerance"])
+@pytest.mark.parametrize("name", ["min_indexed", "max_chance", "max_lattices", "length_tolerance"])
 def test_senseless_settings(name: str) -> None:
     with pytest.raises(ValidationError, match=name):
         IndexSettings.model_validate({name: 0})

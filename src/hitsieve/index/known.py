@@ -44,7 +44,7 @@ class CellIndexer:
             self._indexer = _core.CellIndexer(
                 self.cell,
                 centring,
-                min_spots=chosen.min_spots,
+                min_spots=chosen.min_indexed,
                 min_fraction=chosen.min_fraction,
                 max_chance=chosen.max_chance,
                 max_lattices=chosen.max_lattices,

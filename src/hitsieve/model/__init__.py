@@ -12,9 +12,9 @@ Wavelengths, cell lengths and resolutions d are in angstrom; q = 1/d is in 1/ang
 """
 
 from hitsieve.model.detector import Beam, Detector, Panel
-from hitsieve.model.lattice import CellParameters, Lattice
+from hitsieve.model.lattice import CellParameters, Lattice, Lattices, UnitCell
 from hitsieve.model.results import SPOT_FLAGS, ImageResults, SpotFlag, Spots, State
-from hitsieve.model.run import Codec, DataFile, ImageHeaders, ImageTable, Problem, Run
+from hitsieve.model.run import Codec, DataFile, ImageHeaders, ImageTable, Problem, PumpStates, Run
 
 __all__ = [
     "SPOT_FLAGS",
@@ -27,10 +27,13 @@ __all__ = [
     "ImageResults",
     "ImageTable",
     "Lattice",
+    "Lattices",
     "Panel",
     "Problem",
+    "PumpStates",
     "Run",
     "SpotFlag",
     "Spots",
     "State",
+    "UnitCell",
 ]

@@ -8,6 +8,8 @@ from enum import IntEnum, IntFlag
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.model.lattice import Lattices
+
 FloatColumn = npt.NDArray[np.float32]
 IntColumn = npt.NDArray[np.int32]
 
@@ -60,6 +62,12 @@ class Spots:
     """d (angstrom); NaN where the geometry is unknown."""
     flags: npt.NDArray[np.uint8]
     """Bits of SpotFlag."""
+    lattice: npt.NDArray[np.int8]
+    """Which of the image's lattices indexes the spot, from 0; -1: none."""
+    h: npt.NDArray[np.int16]
+    """Miller index in that lattice; 0 where there is none. Likewise k and l."""
+    k: npt.NDArray[np.int16]
+    l: npt.NDArray[np.int16]  # noqa: E741 - its name
 
     def __len__(self) -> int:
         return len(self.x)
@@ -71,7 +79,10 @@ class Spots:
 
 @dataclass(frozen=True, slots=True)
 class ImageResults:
-    """Results of n consecutive images as columns; the spots of image i are offsets[i] to offsets[i + 1]."""
+    """Results of n images as columns; the spots of image i are offsets[i] to offsets[i + 1].
+
+    Its lattices, best first, are lattice_offsets[i] to lattice_offsets[i + 1].
+    """
 
     image: npt.NDArray[np.int64]
     """Index in the run."""
@@ -91,14 +102,27 @@ class ImageResults:
     """Mean counts a pixel in the background ring; NaN where not searched."""
     resolution: FloatColumn
     """Resolution estimate d (angstrom); NaN without enough spots or geometry."""
+    n_lattices: IntColumn
+    """Lattices found; 0 also with too few spots to try; -1 where not searched or the run is not indexed."""
+    n_indexed: IntColumn
+    """Spots indexed, of all lattices; -1 as n_lattices."""
+    pump: npt.NDArray[np.int16]
+    """Pump state, as index in Run.pump.names; -1 where it is unknown."""
     reasons: dict[int, str]
     """Why an image is unreadable or missing, by index in the run."""
     offsets: npt.NDArray[np.int64]
     """Shape (n + 1,)."""
     spots: Spots
+    lattice_offsets: npt.NDArray[np.int64]
+    """Shape (n + 1,)."""
+    lattices: Lattices
 
     def __len__(self) -> int:
         return len(self.image)
+
+    def lattices_of(self, i: int) -> Lattices:
+        """Lattices of the i-th image of this batch."""
+        return self.lattices.take(slice(int(self.lattice_offsets[i]), int(self.lattice_offsets[i + 1])))
 
     def spots_of(self, i: int) -> Spots:
         """Spots of the i-th image of this batch."""

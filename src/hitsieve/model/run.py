@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.model.detector import Beam, Detector
+from hitsieve.model.lattice import UnitCell
 
 Codec = Literal["bslz4", "bszstd", "lz4"]
 """Compressions that the core decodes by itself: bitshuffle+LZ4, bitshuffle+zstd (HDF5 filter 32008) and
@@ -66,6 +67,18 @@ class ImageHeaders:
 
 
 @dataclass(frozen=True, slots=True)
+class PumpStates:
+    """The pump state of each image of a time-resolved run."""
+
+    names: tuple[str, ...]
+    """Of the states."""
+    code: npt.NDArray[np.int16]
+    """State of each image as index in names, shape (images,); -1 where it is unknown."""
+    origin: str
+    """In words: who says so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something about the source that the user should know; the run goes on."""
 
@@ -97,6 +110,10 @@ class Run:
     """Metadata that the user set, by name, as given."""
     headers: ImageHeaders | None = None
     """Text headers of the images; None where the format has none."""
+    sample_cell: UnitCell | None = None
+    """Unit cell of the sample, as the source states it."""
+    pump: PumpStates | None = None
+    """None: the run is not time-resolved, as far as is known."""
 
     def __len__(self) -> int:
         return len(self.images)

@@ -42,6 +42,201 @@ class Percentiles(_Part):
     p90: float
 
 
+class HitRuleSummary(_Part):
+    """The rule that made the verdict, as it was applied."""
+
+    rule: Literal["either", "spots", "indexed", "both"]
+    """What makes a hit: enough spots, a lattice, either, or both; spots where the run is not indexed."""
+    min_spots: Annotated[int, Field(ge=1)]
+    """Fewest spots that are enough."""
+    origin: Literal["given", "blanks", "default"]
+    """given: by the user; blanks: found from the run's blanks; default: they could not tell."""
+    reason: str = ""
+    """In words: how min_spots came about."""
+
+
+class BlanksSummary(_Part):
+    """How often blanks are taken for hits, from the counted spots of images at or below the mode of blanks."""
+
+    n: Count
+    """Images taken as blanks."""
+    mean: Annotated[float, Field(ge=0)]
+    """Mean number of counted spots of a blank."""
+    false_hit_rate: Share
+    """Expected share of blanks with min_spots counted spots or more."""
+    false_hit_rate_interval: tuple[Share, Share]
+    """95 % interval (low, high) of it."""
+
+
+class MissedSummary(_Part):
+    """Hits among the misses, estimated by a second, more sensitive look at some of the audit sample."""
+
+    n: Count
+    """Misses looked at again."""
+    n_hits: Count
+    """Those that show a crystal then."""
+    rate: Share
+    """n_hits / n: estimate of the share of hits among the misses."""
+    interval: tuple[Share, Share]
+    """95 % Wilson interval (low, high) of it."""
+    how: str
+    """In words: what the second look was."""
+
+
+class CellSummary(_Part):
+    """A unit cell."""
+
+    parameters: tuple[float, float, float, float, float, float]
+    """a, b, c (angstrom), alpha, beta, gamma (degrees)."""
+    centring: str
+    """P, A, B, C, I, F or R (hexagonal axes)."""
+    origin: str
+    """In words: who says so."""
+
+
+class GeometrySummary(_Part):
+    """What the indexed spots say about the detector geometry; a positive shift moves the beam centre that way."""
+
+    n_lattices: Count
+    """Lattices used."""
+    n_spots: Count
+    """Spots used."""
+    residual: Annotated[float, Field(ge=0)]
+    """Median distance between spots and predictions (pixels)."""
+    residual_after: Annotated[float, Field(ge=0)]
+    """The same with the shift and distance below (pixels)."""
+    shift_x: float
+    """Suggested shift of the beam centre along the fast axis (pixels)."""
+    shift_x_error: float
+    """Its standard error (pixels)."""
+    shift_y: float
+    """Suggested shift of the beam centre along the slow axis (pixels)."""
+    shift_y_error: float
+    """Its standard error (pixels)."""
+    distance: float | None = None
+    """Suggested detector distance (m), if the cell is right; null where the cell came from this run itself."""
+    distance_error: float | None = None
+    """Its standard error (m)."""
+    warning: str = ""
+    """What is wrong, in words; empty where the geometry fits."""
+
+
+class IndexSummary(_Part):
+    """Lattices of the run."""
+
+    cell: CellSummary
+    """Cell that was looked for."""
+    n_tried: Count
+    """Searched images with enough spots to be indexed."""
+    n_indexed: Count
+    """Images with a lattice."""
+    indexing_rate: Share | None
+    """Indexed share of the hits; null without hits."""
+    indexing_rate_interval: tuple[Share, Share] | None
+    """95 % Wilson interval (low, high) of it."""
+    n_lattices: Count
+    """Lattices of all images."""
+    multi_lattice_fraction: Share | None
+    """Share of the indexed images with more than one lattice; null without any."""
+    cell_mean: tuple[float, float, float, float, float, float] | None
+    """Mean of each cell parameter over the lattices (angstrom, degrees); null without any."""
+    cell_std: tuple[float, float, float, float, float, float] | None
+    """Standard deviation of each; lattices are restrained to the cell, so it is a lower bound."""
+    residual_median: float | None
+    """Median over lattices of the residual (1/angstrom)."""
+    spots_indexed_median: float | None
+    """Median over indexed images of the share of counted spots that is indexed."""
+    geometry: GeometrySummary | None = None
+    """null with too few lattices to tell."""
+
+
+class SegmentSummary(_Part):
+    """A stretch of the run in one condition."""
+
+    kind: Literal["jet running", "jet stopped", "beam off", "ice"]
+    first: Count
+    """First image, from 0."""
+    last: Count
+    """Last image."""
+    hit_rate: Share | None
+    """Hit rate of the stretch; null where nothing was searched."""
+    background: float | None
+    """Median background (counts a pixel)."""
+
+
+class SegmentsSummary(_Part):
+    """Conditions along the run."""
+
+    segments: tuple[SegmentSummary, ...]
+    """In order, without gaps or overlaps."""
+    n_without_jet: Count
+    """Images with the jet stopped or the beam off."""
+    files_without_jet: tuple[str, ...] = ()
+    """Data files in which the jet never ran."""
+
+
+class PumpStateSummary(_Part):
+    """Images of one pump state."""
+
+    name: str
+    n_images: Count
+    n_hits: Count
+    n_misses: Count
+    hit_rate: Share | None
+    hit_rate_interval: tuple[Share, Share] | None
+    """95 % Wilson interval (low, high)."""
+    n_indexed: Count
+    """Hits with a lattice; 0 where the run is not indexed."""
+    indexing_rate: Share | None
+    """n_indexed / n_hits; null without hits or where the run is not indexed."""
+    indexing_rate_interval: tuple[Share, Share] | None
+    """95 % Wilson interval (low, high)."""
+    n_spots_median_hits: float | None
+    resolution_median_hits: float | None
+    """Median resolution estimate of the hits (angstrom)."""
+    hits_file: str | None = None
+    """Name of the hit-only file of this state, where one was asked for."""
+
+
+class BiasTest(_Part):
+    """Whether one quantity differs between pump states, or drifts along the run."""
+
+    quantity: Literal["hit rate", "indexing rate", "resolution", "spots"]
+    across: Literal["pump state", "run"]
+    test: str
+    """Name of the statistical test."""
+    p: Share
+    """Probability of a difference as large by chance."""
+    differs: bool
+    """p is below 0.01, after Holm's correction for the number of tests."""
+    statement: str
+    """In plain words, with the numbers."""
+
+
+class PumpSummary(_Part):
+    """A time-resolved run by pump state."""
+
+    origin: str
+    """In words: who says which image has which state."""
+    n_unknown: Count
+    """Images whose state is unknown."""
+    states: tuple[PumpStateSummary, ...]
+
+
+class TimeLine(_Part):
+    """The run in bins of (nearly) equally many consecutive images, at most 100."""
+
+    first: tuple[Count, ...]
+    """First image of each bin."""
+    n_searched: tuple[Count, ...]
+    """Hits and misses of each bin."""
+    n_hits: tuple[Count, ...]
+    n_indexed: tuple[Count, ...]
+    """Hits with a lattice."""
+    background: tuple[float | None, ...]
+    """Median background (counts a pixel)."""
+
+
 class AuditSummary(_Part):
     """The random sample of misses kept in the hit-only file."""
 
@@ -86,7 +281,7 @@ class Facts(_Part):
 class Summary(_Part):
     """The numbers of one run of hitsieve."""
 
-    schema_version: Literal["1.0"] = "1.0"
+    schema_version: Literal["2.0"] = "2.0"
     """Version of this schema; the first number changes when a reader must change."""
     program: Literal["hitsieve"] = "hitsieve"
     version: str
@@ -108,6 +303,20 @@ class Summary(_Part):
     """n_hits / (n_hits + n_misses); null where both are 0."""
     hit_rate_interval: tuple[Share, Share] | None
     """95 % Wilson interval (low, high) of the hit rate; null where there is no hit rate."""
+    rule: HitRuleSummary
+    blanks: BlanksSummary | None = None
+    """null where too few images are blanks to tell."""
+    missed: MissedSummary | None = None
+    """null where no miss was looked at again, or without geometry."""
+    index: IndexSummary | None = None
+    """null where the run is not indexed."""
+    segments: SegmentsSummary | None = None
+    """null where nothing was searched."""
+    pump: PumpSummary | None = None
+    """null where no pump states are known."""
+    bias: tuple[BiasTest, ...] = ()
+    """Differences between pump states and drifts along the run."""
+    timeline: TimeLine
     n_spots_median_hits: float | None = None
     """Median number of spots of a hit; null without hits."""
     resolution_hits: Percentiles | None = None
@@ -116,6 +325,8 @@ class Summary(_Part):
     """Median over searched images of the background (counts a pixel)."""
     n_saturated_images: Count = 0
     """Images with at least one saturated good pixel."""
+    ice_fraction: Share | None = None
+    """Share of the searched images with ice; null where no resolution is known."""
     audit: AuditSummary
     seconds: Annotated[float, Field(ge=0)]
     """Wall time of the run (s)."""
