@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hitsieve.errors import MetadataError
 from hitsieve.model import Beam, Detector, ImageTable, Panel, Run, SpotFlag, State
 from hitsieve.model.detector import inverse_d
 from hitsieve.settings import VerdictSettings
-from hitsieve.verdict import ICE_RINGS, Judged, check_geometry, judge
+from hitsieve.verdict import ICE_RINGS, HitRule, Rated, check_geometry, rate_spots
 from hitsieve.verdict.rule import near_ice
 
 SIDE = 1000
@@ -45,19 +46,19 @@ def column_of(d: float, wavelength: float = WAVELENGTH) -> float:
     return CENTRE + DISTANCE * math.tan(2 * math.asin(wavelength / (2 * d))) / PIXEL
 
 
-def judged(
+def rated(
     spots: list[list[tuple[float, float]]],
     settings: VerdictSettings | None = None,
     detector: Detector = FLAT,
     beam: Beam = BEAM,
     first: int = 0,
-) -> Judged:
+) -> Rated:
     flat = [spot for image in spots for spot in image]
     xs = np.array([x for x, _ in flat], dtype=np.float32)
     ys = np.array([y for _, y in flat], dtype=np.float32)
     offsets = np.cumsum([0, *(len(image) for image in spots)]).astype(np.int64)
     images = np.arange(first, first + len(spots), dtype=np.int64)
-    return judge(images, offsets, (xs, ys), (detector, beam), settings or VerdictSettings())
+    return rate_spots(images, offsets, (xs, ys), (detector, beam), settings or VerdictSettings())
 
 
 def row(n: int, d: float) -> list[tuple[float, float]]:
@@ -95,7 +96,6 @@ PLACES = st.tuples(st.floats(0, SIDE - 1, width=32), st.floats(0, SIDE - 1, widt
 
 @dataclass(frozen=True)
 class Expected:
-    state: State
     counted: int
     ice: int
     resolution: float
@@ -114,14 +114,13 @@ def by_hand(spots: list[Spot], settings: VerdictSettings) -> Expected:
     counted.sort()
     at = math.floor(0.95 * (len(counted) - 1))
     resolution = (1 / counted[at] if counted[at] else math.inf) if len(counted) >= 5 else math.nan
-    return Expected(State.HIT if len(counted) >= settings.min_spots else State.MISS, len(counted), ice, resolution)
+    return Expected(len(counted), ice, resolution)
 
 
 @st.composite
 def verdicts(draw: st.DrawFn) -> VerdictSettings:
     limits = sorted(draw(st.lists(st.floats(1.0, 20.0), min_size=2, max_size=2, unique=True)))
     return VerdictSettings(
-        min_spots=draw(st.integers(1, 12)),
         d_min=draw(st.sampled_from([None, limits[0]])),
         d_max=draw(st.sampled_from([None, limits[1]])),
         ice=draw(st.booleans()),
@@ -132,36 +131,50 @@ def verdicts(draw: st.DrawFn) -> VerdictSettings:
 @given(st.lists(st.lists(PLACES, max_size=25), max_size=6), verdicts())
 @example([], VerdictSettings())
 @example([[], []], VerdictSettings())
-@example([[(CENTRE, CENTRE)] * 30, []], VerdictSettings(min_spots=30))
-def test_judge_agrees_with_the_rule_by_hand(spots: list[list[Spot]], settings: VerdictSettings) -> None:
-    verdict = judged(spots, settings)
+@example([[(CENTRE, CENTRE)] * 30, []], VerdictSettings())
+def test_rating_agrees_with_the_rule_by_hand(spots: list[list[Spot]], settings: VerdictSettings) -> None:
+    verdict = rated(spots, settings)
     expected = [by_hand(image, settings) for image in spots]
-    assert verdict.state.tolist() == [e.state for e in expected]
     assert verdict.n_spots_counted.tolist() == [e.counted for e in expected]
     assert verdict.n_spots_ice.tolist() == [e.ice for e in expected]
     np.testing.assert_allclose(verdict.resolution, [e.resolution for e in expected], rtol=1e-5)
     flags = verdict.spot_flags
     left_out = (flags & SpotFlag.OUT_OF_RANGE > 0) | ((flags & SpotFlag.ICE > 0) & settings.ice)
     assert np.count_nonzero(~left_out) == sum(e.counted for e in expected)
+    assert np.array_equal(verdict.counted, ~left_out)
     assert not np.any(flags & ~np.uint8(SpotFlag.ICE | SpotFlag.OUT_OF_RANGE))
 
 
 @given(st.lists(PLACES, min_size=1, max_size=40))
 def test_resolution_of_spots_is_braggs(spots: list[Spot]) -> None:
-    d = judged([spots]).spot_resolution
+    d = rated([spots]).spot_resolution
     np.testing.assert_allclose(d, [d_at(np.float32(x), np.float32(y)) for x, y in spots], rtol=1e-4)
 
 
-def test_hit_begins_at_min_spots() -> None:
-    settings = VerdictSettings(min_spots=8)
-    assert judged([row(7, 5.0), row(8, 5.0)], settings).state.tolist() == [State.MISS, State.HIT]
+COUNTS = [0, 7, 8, 9, 0, 7, 8, 9, 7, 9]
+LATTICES = [0, 0, 0, 0, 1, 2, 1, 3, -1, -1]
 
 
-def test_spots_in_ice_do_not_make_a_hit_unless_told() -> None:
+@pytest.mark.parametrize(
+    ("kind", "hits"),
+    [
+        ("spots", [2, 3, 6, 7, 9]),
+        ("indexed", [4, 5, 6, 7]),
+        ("either", [2, 3, 4, 5, 6, 7, 9]),
+        ("both", [6, 7]),
+    ],
+)
+def test_each_rule_makes_its_hits(kind: Literal["either", "spots", "indexed", "both"], hits: list[int]) -> None:
+    state = HitRule(kind, 8).decide(np.array(COUNTS, np.int32), np.array(LATTICES, np.int32))
+    assert np.flatnonzero(state == State.HIT).tolist() == hits
+    assert ((state == State.HIT) | (state == State.MISS)).all()
+
+
+def test_spots_in_ice_do_not_count_unless_told() -> None:
     icy = [row(50, ICE_RINGS[0])]
-    assert judged(icy).state.tolist() == [State.MISS]
-    kept = judged(icy, VerdictSettings(ice=False))
-    assert kept.state.tolist() == [State.HIT]
+    assert rated(icy).n_spots_counted.tolist() == [0]
+    kept = rated(icy, VerdictSettings(ice=False))
+    assert kept.n_spots_counted.tolist() == [50]
     assert kept.n_spots_ice.tolist() == [50]
     assert (kept.spot_flags == SpotFlag.ICE).all()
 
@@ -174,12 +187,12 @@ def test_range_counts_on_both_sides() -> None:
         (VerdictSettings(d_max=20.0), 7),
         (VerdictSettings(d_min=2.0, d_max=20.0), 4),
     ):
-        assert judged(spots, settings).n_spots_counted.tolist() == [counted]
+        assert rated(spots, settings).n_spots_counted.tolist() == [counted]
 
 
 def test_resolution_needs_five_spots_and_forgives_one_in_twenty() -> None:
     images = [row(4, 3.0), row(5, 3.0), row(20, 3.0) + row(1, 1.8), row(8, 3.0) + row(12, 2.5)]
-    resolution = judged(images).resolution
+    resolution = rated(images).resolution
     assert np.isnan(resolution[0])
     assert resolution[1:] == pytest.approx([3.0, 3.0, 2.5], rel=1e-4)
 
@@ -187,14 +200,14 @@ def test_resolution_needs_five_spots_and_forgives_one_in_twenty() -> None:
 def test_each_image_has_its_own_wavelength() -> None:
     beam = Beam(WAVELENGTH, np.array([1.0, WAVELENGTH, 1.4]))
     x = column_of(3.0)
-    d = judged([[(x, CENTRE)]] * 2, beam=beam, first=1).spot_resolution
+    d = rated([[(x, CENTRE)]] * 2, beam=beam, first=1).spot_resolution
     assert d == pytest.approx([d_at(x, CENTRE), d_at(x, CENTRE, 1.4)], rel=1e-5)
 
 
 @pytest.mark.parametrize(("detector", "beam"), [(BLIND, BEAM), (FLAT, Beam())])
 def test_without_geometry_every_spot_counts(detector: Detector, beam: Beam) -> None:
-    verdict = judged([[(10.0, 10.0)] * 8, [(10.0, 10.0)] * 7], detector=detector, beam=beam)
-    assert verdict.state.tolist() == [State.HIT, State.MISS]
+    verdict = rated([[(10.0, 10.0)] * 8, [(10.0, 10.0)] * 7], detector=detector, beam=beam)
+    assert verdict.n_spots_counted.tolist() == [8, 7]
     assert np.isnan(verdict.spot_resolution).all()
     assert np.isnan(verdict.resolution).all()
     assert not verdict.spot_flags.any()
@@ -203,7 +216,7 @@ def test_without_geometry_every_spot_counts(detector: Detector, beam: Beam) -> N
 def test_spots_outside_every_panel_have_no_resolution_and_lie_in_no_range() -> None:
     half = replace(FLAT, panels=(replace(FLAT.panels[0], shape=(SIDE, SIDE // 2)),))
     spots = [[(750.0, 100.0), (250.0, 100.0)]]
-    verdict = judged(spots, VerdictSettings(d_max=100.0), detector=half)
+    verdict = rated(spots, VerdictSettings(d_max=100.0), detector=half)
     assert np.isnan(verdict.spot_resolution).tolist() == [True, False]
     assert verdict.n_spots_counted.tolist() == [1]
 

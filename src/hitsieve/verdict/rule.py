@@ -1,8 +1,9 @@
-"""The hit rule: enough spots in the resolution range and outside ice bands."""
+"""The hit rule: enough spots in the resolution range and outside ice bands, or a lattice."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,18 +21,37 @@ RESOLUTION_MIN_SPOTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """Verdict on n images and their spots."""
+class Rated:
+    """The spots of n images by resolution."""
 
-    state: npt.NDArray[np.uint8]
     n_spots_counted: npt.NDArray[np.int32]
     n_spots_ice: npt.NDArray[np.int32]
     resolution: npt.NDArray[np.float32]
     """Resolution estimate of each image (angstrom); NaN with fewer than five counted spots, or without geometry."""
+    counted: npt.NDArray[np.bool_]
+    """Whether each spot counts: in the resolution range and outside ice bands."""
     spot_resolution: npt.NDArray[np.float32]
     """d of each spot (angstrom); NaN without geometry."""
     spot_flags: npt.NDArray[np.uint8]
     """Bits of SpotFlag.ICE and SpotFlag.OUT_OF_RANGE, to be added to those of the finder."""
+
+
+@dataclass(frozen=True, slots=True)
+class HitRule:
+    """What makes an image a hit."""
+
+    kind: Literal["either", "spots", "indexed", "both"]
+    """Enough spots, a lattice, one of the two (either), or both."""
+    min_spots: int
+    """Fewest counted spots that are enough."""
+
+    def decide(
+        self, n_spots_counted: npt.NDArray[np.int32], n_lattices: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.uint8]:
+        """State of each searched image, HIT or MISS, by its counted spots and its lattices (-1: not indexed)."""
+        enough, indexed = n_spots_counted >= self.min_spots, n_lattices > 0
+        hit = {"spots": enough, "indexed": indexed, "either": enough | indexed, "both": enough & indexed}[self.kind]
+        return np.where(hit, State.HIT, State.MISS).astype(np.uint8)
 
 
 def check_geometry(run: Run, settings: VerdictSettings) -> None:
@@ -51,14 +71,14 @@ def check_geometry(run: Run, settings: VerdictSettings) -> None:
         )
 
 
-def judge(
+def rate_spots(
     images: npt.NDArray[np.int64],
     offsets: npt.NDArray[np.int64],
     centroids: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
     geometry: tuple[Detector, Beam],
     settings: VerdictSettings,
-) -> Judged:
-    """Judge n searched images by their spots.
+) -> Rated:
+    """Tell which spots of n searched images count.
 
     Parameters
     ----------
@@ -73,14 +93,20 @@ def judge(
 
     Returns
     -------
-    Judged
-        State is HIT or MISS.
+    Rated
     """
     detector, beam = geometry
     owner = np.repeat(np.arange(len(images)), np.diff(offsets))
     q = inverse_d(detector, beam, *centroids)
     if beam.wavelengths is not None and beam.wavelength is not None:
         q *= beam.wavelength / beam.wavelengths[images[owner]]
+    return rate_resolutions(q, owner, len(images), settings)
+
+
+def rate_resolutions(
+    q: npt.NDArray[np.float64], owner: npt.NDArray[np.int64], n: int, settings: VerdictSettings
+) -> Rated:
+    """Tell which spots of n images count, by q = 1/d (1/angstrom) of each spot and the position of its image."""
     with np.errstate(divide="ignore"):
         d = 1.0 / q
     ice = near_ice(q, settings.ice_half_width)
@@ -90,12 +116,12 @@ def judge(
     if settings.d_max is not None:
         outside |= ~(d <= settings.d_max)
     counted = ~(outside | (ice & settings.ice))
-    n_counted = np.bincount(owner[counted], minlength=len(images)).astype(np.int32)
-    return Judged(
-        state=np.where(n_counted >= settings.min_spots, State.HIT, State.MISS).astype(np.uint8),
+    n_counted = np.bincount(owner[counted], minlength=n).astype(np.int32)
+    return Rated(
         n_spots_counted=n_counted,
-        n_spots_ice=np.bincount(owner[ice], minlength=len(images)).astype(np.int32),
+        n_spots_ice=np.bincount(owner[ice], minlength=n).astype(np.int32),
         resolution=_estimates(q[counted], owner[counted], n_counted),
+        counted=counted,
         spot_resolution=d.astype(np.float32),
         spot_flags=(ice * np.uint8(SpotFlag.ICE) | outside * np.uint8(SpotFlag.OUT_OF_RANGE)).astype(np.uint8),
     )
