@@ -1,0 +1,244 @@
+"""The unit cell that the user names: six numbers, or a PDB, CIF or CrystFEL cell file."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hitsieve.errors import SettingsError
+from hitsieve.index.known import CellIndexer
+from hitsieve.model import CellParameters, UnitCell
+
+if TYPE_CHECKING:
+    import gemmi
+
+UNKNOWN = "unknown"
+SHORTEST = 2.0
+"""Angstrom; no crystal has a shorter axis."""
+CRYSTFEL_NAMES = ("a", "b", "c", "al", "be", "ga")
+CRYSTFEL_UNITS = {"a": 1.0, "nm": 10.0, "deg": 1.0, "rad": 180 / math.pi}
+"""Lower-case units of a CrystFEL cell file, in angstrom and degrees."""
+GIVE_NUMBERS = "give a,b,c,alpha,beta,gamma in angstrom and degrees"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """What a file says."""
+
+    cell: tuple[float, ...]
+    centring: str | None
+    by: str
+    """What of the file says so."""
+
+
+def read_cell(text: str, centring: str | None = None) -> UnitCell | None:
+    """The unit cell that a text names.
+
+    Parameters
+    ----------
+    text : str
+        a,b,c,alpha,beta,gamma (angstrom, degrees; commas or spaces), a PDB, mmCIF, CIF or CrystFEL cell file (PDB and
+        CIF also gzipped), or `unknown`.
+    centring : str, optional
+        P, A, B, C, I, F or R (hexagonal axes); by default what the file says, else P.
+
+    Returns
+    -------
+    UnitCell, or None
+        None for `unknown`.
+
+    Raises
+    ------
+    SettingsError
+        There is no such file, it states no cell or another centring, or the cell is impossible.
+    """
+    text = text.strip()
+    if text.lower() == UNKNOWN:
+        if centring is not None:
+            raise SettingsError(f"centring {centring} is given with an unknown cell", mend="give it with a cell only")
+        return None
+    if not text:
+        raise SettingsError("the cell is empty", mend=GIVE_NUMBERS)
+    numbers = _numbers(text)
+    if numbers is not None:
+        origin = "given by the user" + ("" if centring else "; no centring given, P taken")
+        return _checked(_Stated(numbers, centring, ""), "", origin)
+    path = Path(text)
+    stated = _read(path)
+    if centring is not None and stated.centring not in (None, centring):
+        raise SettingsError(
+            f"{path}: {stated.by} says centring {stated.centring}, not {centring}", mend="leave the centring out"
+        )
+    noted = "" if stated.centring or centring else "; it states no centring, P taken"
+    chosen = _Stated(stated.cell, stated.centring or centring, stated.by)
+    return _checked(chosen, f"{path}: ", f"{path}, {stated.by}{noted}")
+
+
+def _checked(stated: _Stated, where: str, origin: str) -> UnitCell:
+    """The cell, if a crystal may have it; SettingsError where not."""
+    try:
+        parameters = CellIndexer(stated.cell, stated.centring or "P").cell
+    except SettingsError as error:
+        raise SettingsError(f"{where}{error.what}", mend=error.mend) from None
+    if min(parameters[:3]) < SHORTEST:
+        raise SettingsError(
+            f"{where}an axis of {min(parameters[:3]):g} angstrom is shorter than any crystal's", mend=GIVE_NUMBERS
+        )
+    if stated.centring == "R" and not _hexagonal(parameters):
+        raise SettingsError(
+            f"{where}centring R is on hexagonal axes, with a = b, 90, 90 and 120 degrees",
+            mend="give the hexagonal cell, or the rhombohedral one with centring P",
+        )
+    return UnitCell(parameters, stated.centring or "P", origin)
+
+
+def _numbers(text: str) -> tuple[float, ...] | None:
+    """The numbers of a text that holds nothing else."""
+    words = [word for word in re.split(r"[\s,;]+", text) if word]
+    try:
+        return tuple(float(word) for word in words) if words else None
+    except ValueError:
+        return None
+
+
+def _hexagonal(cell: CellParameters) -> bool:
+    a, b, _, alpha, beta, gamma = cell
+    return abs(a / b - 1) < 0.02 and max(abs(alpha - 90), abs(beta - 90), abs(gamma - 120)) < 2
+
+
+def _read(path: Path) -> _Stated:
+    text = _text(path)
+    if text.lstrip().startswith("CrystFEL unit cell file"):
+        return _crystfel(text, path)
+    if re.search(r"^CRYST1", text, re.MULTILINE):
+        return _pdb(text, path)
+    if re.search(r"^\s*data_", text, re.MULTILINE | re.IGNORECASE):
+        return _cif(text, path)
+    raise SettingsError(
+        f"{path}: states no unit cell", mend=f"name a PDB, CIF or CrystFEL cell file, or {GIVE_NUMBERS}"
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        data = _bytes(path)
+    except FileNotFoundError:
+        raise SettingsError(f"cell {path}: neither numbers nor a file", mend=GIVE_NUMBERS) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise SettingsError(f"cell file {path} cannot be read: {_line(error)}", mend=GIVE_NUMBERS) from None
+    return data.decode("utf-8", "replace")
+
+
+def _bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if start.startswith(b"\x1f\x8b"):
+        with gzip.open(path) as packed:
+            return packed.read()
+    if b"\0" in start:
+        raise SettingsError(f"{path}: is not a text file", mend="name a PDB, CIF or CrystFEL cell file")
+    return path.read_bytes()
+
+
+def _pdb(text: str, path: Path) -> _Stated:
+    import gemmi
+
+    record = next(line for line in text.splitlines() if line.startswith("CRYST1"))
+    try:
+        structure = gemmi.read_pdb_string(record + "\n")
+    except (RuntimeError, ValueError) as error:
+        raise SettingsError(f"{path}: its CRYST1 record cannot be read: {_line(error)}", mend=GIVE_NUMBERS) from None
+    cell = structure.cell.parameters
+    if cell == (1.0, 1.0, 1.0, 90.0, 90.0, 90.0):
+        raise SettingsError(
+            f"{path}: its CRYST1 record is the dummy 1 1 1 of a model that is no crystal", mend=GIVE_NUMBERS
+        )
+    return _with_group(cell, structure.spacegroup_hm, "CRYST1 record")
+
+
+def _cif(text: str, path: Path) -> _Stated:
+    import gemmi
+
+    try:
+        blocks = list(gemmi.cif.read_string(text))
+    except (RuntimeError, ValueError) as error:
+        raise SettingsError(f"{path}: is no valid CIF: {_line(error)}", mend=GIVE_NUMBERS) from None
+    for block in blocks:
+        for macromolecule in (True, False):
+            parts = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+            dot = "." if macromolecule else "_"
+            cell = tuple(gemmi.cif.as_number(block.find_value(f"_cell{dot}{part}") or "?") for part in parts)
+            if not any(math.isnan(value) for value in cell):
+                return _with_group(cell, _group(block), f"block {block.name}")
+    raise SettingsError(f"{path}: states no unit cell", mend=GIVE_NUMBERS)
+
+
+def _group(block: gemmi.cif.Block) -> str:
+    """Name of the space group in a CIF block, by any of the tags in use."""
+    import gemmi
+
+    tags = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt", "_symmetry_space_group_name_H-M")
+    numbers = (
+        "_space_group_name_H-M_alt",
+        "_symmetry.Int_Tables_number",
+        "_space_group_IT_number",
+        "_space_group.IT_number",
+    )
+    for tag in (*tags, *numbers):
+        value = block.find_value(tag)
+        if value and gemmi.cif.as_string(value) not in ("", "?", "."):
+            return str(gemmi.cif.as_string(value))
+    return ""
+
+
+def _with_group(cell: tuple[float, ...], name: str, by: str) -> _Stated:
+    import gemmi
+
+    group = gemmi.find_spacegroup_by_name(name, cell[3], cell[5]) if name else None
+    if group is None:
+        return _Stated(tuple(cell), None, by)
+    return _Stated(tuple(cell), group.centring_type(), f"{by} ({group.xhm()})")
+
+
+def _crystfel(text: str, path: Path) -> _Stated:
+    values: dict[str, str] = {}
+    for line in text.splitlines()[1:]:
+        name, equals, value = line.split(";")[0].partition("=")
+        if equals:
+            values[name.strip()] = value.strip()
+    missing = [name for name in CRYSTFEL_NAMES if name not in values]
+    if missing:
+        raise SettingsError(f"{path}: states no {', '.join(missing)}", mend="complete it, or " + GIVE_NUMBERS)
+    cell = tuple(_quantity(values[name], name, path) for name in CRYSTFEL_NAMES)
+    letter = values.get("centering")
+    if letter == "H":
+        return _Stated(cell, "R", "centering H (rhombohedral on hexagonal axes)")
+    if letter == "R":
+        if abs(cell[5] - 120) < 2 and abs(cell[3] - 90) < 2:
+            raise SettingsError(
+                f"{path}: centering R is on rhombohedral axes in CrystFEL, the cell on hexagonal ones",
+                mend="hexagonal axes are centering = H there",
+            )
+        return _Stated(cell, "P", "centering R (rhombohedral axes, a primitive cell)")
+    return _Stated(cell, letter, "centering " + letter if letter else "CrystFEL cell file")
+
+
+def _quantity(text: str, name: str, path: Path) -> float:
+    """A number with its unit, in angstrom or degrees."""
+    number, unit = (*text.split(None, 1), "", "")[:2]
+    unit = unit.strip().lower()
+    wanted = ("a", "nm") if len(name) == 1 else ("deg", "rad")
+    value = _numbers(number)
+    if value is None or len(value) != 1 or unit not in wanted:
+        units = "A or nm" if len(name) == 1 else "deg or rad"
+        raise SettingsError(f"{path}: {name} = {text!r} is not a number with unit {units}", mend="write it so")
+    return value[0] * CRYSTFEL_UNITS[unit]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
