@@ -19,7 +19,7 @@ from benchmarks.bench import Bench
 from benchmarks.jobs import scan, sieve
 from benchmarks.table import Row
 from benchmarks.timing import faster
-from hitsieve.model import ImageResults, Spots, State
+from hitsieve.model import ImageResults, Lattices, Spots, State
 from hitsieve.settings import RunSettings, SpotSettings, WriteSettings
 from hitsieve.source import OpenedRun, open_run
 from hitsieve.spots import build_finder
@@ -95,6 +95,8 @@ def _all_hits(opened: OpenedRun) -> list[ImageResults]:
         unknown = np.full(len(found.x), np.nan, dtype=np.float32)
         spots = {f.name: getattr(found, f.name) for f in fields(Spots) if hasattr(found, f.name)}
         spots |= {"background": found.spot_background, "resolution": unknown}
+        spots["lattice"] = np.full(len(found.x), -1, dtype=np.int8)
+        spots |= {name: np.zeros(len(found.x), dtype=np.int16) for name in "hkl"}
         columns = {f.name: getattr(found, f.name) for f in fields(ImageResults) if hasattr(found, f.name)}
         columns |= {
             "image": np.arange(first, first + len(found)),
@@ -102,7 +104,12 @@ def _all_hits(opened: OpenedRun) -> list[ImageResults]:
             "n_spots_counted": found.n_spots,
             "n_spots_ice": np.zeros_like(found.n_spots),
             "resolution": np.full(len(found), np.nan, dtype=np.float32),
+            "n_lattices": np.full(len(found), -1, dtype=np.int32),
+            "n_indexed": np.full(len(found), -1, dtype=np.int32),
+            "pump": np.full(len(found), -1, dtype=np.int16),
             "spots": Spots(**spots),
+            "lattice_offsets": np.zeros(len(found) + 1, dtype=np.int64),
+            "lattices": Lattices.of([]),
         }
         batches.append(ImageResults(**columns))
         first += len(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.stats import binomtest
 import hitsieve
 from hitsieve import pipeline
 from hitsieve.errors import HitsieveError, MetadataError, OutputError
-from hitsieve.model import ImageResults, Spots, State
+from hitsieve.model import ImageResults, Lattices, Spots, State
 from hitsieve.pipeline import Progress
 from hitsieve.pipeline.tally import Tally
 from hitsieve.settings import RunSettings, SourceSettings, SpotSettings, VerdictSettings, WriteSettings
@@ -174,7 +175,8 @@ def results(first: int, rows: list[tuple[State, int, int, float]]) -> ImageResul
     saturated = np.array([row[2] for row in rows], dtype=np.int32)
     level = np.array([row[3] for row in rows], dtype=np.float32)
     none = np.zeros(0, dtype=np.float32)
-    spots = Spots(none, none, none, none, none, none.astype(np.int32), none, none, none.astype(np.uint8))
+    types = {"n_pixels": np.int32, "flags": np.uint8, "lattice": np.int8, "h": np.int16, "k": np.int16, "l": np.int16}
+    spots = Spots(**{field.name: none.astype(types.get(field.name, np.float32)) for field in fields(Spots)})
     reasons = {first + i: f"why {first + i}" for i in range(n) if state[i] >= State.UNREADABLE}
     return ImageResults(
         image=np.arange(first, first + n),
@@ -187,9 +189,14 @@ def results(first: int, rows: list[tuple[State, int, int, float]]) -> ImageResul
         max_count=counts.astype(np.int64),
         background=level,
         resolution=level,
+        n_lattices=counts,
+        n_indexed=counts,
+        pump=np.full(n, -1, dtype=np.int16),
         reasons=reasons,
         offsets=np.zeros(n + 1, dtype=np.int64),
         spots=spots,
+        lattice_offsets=np.zeros(n + 1, dtype=np.int64),
+        lattices=Lattices.of([]),
     )
 
 

@@ -11,10 +11,20 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from hitsieve.model import ImageResults, Run, Spots, State
+from hitsieve.model import ImageResults, Lattices, Run, Spots, State
 from hitsieve.settings import RunSettings, SourceSettings, WriteSettings
 from hitsieve.source import OpenedRun, open_run
-from hitsieve.write import AuditSummary, Facts, Outputs, RunWriter, SourceSummary, Summary, choose_audit
+from hitsieve.write import (
+    AuditSummary,
+    Facts,
+    HitRuleSummary,
+    Outputs,
+    RunWriter,
+    SourceSummary,
+    Summary,
+    TimeLine,
+    choose_audit,
+)
 
 SHAPE = (48, 64)
 PACKINGS: dict[str, dict[str, Any]] = {
@@ -23,6 +33,9 @@ PACKINGS: dict[str, dict[str, Any]] = {
     "lz4": dict(hdf5plugin.LZ4()),
     "gzip": {"compression": "gzip", "shuffle": True},
 }
+
+
+TYPES: dict[str, Any] = {"n_pixels": np.int32, "flags": np.uint8, "h": np.int16, "k": np.int16, "l": np.int16}
 
 
 def images(n: int, dtype: str = "u2") -> np.ndarray:
@@ -151,7 +164,7 @@ def opened(path: Path) -> OpenedRun:
 def make_results(
     run: Run, hits: list[int], start: int, stop: int, reasons: dict[int, str] | None = None
 ) -> ImageResults:
-    """Results of images start to stop: image i has i % 4 spots, or 5 + i % 3 where it is a hit."""
+    """Results of images start to stop: image i has i % 4 spots, or 5 + i % 3 and i % 3 lattices where it is a hit."""
     image = np.arange(start, stop)
     reasons = {i: text for i, text in (reasons or {}).items() if start <= i < stop}
     state = np.where(np.isin(image, hits), State.HIT, State.MISS).astype(np.uint8)
@@ -164,8 +177,13 @@ def make_results(
     place = np.arange(len(owner)) - np.repeat(offsets[:-1], n_spots)
     columns: dict[str, Any] = {}
     for k, field in enumerate(fields(Spots)):
-        dtype = {"n_pixels": np.int32, "flags": np.uint8}.get(field.name, np.float32)
+        dtype = TYPES.get(field.name, np.float32)
         columns[field.name] = ((owner * 7 + place + k) % 40 + 1).astype(dtype)
+    n_lattices = np.where(state == State.HIT, image % 3, 0).astype(np.int32)
+    columns["lattice"] = np.minimum(place, np.repeat(n_lattices, n_spots) - 1).astype(np.int8)
+    for name in "hkl":
+        columns[name] = np.where(columns["lattice"] >= 0, columns[name] - 20, 0).astype(np.int16)
+    n_indexed = np.bincount(owner[columns["lattice"] >= 0] - start, minlength=len(image))
     return ImageResults(
         image=image,
         state=state,
@@ -177,9 +195,26 @@ def make_results(
         max_count=image + 100,
         background=(image / 10).astype(np.float32),
         resolution=np.where(n_spots > 4, 1.5 + image / 100, np.nan).astype(np.float32),
+        n_lattices=np.where(state < State.UNREADABLE, n_lattices, -1).astype(np.int32),
+        n_indexed=np.where(state < State.UNREADABLE, n_indexed, -1).astype(np.int32),
+        pump=np.full(len(image), -1, dtype=np.int16) if run.pump is None else run.pump.code[image],
         reasons=reasons,
         offsets=offsets,
         spots=Spots(**columns),
+        lattice_offsets=np.concatenate([[0], np.cumsum(n_lattices)]).astype(np.int64),
+        lattices=make_lattices(np.repeat(image, n_lattices)),
+    )
+
+
+def make_lattices(owner: np.ndarray) -> Lattices:
+    """A lattice for each image number in `owner`."""
+    m = len(owner)
+    return Lattices(
+        A=(owner[:, None, None] + np.arange(9).reshape(3, 3)) / 1000,
+        cell=owner[:, None] + np.array([79, 80, 38, 90, 90, 90.0]),
+        n_indexed=(owner + np.arange(m)).astype(np.int32),
+        residual=owner / 1e5,
+        chance=np.full(m, 1e-6),
     )
 
 
@@ -207,6 +242,8 @@ def make_summary(run: Run, settings: RunSettings, n_hits: int, n_audit: int, n_b
         n_missing=n_missing,
         hit_rate=n_hits / searched if searched else None,
         hit_rate_interval=(0.0, 1.0) if searched else None,
+        rule=HitRuleSummary(rule="spots", min_spots=5, origin="given"),
+        timeline=TimeLine(first=(0,), n_searched=(searched,), n_hits=(n_hits,), n_indexed=(0,), background=(None,)),
         audit=AuditSummary(n=n_audit, seed=settings.write.audit_seed, fraction=settings.write.audit_fraction),
         seconds=1.0,
         images_per_second=float(len(run)),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hitsieve.settings import WriteSettings
-from hitsieve.write import AuditSummary, Facts, SourceSummary, Summary, choose_audit
+from hitsieve.write import AuditSummary, Facts, HitRuleSummary, SourceSummary, Summary, TimeLine, choose_audit
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "summary.schema.json"
 
@@ -41,6 +41,8 @@ def _summary(**changes: object) -> Summary:
         "n_missing": 1,
         "hit_rate": 0.25,
         "hit_rate_interval": (0.1, 0.6),
+        "rule": HitRuleSummary(rule="either", min_spots=12, origin="blanks"),
+        "timeline": TimeLine(first=(0,), n_searched=(8,), n_hits=(2,), n_indexed=(1,), background=(0.5,)),
         "audit": AuditSummary(n=1, seed=0, fraction=0.1),
         "seconds": 1.0,
         "images_per_second": 10.0,

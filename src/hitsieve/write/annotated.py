@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -11,8 +13,9 @@ import numpy.typing as npt
 
 from hitsieve.model import ImageResults, Run, Spots
 from hitsieve.write.chunks import write_file_table
-from hitsieve.write.columns import IMAGE_COLUMNS, SPOT_COLUMNS, TEXT, Column, GrowingColumns
+from hitsieve.write.columns import SPOT_COLUMNS, TEXT, Column, GrowingColumns, image_columns
 from hitsieve.write.frame import NXmxFrame
+from hitsieve.write.lattices import LatticeColumns
 from hitsieve.write.process import write_process
 from hitsieve.write.stream import OutputStream
 from hitsieve.write.summary import Summary
@@ -42,7 +45,8 @@ class AnnotatedFile:
         try:
             self.frame = NXmxFrame(run, self.file, stream, folder)
             process = self.frame.process
-            self._images = GrowingColumns(process, IMAGE_COLUMNS)
+            self._columns = image_columns(run)
+            self._images = GrowingColumns(process, self._columns)
             self._reasons = GrowingColumns(
                 process,
                 (
@@ -57,6 +61,7 @@ class AnnotatedFile:
             self._offsets = GrowingColumns(spots, (Column("offsets", "i8", "first row of each image, and the end"),))
             self._offsets.add(1, {"offsets": np.zeros(1, np.int64)})
             self._spots = GrowingColumns(spots, SPOT_COLUMNS)
+            self._lattices = LatticeColumns(process, "every image")
         except BaseException:
             self.file.close()
             raise
@@ -71,11 +76,12 @@ class AnnotatedFile:
         lengths = np.diff(results.offsets)
         ends = self.n_spots + np.cumsum(lengths)
         first, last = int(results.offsets[0]), int(results.offsets[-1])
-        self._images.add(len(results), {column.name: getattr(results, column.name) for column in IMAGE_COLUMNS})
+        self._images.add(len(results), {column.name: getattr(results, column.name) for column in self._columns})
         self._offsets.add(len(results), {"offsets": ends})
         self._spots.add(
             last - first, {field.name: getattr(results.spots, field.name)[first:last] for field in fields(Spots)}
         )
+        self._lattices.add(results)
         if results.reasons:
             images = sorted(results.reasons)
             texts = np.array([results.reasons[i] for i in images], dtype=object)
@@ -83,15 +89,16 @@ class AnnotatedFile:
 
     def flush(self) -> None:
         """Write everything that waits, so that spots can be read back."""
-        for columns in (self._images, self._reasons, self._offsets, self._spots):
+        for columns in (self._images, self._reasons, self._offsets, self._spots, self._lattices):
             columns.flush()
 
     def spots_of(
-        self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], names: tuple[str, ...]
-    ) -> dict[str, npt.NDArray[np.float32]]:
-        """Columns of the spots of some images, one row an image, padded with 0 to the longest of them."""
+        self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], pads: Mapping[str, int]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Columns of the spots of some images, one row an image, padded to the longest of them as `pads` says."""
         width = int(lengths.max(initial=0))
-        rows = {name: np.zeros((len(starts), width), np.float32) for name in names}
+        types = {column.name: column.dtype for column in SPOT_COLUMNS}
+        rows = {name: np.full((len(starts), width), pad, types[name]) for name, pad in pads.items()}
         ends = starts + lengths
         together = len(starts) > 0 and int(ends.max() - starts.min()) <= _SPAN
         base = int(starts.min()) if together else 0
@@ -131,7 +138,7 @@ class AnnotatedFile:
         ):
             made = process.create_dataset(name, data=values, compression="gzip", compression_opts=1, shuffle=True)
             made.attrs["description"] = description
-        write_process(process, summary)
+        write_process(process, summary, run)
         self.file.close()
 
     def abandon(self) -> None:

@@ -12,7 +12,7 @@ import hdf5plugin
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.model import SPOT_FLAGS, State
+from hitsieve.model import SPOT_FLAGS, Run, State
 
 # Filters that HDF5_PLUGIN_PATH provides, as DIALS needs it, may read but not write: they miss the library of h5py.
 hdf5plugin.register(("bshuf", "lz4", "zstd"), force=True)
@@ -34,6 +34,8 @@ class Column:
     dtype: Any
     description: str
     units: str | None = None
+    shape: tuple[int, ...] = ()
+    """Of one row."""
 
     def describe(self, dataset: h5py.Dataset) -> None:
         """Give the dataset its attributes."""
@@ -57,7 +59,10 @@ IMAGE_COLUMNS: tuple[Column, ...] = (
     Column("max_count", "i8", "largest count of a good pixel; -1 where not searched", "counts"),
     Column("background", "f4", "mean counts a pixel in the background ring; NaN where not searched", "counts"),
     Column("resolution", "f4", "resolution estimate d; NaN without enough spots or geometry", "angstrom"),
+    Column("n_lattices", "i4", "lattices found; -1 where not searched, or where the run is not indexed"),
+    Column("n_indexed", "i4", "spots indexed, of all lattices; -1 where not searched, or where the run is not indexed"),
 )
+PUMP_COLUMN = Column("pump", "i2", "pump state, as index in pump_names; -1 where it is unknown")
 _FLAGS = ", ".join(f"{bit} {name}" for name, bit in SPOT_FLAGS.items())
 SPOT_COLUMNS: tuple[Column, ...] = (
     Column("x", "f4", "centroid along the fast axis; the first pixel has its centre at 0.5", "pixels"),
@@ -69,7 +74,16 @@ SPOT_COLUMNS: tuple[Column, ...] = (
     Column("peak", "f4", "counts of the brightest pixel", "counts"),
     Column("resolution", "f4", "d of the centroid; NaN where the geometry is unknown", "angstrom"),
     Column("flags", "u1", f"bits: {_FLAGS}"),
+    Column("lattice", "i1", "which of the image's lattices indexes the spot, from 0; -1 where none does"),
+    Column("h", "i2", "Miller index in that lattice; 0 where there is none"),
+    Column("k", "i2", "Miller index in that lattice; 0 where there is none"),
+    Column("l", "i2", "Miller index in that lattice; 0 where there is none"),
 )
+
+
+def image_columns(run: Run) -> tuple[Column, ...]:
+    """Columns with one row an image that the outputs of a run have."""
+    return IMAGE_COLUMNS if run.pump is None else (*IMAGE_COLUMNS, PUMP_COLUMN)
 
 
 class GrowingColumns:
@@ -94,7 +108,12 @@ class GrowingColumns:
         for column in columns:
             packing: dict[str, Any] = {} if column.dtype is TEXT else dict(_PACKING)
             dataset = group.create_dataset(
-                column.name, shape=(0,), maxshape=(None,), dtype=column.dtype, chunks=(block,), **packing
+                column.name,
+                shape=(0, *column.shape),
+                maxshape=(None, *column.shape),
+                dtype=column.dtype,
+                chunks=(block, *column.shape),
+                **packing,
             )
             column.describe(dataset)
             self._datasets[column.name] = dataset

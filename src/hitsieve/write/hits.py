@@ -13,22 +13,30 @@ import numpy.typing as npt
 from hitsieve.model import ImageResults, Run, State
 from hitsieve.write.annotated import AnnotatedFile
 from hitsieve.write.chunks import ImageChunks, write_file_table, write_provenance
-from hitsieve.write.columns import IMAGE_COLUMNS
+from hitsieve.write.columns import Column, image_columns
 from hitsieve.write.frame import NXmxFrame
+from hitsieve.write.lattices import LatticeColumns
 from hitsieve.write.process import write_process
 from hitsieve.write.stream import OutputStream
 from hitsieve.write.summary import Summary
 
 Image = bytes | npt.NDArray[Any]
 
+_MILLER = "Miller index in that lattice; 0 where there is none"
 _PEAKS = {
-    "peakXPosRaw": ("x", "pixel index along the fast axis: 0 is the centre of the first pixel", "pixels"),
-    "peakYPosRaw": ("y", "pixel index along the slow axis: 0 is the centre of the first pixel", "pixels"),
-    "peakTotalIntensity": ("intensity", "counts above background, summed over the spot", "counts"),
-    "peakNPixels": ("n_pixels", "pixels of the spot", None),
-    "peakMaximumValue": ("peak", "counts of the brightest pixel", "counts"),
-    "peakSNR": ("snr", "intensity over the background's standard deviation on the spot", None),
+    "peakXPosRaw": Column("x", "f4", "pixel index along the fast axis: 0 is the centre of the first pixel", "pixels"),
+    "peakYPosRaw": Column("y", "f4", "pixel index along the slow axis: 0 is the centre of the first pixel", "pixels"),
+    "peakTotalIntensity": Column("intensity", "f4", "counts above background, summed over the spot", "counts"),
+    "peakNPixels": Column("n_pixels", "f4", "pixels of the spot"),
+    "peakMaximumValue": Column("peak", "f4", "counts of the brightest pixel", "counts"),
+    "peakSNR": Column("snr", "f4", "intensity over the background's standard deviation on the spot"),
+    "peakLattice": Column("lattice", "i1", "which of the image's lattices indexes the spot, from 0; -1: none"),
+    "peakH": Column("h", "i2", _MILLER),
+    "peakK": Column("k", "i2", _MILLER),
+    "peakL": Column("l", "i2", _MILLER),
 }
+"""Spot columns under the names that CXI has for them, and, where it has none, under names in its style."""
+_PADS = {column.name: -1 if column.name == "lattice" else 0 for column in _PEAKS.values()}
 _POSITIONS = ("x", "y")
 _BLOCK = 128
 
@@ -53,10 +61,11 @@ class HitsFile:
         try:
             self.frame = NXmxFrame(run, self.file, stream, folder)
             self.chunks = ImageChunks(self.frame.data, run, stream)
+            self._lattices = LatticeColumns(self.frame.process, "every hit")
         except BaseException:
             self.file.close()
             raise
-        self._columns: dict[str, list[npt.NDArray[Any]]] = {column.name: [] for column in IMAGE_COLUMNS}
+        self._columns: dict[str, list[npt.NDArray[Any]]] = {column.name: [] for column in image_columns(run)}
         self._starts: list[npt.NDArray[np.int64]] = []
         self._lengths: list[npt.NDArray[np.int64]] = []
 
@@ -72,7 +81,8 @@ class HitsFile:
         n_spots_before : int
             Spots of the run before this batch.
         """
-        which = np.flatnonzero(results.state == State.HIT)
+        chosen = results.state == State.HIT
+        which = np.flatnonzero(chosen)
         images = results.image[which].tolist()
         if set(images) != set(hits):
             raise ValueError(f"images are needed of the hits {images} and given of {sorted(hits)}")
@@ -85,6 +95,7 @@ class HitsFile:
         starts = results.offsets[:-1] - results.offsets[0] + n_spots_before
         self._starts.append(starts[which])
         self._lengths.append(np.diff(results.offsets)[which])
+        self._lattices.add(results, chosen)
 
     def carry(self) -> None:
         """Write the source's per-image arrays, cut to the hits; no more hits can be added."""
@@ -104,15 +115,16 @@ class HitsFile:
             Holds the spots; flushed.
         """
         self._peaks(annotated)
+        self._lattices.flush()
         process = self.frame.process
-        for column in IMAGE_COLUMNS:
+        for column in image_columns(self._run):
             parts = self._columns[column.name]
             values = np.concatenate(parts) if parts else np.zeros(0)
             column.describe(process.create_dataset(column.name, data=values.astype(column.dtype), dtype=column.dtype))
         write_file_table(process, self._run)
         write_provenance(process, self._run, self.chunks)
         self._audit(process, summary, audit)
-        write_process(process, summary)
+        write_process(process, summary, self._run)
         self._correct_counts(process)
         self.file.close()
 
@@ -130,18 +142,18 @@ class HitsFile:
         if n:
             packing = {"chunks": (min(n, _BLOCK), width), "compression": "gzip", "compression_opts": 1, "shuffle": True}
         made = {}
-        for name, (_, description, units) in _PEAKS.items():
-            made[name] = group.create_dataset(name, shape=(n, width), dtype="f4", **packing)
-            made[name].attrs["description"] = description
-            if units is not None:
-                made[name].attrs["units"] = units
-        columns = tuple(column for column, _, _ in _PEAKS.values())
+        for name, column in _PEAKS.items():
+            pad = _PADS[column.name]
+            made[name] = group.create_dataset(name, (n, width), column.dtype, fillvalue=pad, **packing)
+            column.describe(made[name])
         for start in range(0, n, _BLOCK):
             block = slice(start, start + _BLOCK)
-            found = annotated.spots_of(starts[block], lengths[block], columns)
+            found = annotated.spots_of(starts[block], lengths[block], _PADS)
             used = np.arange(found["x"].shape[1]) < lengths[block, None]
-            for name, (column, _, _) in _PEAKS.items():
-                values = np.where(used, found[column] - 0.5, 0) if column in _POSITIONS else found[column]
+            for name, column in _PEAKS.items():
+                values = found[column.name]
+                if column.name in _POSITIONS:
+                    values = np.where(used, values - 0.5, 0)
                 made[name][block, : values.shape[1]] = values
             self._stream.check()
 

@@ -7,6 +7,7 @@ import json
 import h5py
 import numpy as np
 
+from hitsieve.model import Run
 from hitsieve.write.columns import TEXT
 from hitsieve.write.summary import Summary
 
@@ -19,8 +20,8 @@ _TOTALS = {
 }
 
 
-def write_process(group: h5py.Group, summary: Summary) -> None:
-    """Program, settings, totals, hit rate, and what the user should know.
+def write_process(group: h5py.Group, summary: Summary, run: Run) -> None:
+    """Program, settings, totals, rule, hit rate, indexing, pump states, and what the user should know.
 
     Parameters
     ----------
@@ -28,6 +29,8 @@ def write_process(group: h5py.Group, summary: Summary) -> None:
         /entry/hit_finding.
     summary : Summary
         The run's numbers.
+    run : Run
+        The source.
     """
     for name, text, about in (
         ("program", summary.program, "program that found the hits"),
@@ -46,9 +49,34 @@ def write_process(group: h5py.Group, summary: Summary) -> None:
         rate.attrs["description"] = "n_hits / (n_hits + n_misses)"
         interval = group.create_dataset("hit_rate_interval", data=np.asarray(summary.hit_rate_interval))
         interval.attrs["description"] = "95 % Wilson interval (low, high) of the hit rate"
+    _described(group, "rule", summary.rule.rule, "what made a hit: enough spots, a lattice (indexed), either or both")
+    _described(group, "min_spots", np.int64(summary.rule.min_spots), "fewest counted spots that were enough")
+    _indexing(group, summary)
+    if run.pump is not None:
+        made = group.create_dataset("pump_names", data=list(run.pump.names), dtype=TEXT)
+        made.attrs["description"] = "names of the pump states"
+        _described(group, "pump_origin", run.pump.origin, "who says which image has which pump state")
     if summary.problems:
         made = group.create_dataset("problems", data=list(summary.problems), dtype=TEXT)
         made.attrs["description"] = "what the user should know about the source and what is carried of it"
+
+
+def _indexing(group: h5py.Group, summary: Summary) -> None:
+    index = summary.index
+    if index is None:
+        return
+    cell = group.create_dataset("unit_cell", data=np.asarray(index.cell.parameters, dtype=np.float64))
+    cell.attrs["description"] = "cell that was looked for: a, b, c (angstrom), alpha, beta, gamma (degrees)"
+    _described(group, "unit_cell_centring", index.cell.centring, "centring of the cell: P, A, B, C, I, F or R")
+    _described(group, "unit_cell_origin", index.cell.origin, "who says the cell")
+    if index.indexing_rate is not None and index.indexing_rate_interval is not None:
+        _described(group, "indexing_rate", index.indexing_rate, "share of the hits that have a lattice")
+        interval = np.asarray(index.indexing_rate_interval)
+        _described(group, "indexing_rate_interval", interval, "95 % Wilson interval (low, high) of the indexing rate")
+
+
+def _described(group: h5py.Group, name: str, value: object, description: str) -> None:
+    group.create_dataset(name, data=value).attrs["description"] = description
 
 
 def _note(group: h5py.Group, name: str, content: object, description: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.model import ImageResults, Run, State
+from hitsieve.model import ImageResults, Lattices, Run, State
 from hitsieve.settings import RunSettings
 from hitsieve.write.columns import IMAGE_COLUMNS
 from hitsieve.write.places import absolute_names
@@ -26,9 +27,11 @@ _NUMBERS = (
     "max_count",
     "background",
     "resolution",
+    "n_lattices",
+    "n_indexed",
 )
 _ROWS = 16384
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
 """Version of the table's columns; the first number changes when a reader must change."""
 _DESCRIBED: dict[str, dict[str, str]] = {
     "image": {"description": "index of the image in the run, from 0"},
@@ -36,11 +39,18 @@ _DESCRIBED: dict[str, dict[str, str]] = {
     "row": {"description": "row in the file's dataset; null where none is known"},
     "reason": {"description": "why the image is unreadable or missing; null where it was searched"},
     **{column.name: column.table_metadata() for column in IMAGE_COLUMNS},
+    "pump": {"description": "pump state; null where it is unknown"},
+    "lattices": {
+        "description": "lattices, best first: A (1/angstrom, row by row; columns a*, b*, c*), cell (angstrom, "
+        "degrees), spots indexed, residual (1/angstrom), chance; null where not searched or indexing was off"
+    },
 }
 
 
 class ImageTableFile:
-    """Writes the table in row groups; about 60 bytes a row before compression. What is unknown is null.
+    """Writes the table in row groups; about 80 bytes a row, and 150 a lattice, before compression.
+
+    What is unknown is null.
 
     Parameters
     ----------
@@ -60,6 +70,7 @@ class ImageTableFile:
         self._run = run
         self._files = pa.array(absolute_names(file.path for file in run.files), pa.string())
         self._states = pa.array([state.name.lower() for state in State], pa.string())
+        self._pumps = pa.array(run.pump.names if run.pump is not None else (), pa.string())
         words = pa.dictionary(pa.int32(), pa.string())
         numbers = {name: pa.int32() for name in _NUMBERS}
         numbers |= {"max_count": pa.int64(), "background": pa.float32(), "resolution": pa.float32()}
@@ -70,6 +81,8 @@ class ImageTableFile:
             "state": words,
             "reason": pa.string(),
             **numbers,
+            "pump": words,
+            "lattices": _lattice_type(),
         }
         self._schema = pa.schema(
             [pa.field(name, kind, metadata=_DESCRIBED[name]) for name, kind in types.items()],
@@ -83,12 +96,16 @@ class ImageTableFile:
         )
         self._waiting: list[dict[str, npt.NDArray[Any]]] = []
         self._reasons: dict[int, str] = {}
+        self._lattices: list[Lattices] = []
+        self._n_lattices: list[npt.NDArray[np.int64]] = []
         self._n_waiting = 0
         self._writer = pq.ParquetWriter(stream, self._schema, compression="zstd")
 
     def add(self, results: ImageResults) -> None:
         """Append one row for each image of the batch."""
-        self._waiting.append({name: getattr(results, name) for name in ("image", "state", *_NUMBERS)})
+        self._waiting.append({name: getattr(results, name) for name in ("image", "state", *_NUMBERS, "pump")})
+        self._lattices.append(results.lattices.take(slice(*results.lattice_offsets[[0, -1]].tolist())))
+        self._n_lattices.append(np.diff(results.lattice_offsets))
         self._reasons.update(results.reasons)
         self._n_waiting += len(results)
         if self._n_waiting >= _ROWS:
@@ -112,9 +129,13 @@ class ImageTableFile:
             values = columns[name]
             unknown = np.isnan(values) if values.dtype.kind == "f" else values < 0
             arrays.append(pa.array(values, self._schema.field(name).type, mask=unknown))
+        arrays.append(pa.DictionaryArray.from_arrays(_known(columns["pump"].astype(np.int32)), self._pumps))
+        arrays.append(_lattice_lists(self._lattices, np.concatenate(self._n_lattices), columns["n_lattices"] < 0))
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
         self._waiting.clear()
         self._reasons.clear()
+        self._lattices.clear()
+        self._n_lattices.clear()
         self._n_waiting = 0
 
     def close(self, *, finish: bool) -> None:
@@ -131,3 +152,33 @@ def _known(numbers: npt.NDArray[Any]) -> pa.Array:
     import pyarrow as pa
 
     return pa.array(numbers, mask=numbers < 0)
+
+
+def _lattice_type() -> pa.DataType:
+    import pyarrow as pa
+
+    numbers = pa.list_(pa.float64())
+    columns = {"A": numbers, "cell": numbers, "n_indexed": pa.int32(), "residual": pa.float64(), "chance": pa.float64()}
+    return pa.list_(pa.struct([pa.field(name, kind) for name, kind in columns.items()]))
+
+
+def _lattice_lists(
+    parts: Sequence[Lattices], lengths: npt.NDArray[np.int64], unknown: npt.NDArray[np.bool_]
+) -> pa.Array:
+    """A list of lattices for each image; null where `unknown`."""
+    import pyarrow as pa
+
+    kind = _lattice_type()
+    arrays: list[pa.Array] = []
+    for field in kind.value_type:
+        values = np.concatenate([getattr(part, field.name) for part in parts])
+        flat = pa.array(values.reshape(-1))
+        if pa.types.is_list(field.type):
+            width = values[:1].size or 1
+            ends = np.arange(0, len(flat) + 1, width, dtype=np.int32)
+            arrays.append(pa.ListArray.from_arrays(pa.array(ends), flat))
+        else:
+            arrays.append(flat)
+    rows = pa.StructArray.from_arrays(arrays, fields=list(kind.value_type))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, rows, mask=pa.array(unknown))

@@ -1,0 +1,63 @@
+"""The lattices of images, as both HDF5 outputs hold them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.model import ImageResults, Lattices
+from hitsieve.write.columns import Column, GrowingColumns
+
+LATTICE_COLUMNS: tuple[Column, ...] = (
+    Column(
+        "A",
+        "f8",
+        "orientation: columns a*, b*, c*, so that A (h, k, l) = q = s1 - s0, without 2 pi, in the laboratory frame "
+        "(z along the beam, y up)",
+        "1/angstrom",
+        (3, 3),
+    ),
+    Column("cell", "f8", "a, b, c (angstrom), alpha, beta, gamma (degrees)", None, (6,)),
+    Column("n_indexed", "i4", "spots indexed"),
+    Column("residual", "f8", "median distance of the spots indexed to their lattice points", "1/angstrom"),
+    Column("chance", "f8", "probability that as many random spots would let some lattice fit as well"),
+)
+_BLOCK = 1024
+
+
+class LatticeColumns:
+    """The group `lattices`: offsets, and one row a lattice.
+
+    Parameters
+    ----------
+    process : h5py.Group
+        /entry/hit_finding.
+    images : str
+        In words: which images the offsets count.
+    """
+
+    def __init__(self, process: h5py.Group, images: str) -> None:
+        group = process.create_group("lattices")
+        group.attrs["NX_class"] = "NXcollection"
+        group.attrs["description"] = f"lattices of {images}, best first; those of i are rows offsets[i] to offsets[i+1]"
+        self._offsets = GrowingColumns(group, (Column("offsets", "i8", "first row of each image, and the end"),))
+        self._offsets.add(1, {"offsets": np.zeros(1, np.int64)})
+        self._rows = GrowingColumns(group, LATTICE_COLUMNS, block=_BLOCK)
+
+    def add(self, results: ImageResults, which: npt.NDArray[np.bool_] | None = None) -> None:
+        """Append the lattices of the images of a batch, or of those chosen."""
+        lengths = np.diff(results.lattice_offsets)
+        chosen = np.ones(len(results), dtype=np.bool_) if which is None else which
+        start, stop = int(results.lattice_offsets[0]), int(results.lattice_offsets[-1])
+        rows = results.lattices.take(slice(start, stop)).take(np.repeat(chosen, lengths))
+        ends = len(self._rows) + np.cumsum(lengths[chosen])
+        self._offsets.add(len(ends), {"offsets": ends})
+        self._rows.add(len(rows), {field.name: getattr(rows, field.name) for field in fields(Lattices)})
+
+    def flush(self) -> None:
+        """Write everything that waits."""
+        self._offsets.flush()
+        self._rows.flush()
