@@ -5,7 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+LONGEST_CYCLE = 10**7
+"""Most images of a cycle of a pump pattern."""
+
+
+def pump_pattern(text: str) -> tuple[tuple[str, int], ...]:
+    """One cycle of a pump pattern as (state, images): "dark:1,light:3" is (("dark", 1), ("light", 3)).
+
+    Raises
+    ------
+    ValueError
+        It is not NAME:IMAGES,NAME:IMAGES..., or its cycle is longer than ten million images.
+    """
+    cycle: list[tuple[str, int]] = []
+    for part in text.split(","):
+        name, _, count = (piece.strip() for piece in part.partition(":"))
+        good = name and name.isprintable() and count.isascii() and count.isdecimal() and count.strip("0")
+        if not good or len(count) > len(str(LONGEST_CYCLE)):
+            raise ValueError(f"pump pattern {text!r} is not NAME:IMAGES,NAME:IMAGES..., such as dark:1,light:3")
+        cycle.append((name, int(count)))
+    if sum(count for _, count in cycle) > LONGEST_CYCLE:
+        raise ValueError(f"pump pattern {text!r} has a cycle of more than {LONGEST_CYCLE} images")
+    return tuple(cycle)
+
+
+def _is_pattern(text: str | None) -> str | None:
+    if text is not None:
+        pump_pattern(text)
+    return text
 
 
 class Settings(BaseModel):
@@ -27,7 +56,7 @@ class SourceSettings(Settings):
     (Si, CdTe, ...), sensor_thickness (m), sample_name. Recorded in the outputs."""
     mask: Path | None = None
     """HDF5 (FILE:/path) or NumPy file with a pixel mask that is added to that of the input (not 0: not used)."""
-    pump: str | None = None
+    pump: Annotated[str | None, AfterValidator(_is_pattern)] = None
     """Pump states by pattern, repeated over the run: NAME:IMAGES,NAME:IMAGES; "dark:1,light:3" is dark, light, light,
     light, dark, ..."""
     pump_dataset: str | None = None
@@ -35,6 +64,13 @@ class SourceSettings(Settings):
     value are of one state."""
     pump_csv: Path | None = None
     """Pump states by a CSV file: columns image and state, or one state a line for all images."""
+
+    @model_validator(mode="after")
+    def _one_way_to_label(self) -> SourceSettings:
+        given = [name for name in ("pump", "pump_dataset", "pump_csv") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other: give one")
+        return self
 
 
 class SpotSettings(Settings):

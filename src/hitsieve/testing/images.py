@@ -11,10 +11,11 @@ import numpy.typing as npt
 from hitsieve._core import ImagePainter
 from hitsieve.errors import SettingsError
 from hitsieve.model.detector import FloatArray
+from hitsieve.settings import pump_pattern
 from hitsieve.testing.background import BLIND, ICE, Background
 from hitsieve.testing.crystals import Reflections, Structure, random_rotation
 from hitsieve.testing.detectors import Instrument, instrument
-from hitsieve.testing.settings import SimulateSettings, jet_stop, pump_pattern
+from hitsieve.testing.settings import SimulateSettings, jet_stop
 
 SPOT_AREA = 9.0
 """Pixels of a spot's profile in its snr = I / sqrt(I + SPOT_AREA * background)."""
@@ -102,7 +103,8 @@ class Simulator:
         self._painter = ImagePainter(
             levels=self._background.levels, blind_value=self.instrument.blind_value, most=self.instrument.most
         )
-        self._pump = pump_pattern(settings.pump)
+        cycle = pump_pattern(settings.pump) if settings.pump else ()
+        self._pump = [state for state, count in cycle for _ in range(count)]
         self.jet = self._jet()
         """Whether the jet runs, by image."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hitsieve.settings import Settings
+from hitsieve.settings import Settings, pump_pattern
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -44,17 +44,6 @@ def jet_stop(text: str) -> tuple[int, int, int | None]:
     if times and count.isdecimal() and length.isdecimal() and int(length) > 0:
         return 0, int(length), int(count)
     raise ValueError(f"jet stop {text!r} is neither FIRST:LAST (images, LAST not included) nor COUNTxLENGTH")
-
-
-def pump_pattern(text: str) -> tuple[str, ...]:
-    """States of one cycle of the pump pattern: "dark:1,light:3" is dark, light, light, light."""
-    states: list[str] = []
-    for part in filter(None, text.split(",")):
-        name, _, count = part.partition(":")
-        if not name.strip() or not count.strip().isdecimal() or not int(count):
-            raise ValueError(f"pump pattern {text!r} is not NAME:IMAGES,NAME:IMAGES...")
-        states += [name.strip()] * int(count)
-    return tuple(states)
 
 
 class SimulateSettings(Settings):
@@ -153,7 +142,8 @@ class SimulateSettings(Settings):
     def _readable(self) -> SimulateSettings:
         for stop in self.jet_stops:
             jet_stop(stop)
-        pump_pattern(self.pump)
+        if self.pump:
+            pump_pattern(self.pump)
         return self
 
     @classmethod
