@@ -117,6 +117,7 @@ def test_centring_of_the_user_stands_where_the_file_says_none(tmp_path: Path) ->
         ("79,79,38,60,60,130", None, "no crystal has the cell"),
         ("0,79,38,90,90,90", None, "no crystal has the cell"),
         ("0.79,0.79,0.38,90,90,90", None, "0.38 angstrom is shorter"),
+        ("79,79,38,1.57,1.57,1.57", None, "1.57 degrees"),
         ("79,79,38,90,90,90", "X", "centring 'X' is not known"),
         ("79,79,38,90,90,90", "R", "hexagonal axes"),
         ("79,79,38,90,90,ninety", None, "neither numbers nor a file"),

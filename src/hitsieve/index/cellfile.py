@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 SHORTEST = 2.0
 """Angstrom; no crystal has a shorter axis."""
+NARROWEST = 10.0
+"""Degrees; a smaller angle is most likely in radians."""
 CRYSTFEL_NAMES = ("a", "b", "c", "al", "be", "ga")
 CRYSTFEL_UNITS = {"a": 1.0, "nm": 10.0, "deg": 1.0, "rad": 180 / math.pi}
 """Lower-case units of a CrystFEL cell file, in angstrom and degrees."""
@@ -89,6 +91,8 @@ def _checked(stated: _Stated, where: str, origin: str) -> UnitCell:
         raise SettingsError(
             f"{where}an axis of {min(parameters[:3]):g} angstrom is shorter than any crystal's", mend=GIVE_NUMBERS
         )
+    if min(parameters[3:]) < NARROWEST:
+        raise SettingsError(f"{where}an angle of {min(parameters[3:]):g} degrees is no crystal's", mend=GIVE_NUMBERS)
     if stated.centring == "R" and not _hexagonal(parameters):
         raise SettingsError(
             f"{where}centring R is on hexagonal axes, with a = b, 90, 90 and 120 degrees",

@@ -95,7 +95,7 @@ def apply_geometry(path: Path, metadata: Metadata) -> Metadata:
         geometry.problems.append(Problem(str(path), "its mask files are not used", "--mask FILE:/path"))
     detector = replace(old, panels=panels, beam_center=None, distance=None, pixel_size=None, pixel_mask=mask)
     detector = completed(detector, beam.direction)
-    return Metadata(detector, beam, (*metadata.problems, *geometry.problems))
+    return replace(metadata, detector=detector, beam=beam, problems=(*metadata.problems, *geometry.problems))
 
 
 def _panel(geometry: Geometry, name: str, values: dict[str, str], detector: Detector) -> Panel:

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import MetadataError
-from hitsieve.model import Beam, Detector, Panel, Problem
+from hitsieve.model import Beam, Detector, Panel, Problem, UnitCell
 from hitsieve.source.fields import ENERGIES, HC, LENGTHS, Fields, as_text, groups_of_class, member
 from hitsieve.source.geometry import beam_on, completed, read_panel
 from hitsieve.source.nxmx import entry_of
+from hitsieve.source.sample import read_sample_cell
 
 METRES_TO_ANGSTROM = 1e10
 WAVELENGTHS = {unit: factor * METRES_TO_ANGSTROM for unit, factor in LENGTHS.items()}
@@ -26,6 +27,7 @@ class Metadata:
     detector: Detector
     beam: Beam
     problems: tuple[Problem, ...] = ()
+    sample_cell: UnitCell | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ def read_metadata(file: h5py.File, path: Path, shape: tuple[int, int], n: int, d
     if _contradicted(fields, detector, panels, beam):
         detector = replace(detector, beam_center=None, distance=None)
     detector = completed(replace(detector, panels=panels), beam.direction)
-    return Metadata(detector, beam, tuple(fields.problems))
+    cell = read_sample_cell(file, fields)
+    return Metadata(detector, beam, tuple(fields.problems), cell)
 
 
 def _groups(file: h5py.File, shape: tuple[int, int], fields: Fields) -> _Groups:

@@ -83,6 +83,7 @@ def open_run(
         problems=(*found.layout.problems, *metadata.problems, *lacking),
         overrides=given,
         headers=found.headers,
+        sample_cell=metadata.sample_cell,
     )
     opened = OpenedRun(run)
     raw = raw_readings(opened)
