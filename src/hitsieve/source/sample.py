@@ -119,7 +119,7 @@ def _one(cells: Cells, where: str, fields: Fields) -> CellParameters | None:
 
 
 def _possible(cell: npt.NDArray[np.float64]) -> bool:
-    """Whether the angles leave a volume, and no axis (2 angstrom) or angle (10 degrees) is smaller than any crystal's."""
+    """Whether the angles leave a volume, no axis is below 2 angstrom and no angle below 10 degrees."""
     if (cell[:3] < 2).any() or (cell[3:] < 10).any() or (cell[3:] >= 180).any():
         return False
     alpha, beta, gamma = np.cos(np.radians(cell[3:]))
