@@ -13,7 +13,7 @@ from hitsieve.cli.commands import COMMANDS, HELP, PARAMETER, make_app, usage
 from hitsieve.settings import RunSettings
 
 REFERENCE = Path(__file__).parent / "reference"
-ROOMS = ("source", "spots", "verdict", "write")
+ROOMS = ("source", "spots", "index", "verdict", "write")
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ def read_settings(config: Path | None, flags: Mapping[str, BaseModel], workers: 
     Parameters
     ----------
     config
-        TOML file with a table per room (source, spots, verdict, write), or None.
+        TOML file with a table per room (source, spots, index, verdict, write), or None.
     flags
         By room, a settings model with only those fields set that the user gave.
     workers

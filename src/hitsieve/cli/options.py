@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter
 COMMON = Group("Messages")
 SOURCE = Group("Source: how the input is read")
 SPOTS = Group("Spots: how spots are found")
+INDEX = Group("Index: which lattices are looked for and believed")
 VERDICT = Group("Verdict: when an image is a hit")
 WRITE = Group("Write: what is written, and where")
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from hitsieve.model import Problem
     from hitsieve.write import Outputs, Summary
+
+
+SEGMENTS = 5
+"""Most stretches of the run that are named."""
 
 
 class Warnings:
@@ -28,7 +32,7 @@ class Warnings:
 
 
 def print_summary(summary: Summary) -> None:
-    """Print the counts, the hit rate, what the hits are like, what was kept, and the speed."""
+    """Print the counts, the hit rate and how sure it is, what the hits are like, what was kept, and the speed."""
     rows = [
         ("images", f"{summary.n_images:,}"),
         ("hits", f"{summary.n_hits:,}"),
@@ -36,7 +40,12 @@ def print_summary(summary: Summary) -> None:
         ("unreadable", f"{summary.n_unreadable:,}"),
         ("missing", f"{summary.n_missing:,}"),
         ("hit rate", _hit_rate(summary)),
+        ("rule", _rule(summary)),
+        *_error_rows(summary),
         *_hit_rows(summary),
+        *_index_rows(summary),
+        *_segment_rows(summary),
+        *_pump_rows(summary),
         ("kept", _kept(summary)),
         ("speed", f"{summary.images_per_second:,.0f} images/s, {summary.seconds:.1f} s in all"),
     ]
@@ -69,6 +78,61 @@ def _hit_rows(summary: Summary) -> list[tuple[str, str]]:
     if summary.resolution_hits is not None:
         rows.append(("resolution", f"{summary.resolution_hits.p50:.2f} angstrom (median of hits)"))
     return rows
+
+
+def _rule(summary: Summary) -> str:
+    rule = summary.rule
+    spots = f"{rule.min_spots} spots"
+    what = {"spots": spots, "indexed": "a lattice", "either": f"{spots} or a lattice", "both": f"{spots} and a lattice"}
+    return f"{what[rule.rule]} ({rule.reason})" if rule.reason and rule.rule != "indexed" else what[rule.rule]
+
+
+def _error_rows(summary: Summary) -> list[tuple[str, str]]:
+    rows = []
+    if summary.blanks is not None:
+        low, high = summary.blanks.false_hit_rate_interval
+        rate = f"{100 * summary.blanks.false_hit_rate:.3g} % of blanks (95 % interval {100 * low:.2g} to {100 * high:.2g} %)"
+        rows.append(("false hits", rate))
+    if summary.missed is not None:
+        low, high = summary.missed.interval
+        rate = f"{summary.missed.n_hits} of {summary.missed.n} misses looked at again"
+        rows.append(("missed hits", f"{rate} (95 % interval {100 * low:.2g} to {100 * high:.2g} %)"))
+    return rows
+
+
+def _index_rows(summary: Summary) -> list[tuple[str, str]]:
+    index = summary.index
+    if index is None:
+        return []
+    cell = " ".join(f"{value:g}" for value in index.cell.parameters)
+    rows = [("cell", f"{cell} {index.cell.centring} ({index.cell.origin})")]
+    if index.indexing_rate is not None:
+        rows.append(("indexed", f"{100 * index.indexing_rate:.1f} % of the hits, {index.n_lattices:,} lattices"))
+    if index.geometry is not None:
+        rows.append(("residual", f"{index.geometry.residual:.2f} pixels (median of {index.geometry.n_spots:,} spots)"))
+    return rows
+
+
+def _segment_rows(summary: Summary) -> list[tuple[str, str]]:
+    if summary.segments is None or len(summary.segments.segments) < 2:
+        return []
+    stretches = [part for part in summary.segments.segments if part.kind != "jet running"]
+    shown = "; ".join(f"{part.kind} {part.first:,} to {part.last:,}" for part in stretches[:SEGMENTS])
+    more = f"; and {len(stretches) - SEGMENTS} more" if len(stretches) > SEGMENTS else ""
+    rows = [("stretches", shown + more)]
+    if summary.segments.files_without_jet:
+        rows.append(("no jet in", ", ".join(Path(name).name for name in summary.segments.files_without_jet)))
+    return rows
+
+
+def _pump_rows(summary: Summary) -> list[tuple[str, str]]:
+    if summary.pump is None:
+        return []
+    rows = []
+    for state in summary.pump.states:
+        rate = "-" if state.hit_rate is None else f"{100 * state.hit_rate:.2f} %"
+        rows.append((state.name, f"{state.n_images:,} images, hit rate {rate}"))
+    return rows + [("bias", test.statement) for test in summary.bias if test.differs]
 
 
 def _kept(summary: Summary) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from hitsieve.cli.config import read_settings
-from hitsieve.cli.options import COMMON, SOURCE, SPOTS, VERDICT, WRITE, Messages
+from hitsieve.cli.options import COMMON, INDEX, SOURCE, SPOTS, VERDICT, WRITE, Messages
 from hitsieve.cli.progress import shown
 from hitsieve.cli.report import Warnings, print_outputs, print_summary
 from hitsieve.cli.stopping import stoppable
-from hitsieve.settings import SourceSettings, SpotSettings, VerdictSettings, WriteSettings
+from hitsieve.settings import IndexSettings, SourceSettings, SpotSettings, VerdictSettings, WriteSettings
 
 if TYPE_CHECKING:
     from hitsieve.model import Run
@@ -37,6 +37,7 @@ def run(
     json: Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)] = False,
     source: Annotated[SourceSettings, Parameter(name="*", group=SOURCE)] = SourceSettings(),  # noqa: B008 - frozen
     spots: Annotated[SpotSettings, Parameter(name="*", group=SPOTS)] = SpotSettings(),  # noqa: B008
+    index: Annotated[IndexSettings, Parameter(name="*", group=INDEX)] = IndexSettings(),  # noqa: B008
     verdict: Annotated[VerdictSettings, Parameter(name="*", group=VERDICT)] = VerdictSettings(),  # noqa: B008
     write: Annotated[WriteFlags, Parameter(name="*", group=WRITE)] = WriteFlags(),  # noqa: B008
     messages: Messages = Messages(),  # noqa: B008
@@ -58,7 +59,7 @@ def run(
         Print the summary as JSON on stdout, and nothing else there.
     """
     messages.set_up_logging()
-    rooms = {"source": source, "spots": spots, "verdict": verdict, "write": write}
+    rooms = {"source": source, "spots": spots, "index": index, "verdict": verdict, "write": write}
     settings = read_settings(config, rooms, workers)
 
     from hitsieve import __version__, pipeline

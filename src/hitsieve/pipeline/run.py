@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
+from hitsieve.index import GeometryCheck
 from hitsieve.model import Problem, Run, State
-from hitsieve.pipeline.search import search
-from hitsieve.pipeline.summarise import Work, summarise
+from hitsieve.pipeline.search import Plan
+from hitsieve.pipeline.searcher import Images, Searcher
+from hitsieve.pipeline.second_look import SecondLook, look_again
+from hitsieve.pipeline.summarise import Findings, Work, doubts, summarise
+from hitsieve.pipeline.survey import can_index, surveyed_search
 from hitsieve.pipeline.tally import Tally
 from hitsieve.settings import RunSettings
 from hitsieve.source import OpenedRun, open_run
@@ -98,27 +103,39 @@ def run(
     """
     start = time.monotonic()
     workers = settings.workers or len(os.sched_getaffinity(0))
-    with open_run(paths, settings.source) as source:
+    with open_run(paths, settings.source) as source, ThreadPoolExecutor(workers) as pool:
+        run = source.run
         if opened is not None:
-            opened(source.run)
-        check_geometry(source.run, settings.verdict)
-        finder = build_finder(source.run, settings.spots)
-        searching = search(source, finder, settings.verdict, workers)
-        with searching as batches, RunWriter(source.run, settings) as writer:
-            tally = Tally.of(len(source.run))
+            opened(run)
+        check_geometry(run, settings.verdict)
+        searcher = Searcher(source, build_finder(run, settings.spots), pool, workers)
+        tally, geometry = Tally.of(len(run)), GeometryCheck(run.detector, run.beam)
+        with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:
+            surveyed, batches = begun()
             for results in batches:
                 writer.add(results, _Images(source, results.image[results.state == State.HIT]))
                 tally.add(results)
+                geometry.add(results)
                 if progress is not None:
                     misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
-                    progress(Progress(tally.done, len(source.run), hits, misses, time.monotonic() - start))
+                    progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
             _refuse_unreadable(source, tally)
-            audit = _Images(source, choose_audit(tally.images(State.MISS), settings.write))
-            problems = tuple(dict.fromkeys((*source.run.problems, *writer.carry())))
+            audit = choose_audit(tally.images(State.MISS), settings.write)
+            missed = _missed(searcher, audit, surveyed.plan, settings)
+            problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *writer.carry())))
             work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
-            summary = summarise(source.run, settings, tally, work)
-            outputs = writer.finish(summary, audit.items())
-    return RunReport(summary, outputs, problems)
+            summary = summarise(run, settings, Findings(tally, surveyed, missed, geometry), work)
+            outputs = writer.finish(summary, _Images(source, audit).items())
+    return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index)))
+
+
+def _missed(searcher: Searcher, audit: Images, plan: Plan, settings: RunSettings) -> SecondLook | None:
+    """Look again at some of the audited misses, where lattices can be found in them."""
+    most = settings.verdict.second_look
+    if not most or not len(audit) or settings.index.indexing == "off" or not can_index(searcher.opened.run):
+        return None
+    evenly = audit[np.unique(np.linspace(0, len(audit) - 1, min(most, len(audit))).astype(np.int64))]
+    return look_again(searcher, evenly, None if plan.lattices is None else plan.lattices.cell, settings)
 
 
 def _refuse_unreadable(opened: OpenedRun, tally: Tally) -> None:

@@ -1,80 +1,75 @@
-"""Searches every image of a run, whatever its form, and gives each its state."""
+"""Searches every image of a run, indexes those that may hold a crystal, and gives each its state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
-from hitsieve.errors import SourceError
 from hitsieve.model import ImageResults, Run, Spots, State
+from hitsieve.pipeline.lattices import Indexed, LatticeSearch
+from hitsieve.pipeline.searcher import Images, Searcher
 from hitsieve.settings import VerdictSettings
-from hitsieve.source import OpenedRun
-from hitsieve.spots import Finder, Searched
-from hitsieve.verdict import judge
+from hitsieve.spots import Searched
+from hitsieve.verdict import HitRule, Rated, rate_spots
 
-BATCH = 64
-"""Images handed on at a time."""
+AHEAD = 4
+"""Batches whose lattices are being looked for while the spots of the next ones are found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done with the spots of an image."""
+
+    verdict: VerdictSettings
+    rule: HitRule
+    lattices: LatticeSearch | None
+    """None: the run is not indexed."""
 
 
 @contextmanager
-def search(
-    opened: OpenedRun, finder: Finder, settings: VerdictSettings, workers: int
-) -> Iterator[Iterator[ImageResults]]:
+def search(searcher: Searcher, plan: Plan) -> Iterator[Iterator[ImageResults]]:
     """Give the results of all images of a run, in batches, in order; every image has its state.
 
-    The search starts at once, so that workers are busy while the outputs are being set up; leaving stops it.
+    The search starts at once; leaving stops it.
     """
-    with closing(finder.scan(opened.run, workers, BATCH)) as scan, ThreadPoolExecutor(workers) as pool:
-        yield _judged(opened, finder, settings, scan, pool)
+    run = searcher.opened.run
+    with searcher.searching(np.arange(len(run), dtype=np.int64)) as batches:
+        yield _decided(run, plan, batches)
 
 
-def _judged(
-    opened: OpenedRun, finder: Finder, settings: VerdictSettings, scan: Iterator[Searched], pool: ThreadPoolExecutor
-) -> Iterator[ImageResults]:
-    run = opened.run
-    known = {**run.images.missing, **run.images.unreadable}
-    first = 0
-    for searched in scan:
-        images = np.arange(first, first + len(searched), dtype=np.int64)
-        first += len(searched)
-        by_library = [i for i in searched.reasons if not searched.reasons[i] and int(images[i]) not in known]
-        whole = _fill(searched, by_library, images, opened, finder, pool) if by_library else searched
-        yield _results(run, images, whole, settings)
+def _decided(run: Run, plan: Plan, batches: Iterator[tuple[Images, Searched]]) -> Iterator[ImageResults]:
+    waiting: deque[Callable[[], ImageResults]] = deque()
+    for images, searched in batches:
+        waiting.append(_start(run, plan, images, searched))
+        if len(waiting) > AHEAD:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
 
 
-def _fill(
-    searched: Searched,
-    positions: list[int],
-    images: np.ndarray[tuple[int], np.dtype[np.int64]],
-    opened: OpenedRun,
-    finder: Finder,
-    pool: ThreadPoolExecutor,
-) -> Searched:
-    """Search the images that the core cannot read by itself from their pixels."""
-
-    def find(i: int) -> Searched:
-        try:
-            return finder.find(opened.pixels(int(images[i])))
-        except SourceError as error:
-            return Searched.failed(str(error))
-
-    found = dict(zip(positions, pool.map(find, positions), strict=True))
-    return Searched.joined([found[i] if i in found else searched.one(i) for i in range(len(images))])
+def _start(run: Run, plan: Plan, images: Images, searched: Searched) -> Callable[[], ImageResults]:
+    centroids = (searched.x, searched.y)
+    rated = rate_spots(images, searched.offsets, centroids, (run.detector, run.beam), plan.verdict)
+    if plan.lattices is None:
+        indexed = Indexed.none(len(images), len(searched.x), tried=False)
+        return lambda: _results(run, plan.rule, (images, searched, rated, indexed))
+    wait = plan.lattices.start(images, searched, rated)
+    return lambda: _results(run, plan.rule, (images, searched, rated, wait()))
 
 
-def _results(
-    run: Run, images: np.ndarray[tuple[int], np.dtype[np.int64]], searched: Searched, settings: VerdictSettings
-) -> ImageResults:
-    judged = judge(images, searched.offsets, (searched.x, searched.y), (run.detector, run.beam), settings)
-    state, counted, ice = judged.state, judged.n_spots_counted, judged.n_spots_ice
+def _results(run: Run, rule: HitRule, found: tuple[Images, Searched, Rated, Indexed]) -> ImageResults:
+    images, searched, rated, indexed = found
+    state = rule.decide(rated.n_spots_counted, indexed.n_lattices)
     reasons = {}
     for i, why in searched.reasons.items():
         image = int(images[i])
         state[i] = State.MISSING if image in run.images.missing else State.UNREADABLE
-        counted[i] = ice[i] = -1
+        for numbers in (rated.n_spots_counted, rated.n_spots_ice, indexed.n_lattices, indexed.n_indexed):
+            numbers[i] = -1
         reasons[image] = run.images.missing.get(image) or run.images.unreadable.get(image) or why
     spots = Spots(
         x=searched.x,
@@ -84,21 +79,30 @@ def _results(
         snr=searched.snr,
         n_pixels=searched.n_pixels,
         peak=searched.peak,
-        resolution=judged.spot_resolution,
-        flags=searched.flags | judged.spot_flags,
+        resolution=rated.spot_resolution,
+        flags=searched.flags | rated.spot_flags,
+        lattice=indexed.spot_lattice,
+        h=indexed.hkl[:, 0],
+        k=indexed.hkl[:, 1],
+        l=indexed.hkl[:, 2],
     )
     return ImageResults(
         image=images,
         state=state,
         n_spots=searched.n_spots,
-        n_spots_counted=counted,
-        n_spots_ice=ice,
+        n_spots_counted=rated.n_spots_counted,
+        n_spots_ice=rated.n_spots_ice,
         n_strong=searched.n_strong,
         n_saturated=searched.n_saturated,
         max_count=searched.max_count,
         background=searched.background,
-        resolution=judged.resolution,
+        resolution=rated.resolution,
+        n_lattices=indexed.n_lattices,
+        n_indexed=indexed.n_indexed,
+        pump=np.full(len(images), -1, dtype=np.int16) if run.pump is None else run.pump.code[images],
         reasons=reasons,
         offsets=searched.offsets,
         spots=spots,
+        lattice_offsets=indexed.offsets,
+        lattices=indexed.lattices,
     )

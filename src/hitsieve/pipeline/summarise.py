@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 
 import numpy as np
-import numpy.typing as npt
 
-from hitsieve.model import Problem, Run, State
+from hitsieve.index import GeometryCheck
+from hitsieve.model import Problem, Run
+from hitsieve.pipeline.content import Context, content, index_content
+from hitsieve.pipeline.second_look import SecondLook
+from hitsieve.pipeline.survey import Survey
 from hitsieve.pipeline.tally import Tally
 from hitsieve.settings import RunSettings
-from hitsieve.verdict import hit_rate, wilson_interval
-from hitsieve.write import AuditSummary, Facts, Percentiles, SourceSummary, Summary
+from hitsieve.verdict import wilson_interval
+from hitsieve.write import (
+    AuditSummary,
+    Facts,
+    GeometrySummary,
+    HitRuleSummary,
+    IndexSummary,
+    MissedSummary,
+    SourceSummary,
+    Summary,
+)
+
+FEW = 20
+"""Tried images from which on a low share that is indexed is doubted."""
+DOUBTFUL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +43,26 @@ class Work:
     problems: tuple[Problem, ...]
 
 
-def summarise(run: Run, settings: RunSettings, tally: Tally, work: Work) -> Summary:
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a run's search found."""
+
+    tally: Tally
+    surveyed: Survey
+    missed: SecondLook | None
+    geometry: GeometryCheck
+
+
+def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -> Summary:
     """Sum up a run whose images are all searched."""
-    hits = tally.images(State.HIT)
-    n_misses, n_hits, n_unreadable, n_missing = (int(n) for n in tally.counts)
+    plan, threshold = findings.surveyed.plan, findings.surveyed.threshold
+    rule = HitRuleSummary(
+        rule=plan.rule.kind, min_spots=threshold.min_spots, origin=threshold.origin, reason=threshold.reason
+    )
+    context = Context(rule, run.pump, run.images.file, tuple(str(file.path) for file in run.files))
     lost = run.images.missing.keys() | run.images.unreadable.keys()
     directly = all(image in lost for image in np.flatnonzero(run.images.offset < 0).tolist())
+    index = _index(run, settings, findings)
     return Summary(
         version=version("hitsieve"),
         date=datetime.now(timezone.utc),
@@ -45,17 +75,9 @@ def summarise(run: Run, settings: RunSettings, tally: Tally, work: Work) -> Summ
             image_shape=run.detector.shape,
             dtype=run.dtype.name,
         ),
-        n_images=len(run),
-        n_hits=n_hits,
-        n_misses=n_misses,
-        n_unreadable=n_unreadable,
-        n_missing=n_missing,
-        hit_rate=hit_rate(n_hits, n_misses),
-        hit_rate_interval=wilson_interval(n_hits, n_hits + n_misses),
-        n_spots_median_hits=_median(tally.n_spots[hits].astype(np.float32)),
-        resolution_hits=_percentiles(tally.resolution[hits]),
-        background_median=_median(tally.background),
-        n_saturated_images=tally.n_saturated_images,
+        **content(findings.tally, context),
+        missed=None if findings.missed is None else _missed(findings.missed),
+        index=index,
         audit=AuditSummary(n=work.n_audit, seed=settings.write.audit_seed, fraction=settings.write.audit_fraction),
         seconds=work.seconds,
         images_per_second=len(run) / work.seconds if work.seconds > 0 else 0.0,
@@ -63,9 +85,40 @@ def summarise(run: Run, settings: RunSettings, tally: Tally, work: Work) -> Summ
         source_bytes=int(run.images.size.sum()) if directly else None,
         hit_bytes=work.hit_bytes,
         facts=_facts(run),
-        problems=tuple(str(problem) for problem in work.problems),
+        problems=tuple(str(problem) for problem in (*work.problems, *doubts(str(run.path), index))),
         overrides=run.overrides,
     )
+
+
+def _index(run: Run, settings: RunSettings, findings: Findings) -> IndexSummary | None:
+    lattices = findings.surveyed.plan.lattices
+    if lattices is None:
+        return None
+    fit = findings.geometry.fit(lattices.cell, cell_known=findings.surveyed.cell_is_given)
+    geometry = None if fit is None else GeometrySummary(**asdict(fit))
+    return index_content(findings.tally, lattices.cell, geometry, settings.index.min_indexed)
+
+
+def _missed(look: SecondLook) -> MissedSummary:
+    n_hits = len(look.hits)
+    interval = wilson_interval(n_hits, look.n)
+    return MissedSummary(n=look.n, n_hits=n_hits, rate=n_hits / look.n, interval=interval or (0.0, 1.0), how=look.how)
+
+
+def doubts(where: str, index: IndexSummary | None) -> tuple[Problem, ...]:
+    """What the lattices say against the cell or the geometry."""
+    found = []
+    if index is not None and index.geometry is not None and index.geometry.warning:
+        found.append(Problem(where, index.geometry.warning))
+    if index is not None and index.n_tried >= FEW and index.n_indexed < DOUBTFUL * index.n_tried:
+        cell = " ".join(f"{value:g}" for value in index.cell.parameters)
+        what = f"only {index.n_indexed} of {index.n_tried} images with enough spots fit the cell {cell}"
+        found.append(
+            Problem(
+                where, f"{what} ({index.cell.origin})", "see which cell `hitsieve cell` finds, and check the geometry"
+            )
+        )
+    return tuple(found)
 
 
 def _facts(run: Run) -> Facts:
@@ -86,16 +139,3 @@ def _facts(run: Run) -> Facts:
         underload_value=detector.underload_value,
         wavelength=run.beam.wavelength,
     )
-
-
-def _median(values: npt.NDArray[np.float32]) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else None
-
-
-def _percentiles(values: npt.NDArray[np.float32]) -> Percentiles | None:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return None
-    p10, p25, p50, p75, p90 = (float(value) for value in np.percentile(known, [10, 25, 50, 75, 90]))
-    return Percentiles(p10=p10, p25=p25, p50=p50, p75=p75, p90=p90)

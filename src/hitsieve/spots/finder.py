@@ -130,23 +130,25 @@ class Finder:
         """Search one image in its stored form."""
         return Searched.of(self.core.find_stored(stored, codec))
 
-    def scan(self, run: Run, workers: int, batch: int) -> Scanning:
-        """Search all images of a run that are stored in a form the core reads, `batch` images an item, in order.
+    def scan(self, run: Run, images: npt.NDArray[np.int64], workers: int, batch: int) -> Scanning:
+        """Search some images of a run that are stored in a form the core reads, `batch` of them an item, in order.
 
-        Other images come as failed with an empty reason, so that positions stay those of the run. Workers start at
-        once; closing what is returned stops them.
+        Those that are not come as failed with an empty reason, and so do negative numbers; positions stay those of
+        `images`. Workers start at once; closing what is returned stops them.
         """
-        images = run.images
-        readable = images.offset >= 0
-        for known in (images.missing, images.unreadable):
+        table = run.images
+        readable = table.offset >= 0
+        for known in (table.missing, table.unreadable):
             if known:
                 readable[np.fromiter(known, dtype=np.int64)] = False
+        asked = np.maximum(images, 0)
+        wanted = (images >= 0) & readable[asked]
         scan = self.core.scan(
             [str(file.path) for file in run.files],
             [file.codec or "bslz4" for file in run.files],
-            np.where(readable, images.file, NOT_STORED).astype(np.int32),
-            np.where(readable, images.offset, 0),
-            np.where(readable, images.size, 0),
+            np.where(wanted, table.file[asked], NOT_STORED).astype(np.int32),
+            np.where(wanted, table.offset[asked], 0),
+            np.where(wanted, table.size[asked], 0),
             workers,
             batch,
         )

@@ -1,0 +1,67 @@
+"""Finds the spots of images of a run, whatever their form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.errors import SourceError
+from hitsieve.source import OpenedRun
+from hitsieve.spots import Finder, Searched
+
+BATCH = 64
+"""Images handed on at a time."""
+Images = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Searcher:
+    """A run, its finder, and those who work on it."""
+
+    opened: OpenedRun
+    finder: Finder
+    pool: ThreadPoolExecutor
+    workers: int
+    found: dict[int, Searched] = field(default_factory=dict)
+    """What is known of images that were searched before: they are not searched again."""
+
+    @contextmanager
+    def searching(self, images: Images) -> Iterator[Iterator[tuple[Images, Searched]]]:
+        """Give images (indices in the run) with what was found on them, in batches, in order.
+
+        The search starts at once, so that workers are busy while the outputs are being set up; leaving stops it.
+        """
+        images = np.ascontiguousarray(images, dtype=np.int64)
+        asked = images.copy()
+        if self.found:
+            asked[np.isin(images, np.fromiter(self.found, dtype=np.int64))] = -1
+        with closing(self.finder.scan(self.opened.run, asked, self.workers, BATCH)) as scan:
+            yield self._whole(images, scan)
+
+    def find(self, image: int) -> Searched:
+        """Search one image from its pixels."""
+        try:
+            return self.finder.find(self.opened.pixels(image))
+        except SourceError as error:
+            return Searched.failed(str(error))
+
+    def _whole(self, images: Images, scan: Iterator[Searched]) -> Iterator[tuple[Images, Searched]]:
+        table = self.opened.run.images
+        first = 0
+        for searched in scan:
+            these = images[first : first + len(searched)]
+            first += len(searched)
+            open_ = [i for i, why in searched.reasons.items() if not why]
+            lost = [i for i in open_ if int(these[i]) in table.missing or int(these[i]) in table.unreadable]
+            known = {i: self.found.pop(int(these[i])) for i in open_ if int(these[i]) in self.found}
+            by_library = [i for i in open_ if i not in known and i not in lost]
+            # What the core cannot read by itself is searched from its pixels.
+            known |= zip(by_library, self.pool.map(self.find, these[by_library].tolist()), strict=True)
+            if known:
+                searched = Searched.joined([known.get(i) or searched.one(i) for i in range(len(these))])
+            yield these, searched
