@@ -11,7 +11,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from hitsieve.model import ImageResults, Lattices, Run, Spots, State
+from hitsieve.model import ImageResults, Lattices, PumpStates, Run, Spots, State
 from hitsieve.settings import RunSettings, SourceSettings, WriteSettings
 from hitsieve.source import OpenedRun, open_run
 from hitsieve.write import (
@@ -212,10 +212,17 @@ def make_lattices(owner: np.ndarray) -> Lattices:
     return Lattices(
         A=(owner[:, None, None] + np.arange(9).reshape(3, 3)) / 1000,
         cell=owner[:, None] + np.array([79, 80, 38, 90, 90, 90.0]),
-        n_indexed=(owner + np.arange(m)).astype(np.int32),
+        n_indexed=(owner % 90 + 8).astype(np.int32),
         residual=owner / 1e5,
         chance=np.full(m, 1e-6),
     )
+
+
+def make_pump(n: int) -> PumpStates:
+    """Image i is dark where 3 divides i, unknown for i = 1, and light otherwise."""
+    image = np.arange(n)
+    code = np.where(image == 1, -1, image % 3 > 0).astype(np.int16)
+    return PumpStates(("dark", "light 1ms"), code, "pattern")
 
 
 def make_summary(run: Run, settings: RunSettings, n_hits: int, n_audit: int, n_bad: int = 0) -> Summary:

@@ -114,6 +114,8 @@ class Run:
     """Unit cell of the sample, as the source states it."""
     pump: PumpStates | None = None
     """None: the run is not time-resolved, as far as is known."""
+    named: tuple[Path, ...] = ()
+    """All that the user named; empty: `path` alone."""
 
     def __len__(self) -> int:
         return len(self.images)

@@ -1,7 +1,9 @@
-"""Writes the outputs of a run, all or none, and proves hit-only files."""
+"""Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
 from hitsieve.write.audit import choose_audit
-from hitsieve.write.runwriter import Outputs, RunWriter
+from hitsieve.write.outputs import Outputs
+from hitsieve.write.runwriter import RunWriter
+from hitsieve.write.stored import StoredResults, open_results
 from hitsieve.write.summary import (
     AuditSummary,
     BiasTest,
@@ -42,9 +44,11 @@ __all__ = [
     "SegmentSummary",
     "SegmentsSummary",
     "SourceSummary",
+    "StoredResults",
     "Summary",
     "TimeLine",
     "VerifyReport",
     "choose_audit",
+    "open_results",
     "verify_hits",
 ]

@@ -166,11 +166,13 @@ def _clone(group: h5py.Group, source: h5py.Dataset, shape: tuple[int, int]) -> h
 
 
 def write_file_table(group: h5py.Group, run: Run) -> None:
-    """Tables of the run's files and of the datasets in them, to which `source_file` refers."""
+    """Tables of the run's files and of the datasets in them, to which `source_file` refers, and what the user named."""
     files = group.create_dataset("source_files", data=absolute_names(file.path for file in run.files), dtype=TEXT)
     files.attrs["description"] = "files that hold images of the run, absolute"
     datasets = group.create_dataset("source_datasets", data=[file.dataset for file in run.files], dtype=TEXT)
     datasets.attrs["description"] = "dataset in each of source_files; empty for formats that are not HDF5"
+    named = group.create_dataset("source_paths", data=absolute_names(run.named or [run.path]), dtype=TEXT)
+    named.attrs["description"] = "what the user named to open the run: a master file, or data files or images; absolute"
 
 
 def write_provenance(group: h5py.Group, run: Run, chunks: ImageChunks) -> None:

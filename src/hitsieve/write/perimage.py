@@ -41,6 +41,8 @@ _RANK_OF_ONE: dict[str, int] = {
 """Rank of fields whose first axis is not the image, however long it is."""
 
 _BLOCK_BYTES = 8 << 20
+_GAP_BYTES = 1 << 19
+"""Rows that are not wanted are read too, where fewer lie between two that are."""
 _VIRTUAL_ROW_BYTES = 65536
 _OPEN_FILES = 64
 
@@ -221,16 +223,21 @@ def _gather(
 
 
 def read_rows(dataset: h5py.Dataset, rows: Sequence[int] | Index) -> npt.NDArray[Any]:
-    """Rows of a dataset in the order asked for, read as spans of bounded size."""
+    """Rows of a dataset in the order asked for, read as spans of bounded size and without long gaps."""
     wanted = np.asarray(rows, dtype=np.int64)
     order = np.argsort(wanted, kind="stable")
     ordered = wanted[order]
     values = np.empty((len(wanted), *dataset.shape[1:]), dataset.dtype)
     span = max(1, _BLOCK_BYTES // max(_row_bytes(dataset), 1))
+    gaps = np.flatnonzero(np.diff(ordered) > max(1, _GAP_BYTES // max(_row_bytes(dataset), 1))) + 1
+    bounds = iter([*gaps.tolist(), len(ordered)])
+    bound = next(bounds)
     start = 0
     while start < len(ordered):
+        while bound <= start:
+            bound = next(bounds)
         first = int(ordered[start])
-        stop = int(np.searchsorted(ordered, first + span))
+        stop = min(int(np.searchsorted(ordered, first + span)), bound)
         block = dataset[first : int(ordered[stop - 1]) + 1]
         values[order[start:stop]] = block[ordered[start:stop] - first]
         start = stop

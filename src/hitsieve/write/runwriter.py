@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,35 +17,9 @@ from hitsieve.settings import RunSettings
 from hitsieve.write.annotated import AnnotatedFile
 from hitsieve.write.atomic import OutputFiles, signals_held, writing
 from hitsieve.write.hits import HitsFile
+from hitsieve.write.outputs import Outputs
 from hitsieve.write.summary import Summary
 from hitsieve.write.table import ImageTableFile
-
-
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """The files of one run."""
-
-    hits: Path
-    """Self-contained NXmx with the hits only."""
-    annotated: Path
-    """NXmx master over the original images."""
-    images: Path
-    """Parquet table, one row an image."""
-    summary: Path
-    """The run's numbers, as JSON."""
-
-    @classmethod
-    def of(cls, folder: Path, stem: str) -> Outputs:
-        """Names of the outputs of a run in a folder."""
-        return cls(
-            hits=folder / f"{stem}_hits.h5",
-            annotated=folder / f"{stem}_annotated.h5",
-            images=folder / f"{stem}_images.parquet",
-            summary=folder / f"{stem}_summary.json",
-        )
-
-    def __iter__(self) -> Iterator[Path]:
-        return iter((self.hits, self.annotated, self.images, self.summary))
 
 
 class RunWriter:

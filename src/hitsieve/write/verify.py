@@ -13,10 +13,10 @@ import hdf5plugin  # noqa: F401  (registers the filters that decode images)
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.errors import HitsieveError, SourceError, VerificationError
+from hitsieve.errors import HitsieveError, VerificationError
 from hitsieve.write.metadata import entry_of
+from hitsieve.write.places import open_output
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 Fetch = Callable[[str, str, int], "bytes | npt.NDArray[Any] | None"]
 Finding = Literal["damaged", "differs", "absent", "unreadable"]
 """Damaged: the stored image contradicts its own hash. Differs: it contradicts the source. Absent: the source has no
@@ -93,8 +93,7 @@ def verify_hits(path: Path, fetch: Fetch | None = None, pixels: Fetch | None = N
     VerificationError
         It is not a hit-only file.
     """
-    handle = _opened(path)
-    with handle:
+    with open_output(path, "*_hits.h5") as handle:
         try:
             entry = handle[entry_of(handle)]
             process = entry["hit_finding"]
@@ -109,30 +108,6 @@ def verify_hits(path: Path, fetch: Fetch | None = None, pixels: Fetch | None = N
         sources = [*zip(files, datasets, strict=True)]
         failures = (*hits.check(sources, fetch, pixels), *audit.check(sources, fetch, pixels))
         return VerifyReport(Path(path), len(hits.hashes), len(audit.hashes), fetch is not None, failures)
-
-
-def _opened(path: Path) -> h5py.File:
-    """The file, or a SourceError in plain words."""
-    again = "copy it again, or write it again with hitsieve run"
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(_SIGNATURE))
-    except FileNotFoundError:
-        raise SourceError(f"{path}: there is no such file", mend="give a *_hits.h5 file") from None
-    except IsADirectoryError:
-        raise SourceError(f"{path}: is a folder", mend="give a *_hits.h5 file") from None
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}", mend="check its permissions") from None
-    if not head:
-        raise SourceError(f"{path}: is empty", mend=again)
-    if head != _SIGNATURE[: len(head)]:
-        raise SourceError(f"{path}: is not an HDF5 file", mend="give a *_hits.h5 file")
-    try:
-        return h5py.File(path, "r", locking=False)
-    except (OSError, RuntimeError) as error:
-        cut = len(head) < len(_SIGNATURE) or "truncated" in str(error)
-        state = "is truncated" if cut else "is damaged: HDF5 cannot open it"
-        raise SourceError(f"{path}: {state}", mend=again) from error
 
 
 def _plain(error: Exception) -> str:

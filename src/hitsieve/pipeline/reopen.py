@@ -1,0 +1,60 @@
+"""Opens the original run of stored results again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hitsieve.errors import SourceError
+from hitsieve.model import Run
+from hitsieve.source import OpenedRun, open_run
+from hitsieve.write import StoredResults
+
+
+def reopen(stored: StoredResults, source: Sequence[Path] = ()) -> OpenedRun:
+    """Open the run that results were found on, with the settings recorded then; its pump states are the recorded ones.
+
+    Parameters
+    ----------
+    stored : StoredResults
+    source : sequence of Path, optional
+        Where the run is, named as it was for `hitsieve run`, if it has moved.
+
+    Returns
+    -------
+    OpenedRun
+
+    Raises
+    ------
+    SourceError
+        It cannot be opened, or it is another run.
+    """
+    paths = list(source) or list(stored.source_paths)
+    pumpless = {"pump": None, "pump_dataset": None, "pump_csv": None}
+    opened = open_run(paths, stored.settings.source.model_copy(update=pumpless))
+    try:
+        _check_same(opened.run, stored)
+        opened.run = replace(opened.run, stem=stored.summary.source.stem, pump=stored.pump)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _check_same(run: Run, stored: StoredResults) -> None:
+    """Refuse a run whose images are not those of the results, by number, shape, and the files that hold them."""
+    mend = "name the run that the results were found on"
+    if len(run) != len(stored):
+        what = f"{run.path}: has {len(run)} images, the results in {stored.outputs.summary} are of {len(stored)}"
+        raise SourceError(what, mend=mend)
+    names = [(file.path.name, file.dataset) for file in run.files]
+    before = [(path.name, dataset) for path, dataset in zip(stored.source_files, stored.source_datasets, strict=True)]
+    same = names == before and run.detector.shape == stored.summary.source.image_shape
+    if same:
+        file, row = stored.column("source_file"), stored.column("source_row")
+        same = np.array_equal(file, run.images.file) and np.array_equal(row, run.images.row)
+    if not same:
+        raise SourceError(f"{run.path}: is another run than that of {stored.outputs.summary}", mend=mend)

@@ -1,0 +1,121 @@
+"""The files of one run, by name, and how they are found again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from hitsieve.errors import SourceError
+from hitsieve.write.summary import Summary
+
+_SUFFIXES = {
+    "hits": "_hits.h5",
+    "annotated": "_annotated.h5",
+    "images": "_images.parquet",
+    "summary": "_summary.json",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The files of one run."""
+
+    hits: Path
+    """Self-contained NXmx with the hits only."""
+    annotated: Path
+    """NXmx master over the original images."""
+    images: Path
+    """Parquet table, one row an image."""
+    summary: Path
+    """The run's numbers, as JSON."""
+
+    @classmethod
+    def of(cls, folder: Path, stem: str) -> Outputs:
+        """Names of the outputs of a run in a folder."""
+        return cls(**{kind: folder / f"{stem}{suffix}" for kind, suffix in _SUFFIXES.items()})
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter((self.hits, self.annotated, self.images, self.summary))
+
+
+def find_outputs(path: Path) -> Outputs:
+    """Find the outputs of a run from one of them, or from a folder that holds those of one run.
+
+    Raises
+    ------
+    SourceError
+        There are none, or those of several runs, or the annotated master or the summary is absent.
+    """
+    if not path.exists():
+        raise SourceError(f"{path}: there is no such file or folder", mend="name an output of hitsieve run")
+    folder = path if path.is_dir() else path.parent
+    stems = _stems(folder)
+    if path.is_dir():
+        if not stems:
+            raise SourceError(
+                f"{path}: holds no outputs of hitsieve run", mend="name the folder given to it as --output"
+            )
+        if len(stems) > 1:
+            named = ", ".join(f"{stem}{_SUFFIXES['summary']}" for stem in stems[:4])
+            raise SourceError(f"{path}: holds the outputs of {len(stems)} runs", mend=f"name one of them: {named}")
+        stem = stems[0]
+    else:
+        stem = _stem_of(path, stems)
+    outputs = Outputs.of(folder, stem)
+    for needed in (outputs.summary, outputs.annotated):
+        if not needed.is_file():
+            raise SourceError(f"{needed}: is absent", mend="keep the outputs of a run together; it is needed here")
+    return outputs
+
+
+def _stems(folder: Path) -> list[str]:
+    """Stems of the runs of which a folder holds the annotated master or the summary."""
+    needed = (_SUFFIXES["annotated"], _SUFFIXES["summary"])
+    return sorted({file.name.removesuffix(end) for end in needed for file in folder.glob(f"[!.]*{end}")})
+
+
+def _stem_of(path: Path, stems: list[str]) -> str:
+    """Stem of the run that a file is of; the hits of one pump state are named after run and state."""
+    for suffix in _SUFFIXES.values():
+        if path.name.endswith(suffix):
+            stem = path.name.removesuffix(suffix)
+            longer = [known for known in stems if stem == known or stem.startswith(f"{known}_")]
+            return max(longer, key=len, default=stem)
+    raise SourceError(
+        f"{path}: is not an output of hitsieve run",
+        mend=f"name a file that ends in {', '.join(_SUFFIXES.values())}, or their folder",
+    )
+
+
+def read_summary(path: Path) -> Summary:
+    """Read the summary of a run.
+
+    Raises
+    ------
+    SourceError
+        It cannot be read, is no summary, or is of another version of the schema.
+    """
+    again = "copy it again, or write it again with hitsieve run"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}", mend="check its permissions") from None
+    except ValueError as error:
+        raise SourceError(f"{path}: is not JSON: {error}", mend=again) from error
+    ours = str(Summary.model_fields["schema_version"].default)
+    version = str(values.get("schema_version", "none")) if isinstance(values, dict) else "none"
+    if version.split(".")[0] != ours.split(".", maxsplit=1)[0]:
+        raise SourceError(
+            f"{path}: is of version {version} of the schema, this version of hitsieve reads {ours}",
+            mend="run hitsieve run again on the original files, or use the version of hitsieve that wrote it",
+        )
+    try:
+        return Summary.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SourceError(f"{path}: is not a summary of hitsieve: {where}: {first['msg']}", mend=again) from error

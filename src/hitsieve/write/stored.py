@@ -1,0 +1,268 @@
+"""Reads back what a run of hitsieve left: the results of any of its images, and its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.errors import SourceError
+from hitsieve.model import ImageResults, Lattices, PumpStates, Spots
+from hitsieve.settings import RunSettings
+from hitsieve.write.columns import IMAGE_COLUMNS, PUMP_COLUMN
+from hitsieve.write.metadata import entry_of
+from hitsieve.write.outputs import Outputs, find_outputs, read_summary
+from hitsieve.write.perimage import read_rows
+from hitsieve.write.places import open_output
+from hitsieve.write.summary import Summary
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_PROVENANCE = ("source_file", "source_row")
+_TYPES: dict[str, npt.DTypeLike] = {
+    "state": np.uint8,
+    "max_count": np.int64,
+    "background": np.float32,
+    "resolution": np.float32,
+    "pump": np.int16,
+    "source_row": np.int64,
+}
+Images = npt.NDArray[np.int64]
+
+
+def open_results(path: str | Path) -> StoredResults:
+    """Open the results of a finished run, read-only.
+
+    Parameters
+    ----------
+    path : str or Path
+        Any of the run's outputs, or a folder that holds the outputs of one run.
+
+    Returns
+    -------
+    StoredResults
+
+    Raises
+    ------
+    SourceError
+        There is no such run, or there are several; its annotated master or its summary is absent or damaged, or of
+        another version of the schema; or the files are not of one run.
+    """
+    outputs = find_outputs(Path(path))
+    summary = read_summary(outputs.summary)
+    file = open_output(outputs.annotated, "*_annotated.h5")
+    try:
+        return StoredResults(outputs, summary, file)
+    except BaseException:
+        file.close()
+        raise
+
+
+class StoredResults:
+    """Results of a finished run; close it, or use it in a `with` statement.
+
+    Its length is the number of images of the run. Nothing but what is asked for is read.
+    """
+
+    def __init__(self, outputs: Outputs, summary: Summary, file: h5py.File) -> None:
+        self.outputs = outputs
+        self.summary = summary
+        self._file = file
+        with self._reading():
+            self._process: h5py.Group = file[f"{entry_of(file)}/hit_finding"]
+            date, n = self._process["date"].asstr()[()], len(self._process["state"])
+        if "lattices" not in self._process:
+            raise SourceError(
+                f"{outputs.annotated}: was written by an older version of hitsieve",
+                mend="run hitsieve run again on the original files",
+            )
+        _check_one_run(outputs, summary, (date, n))
+
+    def __len__(self) -> int:
+        return self.summary.n_images
+
+    @cached_property
+    def settings(self) -> RunSettings:
+        """Settings of the run.
+
+        Raises
+        ------
+        SourceError
+            They are not settings of this version of hitsieve.
+        """
+        try:
+            return RunSettings.model_validate(self.summary.settings)
+        except ValueError as error:
+            raise SourceError(
+                f"{self.outputs.summary}: its settings are not those of this version of hitsieve: {error}",
+                mend="run hitsieve run again on the original files",
+            ) from error
+
+    @cached_property
+    def source_files(self) -> tuple[Path, ...]:
+        """Files that hold the images of the run, absolute; `column("source_file")` counts them."""
+        return self._paths("source_files")
+
+    @cached_property
+    def source_datasets(self) -> tuple[str, ...]:
+        """Dataset in each of the source files; empty for formats that are not HDF5."""
+        with self._reading():
+            return tuple(str(name) for name in self._process["source_datasets"].asstr()[()])
+
+    @cached_property
+    def source_paths(self) -> tuple[Path, ...]:
+        """What to open, together, to open the original run again; absolute."""
+        return self._paths("source_paths")
+
+    @cached_property
+    def pump(self) -> PumpStates | None:
+        """Pump states of the images; None where the run is not time-resolved."""
+        if "pump_names" not in self._process:
+            return None
+        with self._reading():
+            names = tuple(str(name) for name in self._process["pump_names"].asstr()[()])
+            origin = str(self._process["pump_origin"].asstr()[()])
+        return PumpStates(names, self.column("pump"), origin)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One number of every image of the run.
+
+        Parameters
+        ----------
+        name : str
+            A column of ImageResults, or source_file or source_row.
+
+        Returns
+        -------
+        array, shape (images,)
+
+        Raises
+        ------
+        ValueError
+            There is no such column.
+        """
+        return self._column(name, None)
+
+    def read(self, images: npt.ArrayLike) -> ImageResults:
+        """Results, spots and lattices of some images.
+
+        Parameters
+        ----------
+        images : array of int, shape (n,)
+            Index in the run of each; any order, also more than once. Memory grows with their spots: read the images
+            of a long run in blocks.
+
+        Returns
+        -------
+        ImageResults
+            In the order given.
+
+        Raises
+        ------
+        SourceError
+            The run has no such image.
+        """
+        wanted = np.atleast_1d(np.asarray(images, dtype=np.int64))
+        outside = wanted[(wanted < 0) | (wanted >= len(self))]
+        if len(outside):
+            what = f"{self.outputs.annotated}: has no image {outside[0]}, only {len(self)}"
+            raise SourceError(what, mend="count from 0")
+        with self._reading():
+            offsets, spots = self._ragged(self._process["spots"], wanted, [field.name for field in fields(Spots)])
+            names = [field.name for field in fields(Lattices)]
+            lattice_offsets, lattices = self._ragged(self._process["lattices"], wanted, names)
+        return ImageResults(
+            image=wanted,
+            **{column.name: self._column(column.name, wanted) for column in (*IMAGE_COLUMNS, PUMP_COLUMN)},
+            reasons=self._reasons(wanted),
+            offsets=offsets,
+            spots=Spots(**spots),
+            lattice_offsets=lattice_offsets,
+            lattices=Lattices(**lattices),
+        )
+
+    def _column(self, name: str, images: Images | None) -> npt.NDArray[Any]:
+        if name == "image":
+            return np.arange(len(self)) if images is None else images
+        if name not in (known := [*(column.name for column in IMAGE_COLUMNS), PUMP_COLUMN.name, *_PROVENANCE]):
+            raise ValueError(f"there is no column {name}, only image, {', '.join(known)}")
+        dtype = np.dtype(_TYPES.get(name, np.int32))
+        if name not in self._process:
+            return np.full(len(self) if images is None else len(images), -1, dtype=dtype)
+        with self._reading():
+            dataset = self._process[name]
+            values = dataset[()] if images is None else read_rows(dataset, images)
+            return np.asarray(values).astype(dtype)
+
+    def _ragged(self, group: h5py.Group, images: Images, names: list[str]) -> tuple[Images, dict[str, Any]]:
+        """Offsets and columns of what some images have several of."""
+        ends = read_rows(group["offsets"], np.concatenate([images, images + 1]))
+        starts, lengths = ends[: len(images)], np.diff(ends.reshape(2, -1), axis=0)[0]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return offsets, {name: read_rows(group[name], rows) for name in names}
+
+    @cached_property
+    def _reason_images(self) -> Images:
+        with self._reading():
+            return np.asarray(self._process["reason_image"][()], dtype=np.int64)
+
+    def _reasons(self, images: Images) -> dict[int, str]:
+        rows = np.flatnonzero(np.isin(self._reason_images, images))
+        with self._reading():
+            texts = read_rows(self._process["reason_text"], rows)
+        return {int(self._reason_images[row]): text.decode() for row, text in zip(rows, texts, strict=True)}
+
+    def _paths(self, name: str) -> tuple[Path, ...]:
+        with self._reading():
+            return tuple(Path(path) for path in self._process[name].asstr()[()])
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Damage that HDF5 meets becomes a SourceError."""
+        try:
+            yield
+        except (OSError, RuntimeError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise SourceError(
+                f"{self.outputs.annotated}: cannot be read as an annotated master of hitsieve ({reason})",
+                mend="copy it again, or write it again with hitsieve run",
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _check_one_run(outputs: Outputs, summary: Summary, annotated: tuple[str, int]) -> None:
+    """Refuse outputs that were not written together: each states when its run ended."""
+    stated = {outputs.annotated: annotated[0]}
+    if annotated[1] != summary.n_images:
+        stated[outputs.annotated] = f"{annotated[1]} images"
+    if outputs.hits.is_file():
+        with open_output(outputs.hits, "*_hits.h5") as hits:
+            date = hits.get(f"{entry_of(hits)}/hit_finding/date")
+            stated[outputs.hits] = str(date.asstr()[()]) if isinstance(date, h5py.Dataset) else "no date"
+    for path, date in stated.items():
+        if date != summary.date.isoformat():
+            raise SourceError(
+                f"{path}: is not of the same run as {outputs.summary.name}",
+                mend="keep the outputs of each run together, as they were written",
+            )
