@@ -22,6 +22,8 @@ class Input:
     layout: Layout
     metadata: Metadata
     headers: ImageHeaders | None = None
+    lengths: dict[Path, int] = field(default_factory=dict)
+    """Images of each HDF5 file named that could be opened."""
 
 
 def open_one(path: Path) -> Input:
@@ -30,7 +32,7 @@ def open_one(path: Path) -> Input:
         opened = index_file(file, path)
         layout = opened.layout
         metadata = read_metadata(file, path, layout.shape, len(layout), layout.dtype)
-    return Input(opened.style, opened.layout, metadata)
+    return Input(opened.style, opened.layout, metadata, lengths={path: len(layout)})
 
 
 @dataclass(slots=True)
@@ -90,4 +92,5 @@ def open_several(paths: Sequence[Path], settled: Collection[str] | None) -> Inpu
     first = parts.chosen[1] if parts.chosen is not None else parts.read[0][2]
     beams = [(metadata.beam, len(part)) for _, part, metadata in parts.read]
     beam, problems = beam_of_files(beams, len(layout), paths[0])
-    return Input("files", layout, replace(first, beam=beam, problems=(*first.problems, *problems)))
+    metadata = replace(first, beam=beam, problems=(*first.problems, *problems))
+    return Input("files", layout, metadata, lengths={path: len(part) for path, part, _ in parts.read})

@@ -17,6 +17,7 @@ from hitsieve.source.joining import Input, open_one, open_several
 from hitsieve.source.masks import read_mask
 from hitsieve.source.opened import OpenedRun
 from hitsieve.source.overrides import apply_overrides, parse_overrides
+from hitsieve.source.pump import with_pump
 from hitsieve.source.uncorrected import raw_readings
 
 PACKED = (".gz", ".bz2")
@@ -84,7 +85,9 @@ def open_run(
         overrides=given,
         headers=found.headers,
         sample_cell=metadata.sample_cell,
+        named=tuple(named),
     )
+    run = with_pump(run, named, found.lengths, settings)
     opened = OpenedRun(run)
     raw = raw_readings(opened)
     return OpenedRun(replace(run, problems=(*run.problems, *raw))) if raw else opened
