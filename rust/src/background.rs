@@ -4,7 +4,7 @@
 //! so the result does not depend on the order of the pixels.
 
 use crate::pixel::Pixel;
-use crate::plan::{Plan, NO_BIN};
+use crate::plan::{Plan, NO_BIN, UNIT};
 
 /// Counts below this are kept in the histogram, others in a list.
 const LEVELS: usize = 64;
@@ -71,6 +71,16 @@ impl Background {
         self.histogram.resize((plan.n_bins + 1) * LEVELS, 0);
         self.others.clear();
         self.largest = -1;
+    }
+
+    /// Background and thresholds of an unpacked image.
+    pub fn take<T: Pixel>(&mut self, plan: &Plan, image: &[T]) {
+        self.start(plan);
+        for &unit in &plan.sample {
+            let first = unit as usize * UNIT;
+            self.add(plan, first, &image[first..(first + UNIT).min(image.len())]);
+        }
+        self.finish(plan);
     }
 
     /// Takes in the pixels of a sampled unit that starts at pixel `first`.

@@ -99,12 +99,7 @@ impl<T: Pixel> Finder<T> {
 
     /// Searches an unpacked image; appends its spots.
     pub fn find(&mut self, plan: &Plan, image: &[T], spots: &mut Vec<Spot>) -> Found {
-        self.background.start(plan);
-        for &unit in &plan.sample {
-            let first = unit as usize * UNIT;
-            self.background.add(plan, first, &image[first..(first + UNIT).min(image.len())]);
-        }
-        self.background.finish(plan);
+        self.background.take(plan, image);
         self.lowest.build(plan, &self.background);
         self.candidates.start(self.background.largest);
         self.search_pixels(plan, 0, image);

@@ -36,6 +36,13 @@ class SpotFinder:
         """Numbers of the 4096-pixel units that the background is taken from."""
     def find(self, image: npt.NDArray[np.generic]) -> Batch:
         """Search one unpacked image (slow, fast)."""
+    def profile(
+        self, image: npt.NDArray[np.generic]
+    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Background of each bin of one unpacked image: pixels, mean, sigma and threshold, as the search takes them.
+
+        Where there are no pixels the others mean nothing.
+        """
     def find_stored(self, stored: bytes, codec: str) -> Batch:
         """Search one image in its stored form; a corrupt one gets a reason in the batch, no exception."""
     def scan(

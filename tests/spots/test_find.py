@@ -25,6 +25,21 @@ def test_any_image(dtype: str, data: st.DataObject) -> None:
     assert_agree(finder(dtype, case.params).find(case.image), case.image, case.params)
 
 
+@given(case=cases())
+@settings(EXACT, max_examples=200)
+def test_profile_of_any_image(case: Case) -> None:
+    """The thresholds that are told are those of the reference."""
+    p = case.params
+    v = case.image.astype(np.int64)
+    good = p.valid & (v >= p.underload) & (v != p.error_value if p.error_value is not None else True)
+    saturated = good & (v >= p.saturation) if p.saturation is not None else np.zeros(v.shape, dtype=np.bool_)
+    want = reference.statistics(v, good, saturated, p)
+    n, mean, sigma, threshold = finder(case.image.dtype, p).profile(case.image)
+    assert n.tolist() == [b.n for b in want]
+    for got, name in ((mean, "mean"), (sigma, "sigma"), (threshold, "threshold")):
+        np.testing.assert_array_equal(got[n > 0], [getattr(b, name) for b in want if b.n > 0], err_msg=name)
+
+
 @pytest.mark.long
 @given(case=cases())
 @settings(EXACT, max_examples=20000)

@@ -1,6 +1,5 @@
 //! The spot finder for Python.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,14 +8,15 @@ use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods}
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::background::Background;
 use crate::chunk::{Codec, Stored};
-use crate::find::{Finder, Found};
+use crate::find::Finder;
 use crate::lz4::SLACK;
 use crate::pixel::Pixel;
 use crate::plan::{Algorithm, Plan, Settings, NO_BIN};
 use crate::planes::Cpu;
+use crate::python::batch::PyBatch;
 use crate::scan::{Batch, Place, Scan, StoredFile, Waited};
-use crate::spots::Spot;
 
 /// Calls `$body` with `$pixel` the pixel type of that name.
 macro_rules! with_pixel {
@@ -56,6 +56,10 @@ macro_rules! with_pixel {
 fn codec_named(name: &str) -> PyResult<Codec> {
     Codec::named(name).ok_or_else(|| PyValueError::new_err(format!("codec {name:?} is not one of bslz4, bszstd, lz4")))
 }
+
+/// Columns over the bins: pixels, mean, sigma, threshold.
+type Profile<'py> =
+    (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<i64>>);
 
 #[pyclass(frozen, name = "SpotFinder")]
 struct PySpotFinder {
@@ -145,12 +149,7 @@ impl PySpotFinder {
 
     fn find(&self, py: Python<'_>, image: &Bound<'_, PyAny>) -> PyResult<PyBatch> {
         with_pixel!(self.dtype.as_str(), T, {
-            let image: PyReadonlyArray2<'_, T> = image
-                .extract()
-                .map_err(|_| PyValueError::new_err(format!("the image must be a 2-D array of {}", self.dtype)))?;
-            let (slow, fast) = self.plan.shape;
-            same_shape("image", image.shape(), &[slow, fast])?;
-            let pixels = rows(&image);
+            let pixels = self.pixels::<T>(image)?;
             let plan = &self.plan;
             PyResult::Ok(PyBatch(py.detach(|| {
                 let mut batch = Batch::default();
@@ -158,6 +157,25 @@ impl PySpotFinder {
                 batch.close(Ok(found));
                 batch
             })))
+        })
+    }
+
+    /// Of each bin: pixels, mean, sigma and threshold.
+    fn profile<'py>(&self, py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Profile<'py>> {
+        with_pixel!(self.dtype.as_str(), T, {
+            let pixels = self.pixels::<T>(image)?;
+            let background = py.detach(|| {
+                let mut background = Background::default();
+                background.take(&self.plan, &pixels);
+                background
+            });
+            let bins = &background.bins;
+            PyResult::Ok((
+                PyArray1::from_iter(py, bins.iter().map(|bin| bin.n)),
+                PyArray1::from_iter(py, bins.iter().map(|bin| bin.mean)),
+                PyArray1::from_iter(py, bins.iter().map(|bin| bin.sigma)),
+                PyArray1::from_iter(py, bins.iter().map(|bin| bin.threshold)),
+            ))
         })
     }
 
@@ -225,6 +243,18 @@ impl PySpotFinder {
     }
 }
 
+impl PySpotFinder {
+    /// The pixels of an image that fits the finder.
+    fn pixels<T: Pixel + numpy::Element>(&self, image: &Bound<'_, PyAny>) -> PyResult<Vec<T>> {
+        let image: PyReadonlyArray2<'_, T> = image
+            .extract()
+            .map_err(|_| PyValueError::new_err(format!("the image must be a 2-D array of {}", self.dtype)))?;
+        let (slow, fast) = self.plan.shape;
+        same_shape("image", image.shape(), &[slow, fast])?;
+        Ok(rows(&image))
+    }
+}
+
 fn same_shape(what: &str, shape: &[usize], expected: &[usize]) -> PyResult<()> {
     if shape == expected {
         return Ok(());
@@ -271,111 +301,6 @@ impl PyScan {
     /// Stops the workers.
     fn close(&self, py: Python<'_>) {
         py.detach(|| drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take()));
-    }
-}
-
-#[pyclass(frozen, name = "Batch")]
-struct PyBatch(Batch);
-
-impl PyBatch {
-    fn images<'py, T: numpy::Element + Copy>(
-        &self,
-        py: Python<'py>,
-        failed: T,
-        of: impl Fn(&Found) -> T,
-    ) -> Bound<'py, PyArray1<T>> {
-        PyArray1::from_iter(py, self.0.images.iter().map(|image| image.as_ref().map_or(failed, &of)))
-    }
-
-    fn spots<'py, T: numpy::Element>(&self, py: Python<'py>, of: impl Fn(&Spot) -> T) -> Bound<'py, PyArray1<T>> {
-        PyArray1::from_iter(py, self.0.spots.iter().map(of))
-    }
-}
-
-fn count(n: usize) -> i32 {
-    i32::try_from(n).unwrap_or(i32::MAX)
-}
-
-#[pymethods]
-impl PyBatch {
-    fn __len__(&self) -> usize {
-        self.0.images.len()
-    }
-
-    #[getter]
-    fn reasons(&self) -> BTreeMap<usize, String> {
-        let failed = self.0.images.iter().enumerate();
-        failed.filter_map(|(i, image)| image.as_ref().err().map(|why| (i, why.clone()))).collect()
-    }
-
-    #[getter]
-    fn n_spots<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
-        self.images(py, -1, |found| count(found.n_spots))
-    }
-
-    #[getter]
-    fn n_strong<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
-        self.images(py, -1, |found| count(found.n_strong))
-    }
-
-    #[getter]
-    fn n_saturated<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
-        self.images(py, -1, |found| count(found.n_saturated))
-    }
-
-    #[getter]
-    fn max_count<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        self.images(py, -1, |found| found.largest)
-    }
-
-    #[getter]
-    fn background<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
-        self.images(py, f32::NAN, |found| found.background as f32)
-    }
-
-    #[getter]
-    fn offsets<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        PyArray1::from_iter(py, std::iter::once(0).chain(self.0.ends.iter().map(|&end| end as i64)))
-    }
-
-    #[getter]
-    fn x<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
-        self.spots(py, |spot| spot.x as f32)
-    }
-
-    #[getter]
-    fn y<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
-        self.spots(py, |spot| spot.y as f32)
-    }
-
-    #[getter]
-    fn intensity<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
-        self.spots(py, |spot| spot.intensity as f32)
-    }
-
-    #[getter]
-    fn spot_background<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
-        self.spots(py, |spot| spot.background as f32)
-    }
-
-    #[getter]
-    fn snr<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
-        self.spots(py, |spot| spot.snr as f32)
-    }
-
-    #[getter]
-    fn n_pixels<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
-        self.spots(py, |spot| spot.n_pixels as i32)
-    }
-
-    #[getter]
-    fn peak<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
-        self.spots(py, |spot| spot.peak as f32)
-    }
-
-    #[getter]
-    fn flags<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u8>> {
-        self.spots(py, |spot| spot.flags)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The Python face of the core; only this folder knows PyO3.
 
+mod batch;
 mod finder;
 mod index;
 mod simulate;
