@@ -1,0 +1,288 @@
+"""Finds the least number of spots that blanks hardly ever have, from the counts of the run itself.
+
+The blanks of a run are the lowest mode of its distribution of counted spots. A negative binomial distribution is fitted
+to that mode alone, and its tail gives the threshold and the share of false hits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.verdict.blankfit import Counts, Mode, fit, likely, log_pmf, upper_tail
+
+Bools = npt.NDArray[np.bool_]
+
+FLOOR = 5
+"""Fewest spots that can be enough: fewer say nothing, not even a resolution."""
+DEFAULT_MIN_SPOTS = 8
+"""Enough spots where the blanks cannot tell."""
+MIN_BLANKS = 50
+"""Fewest blanks that a threshold is found from."""
+MAX_MEAN = 40.0
+"""Mean number of spots above which a mode is not one of blanks."""
+
+_MOST = 400
+_COVER = 0.98
+"""Share of the fitted distribution that lies in its window."""
+_WIDEST = 0.6
+"""Largest standard deviation of a mode of blanks over its mean, where that is above DEFAULT_MIN_SPOTS."""
+_GOOD = 0.02
+"""Misfit, above that of chance, up to which the window may grow."""
+_MISFIT = 0.06
+"""Misfit, above that of chance, from which a mode is not trusted."""
+_NARROW = 2.0
+"""Ratio of the quartiles of counts below which they may be of blanks."""
+_SECOND = 0.15
+"""Share of the images above which such a second mode matters."""
+_MINOR = 0.25
+"""Share of the images below which the lowest mode is not the one of the running jet, if the rest may be of blanks."""
+_STRAY = 0.02
+"""Share of the images, those of fewest spots, that make no mode of their own."""
+_DROP = 0.5
+_DROP_95 = 1.92
+
+
+@dataclass(frozen=True, slots=True)
+class Blanks:
+    """Blanks of a run, as a negative binomial distribution of their counted spots."""
+
+    n: int
+    """Images taken as blanks."""
+    mean: float
+    """Mean number of counted spots."""
+    dispersion: float
+    """Variance over mean; 1 for a Poisson distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A threshold and where it comes from."""
+
+    min_spots: int
+    """Fewest spots that are enough."""
+    origin: Literal["blanks", "default"]
+    reason: str
+    """In words."""
+    blanks: Blanks | None
+    """None where no mode of blanks was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class FalseHits:
+    """How often a blank has enough spots."""
+
+    n: int
+    """Images taken as blanks."""
+    mean: float
+    """Mean number of counted spots of a blank."""
+    rate: float
+    """Expected share of blanks with enough spots."""
+    interval: tuple[float, float]
+    """95 % interval (low, high) of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    histogram: Counts
+    mode: Mode
+    trouble: str
+    """Why the mode cannot be trusted; empty where it can."""
+
+    @property
+    def blanks(self) -> Blanks:
+        mode = self.mode
+        inside = np.exp(log_pmf(np.array(mode.mean), np.array(mode.excess), mode.last + 1))[mode.first :].sum()
+        n = min(round(mode.images / float(inside)), int(self.histogram.sum()))
+        return Blanks(n, mode.mean, 1.0 + mode.excess)
+
+
+def calibrate(
+    n_counted: npt.NDArray[np.integer],
+    *,
+    indexed: Bools | None = None,
+    background: npt.NDArray[np.floating] | None = None,
+    false_hit_rate: float = 1e-3,
+) -> Calibration:
+    """Find the least number of spots that at most `false_hit_rate` of the blanks have.
+
+    Parameters
+    ----------
+    n_counted : array of int, shape (n,)
+        Counted spots of each searched image.
+    indexed : array of bool, shape (n,), optional
+        Images with a lattice: never blanks.
+    background : array of float, shape (n,), optional
+        Background of each image; tells blanks of a stopped jet, which have fewer spots, from those of a running one.
+    false_hit_rate : float
+    """
+    found = _find(n_counted, indexed, background)
+    if isinstance(found, str):
+        return Calibration(DEFAULT_MIN_SPOTS, "default", found, None)
+    # The end of the likely range rather than its middle: a threshold too low makes false hits of many blanks.
+    tails = upper_tail(*likely(found.histogram, found.mode, _DROP), _MOST)
+    least = max(FLOOR, int((tails > false_hit_rate).sum(axis=-1).max()))
+    blanks = found.blanks
+    if found.trouble:
+        return Calibration(max(least, DEFAULT_MIN_SPOTS), "default", found.trouble, blanks)
+    reason = (
+        f"{blanks.n} blanks have {blanks.mean:.2g} spots on average (variance over mean {blanks.dispersion:.2g}): at "
+        f"most {false_hit_rate:g} of them are expected to have {least} or more"
+    )
+    return Calibration(least, "blanks", reason, blanks)
+
+
+def false_hits(
+    n_counted: npt.NDArray[np.integer],
+    min_spots: int,
+    *,
+    indexed: Bools | None = None,
+    background: npt.NDArray[np.floating] | None = None,
+) -> FalseHits | None:
+    """Estimate the share of the blanks of a running jet with `min_spots` counted spots or more.
+
+    The arrays are as those of `calibrate`. The interval is the range of the share over all distributions whose log
+    likelihood is within 1.92 of the best.
+
+    Returns
+    -------
+    FalseHits or None
+        None where no mode of blanks can be told.
+    """
+    found = _find(n_counted, indexed, background)
+    if isinstance(found, str) or found.trouble:
+        return None
+    blanks = found.blanks
+    mean, excess = likely(found.histogram, found.mode, _DROP_95)
+    size = max(min_spots + 1, found.mode.last + 1)
+    tails = upper_tail(mean, excess, size)[:, min_spots]
+    return FalseHits(blanks.n, blanks.mean, float(tails[-1]), (float(tails.min()), float(tails.max())))
+
+
+def _find(
+    n_counted: npt.NDArray[np.integer], indexed: Bools | None, background: npt.NDArray[np.floating] | None
+) -> _Found | str:
+    keep = np.asarray(n_counted) >= 0
+    if background is not None:
+        keep &= _jet_running(np.asarray(background, dtype=np.float64), keep)
+    with_lattice = np.zeros(len(keep), dtype=np.bool_) if indexed is None else np.asarray(indexed) & keep
+    counts = np.minimum(n_counted, _MOST - 1)
+    histogram = np.bincount(counts[keep & ~with_lattice], minlength=_MOST)
+    lattices = np.bincount(counts[with_lattice], minlength=_MOST)
+    return _lowest_mode(histogram, lattices)
+
+
+def _jet_running(background: npt.NDArray[np.float64], searched: Bools) -> Bools:
+    """Images at the upper of two clearly separate levels of background; all where there is one level."""
+    known = searched & np.isfinite(background)
+    if known.sum() < MIN_BLANKS:
+        return np.ones(len(background), dtype=np.bool_)
+    typical = float(np.quantile(background[known], 0.9))
+    if typical <= 0:
+        return np.ones(len(background), dtype=np.bool_)
+    logs = np.log(np.maximum(background, 1e-3 * typical))
+    # Otsu's split: the cut that makes the spread between the two groups largest.
+    edges = np.linspace(logs[known].min(), logs[known].max() + 1e-9, 129)
+    seen, _ = np.histogram(logs[known], edges)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    below, total = np.cumsum(seen)[:-1], seen.sum()
+    moment = np.cumsum(seen * middle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = (moment[-1] * below / total - moment[:-1]) ** 2 / (below * (total - below))
+    cut = float(edges[1 + int(np.nanargmax(between))])
+    low, high = logs[known & (logs < cut)], logs[known & (logs >= cut)]
+    if min(len(low), len(high)) < MIN_BLANKS:
+        return np.ones(len(background), dtype=np.bool_)
+    gap = float(np.median(high) - np.median(low))
+    spread = sqrt(0.5 * (_spread(low) ** 2 + _spread(high) ** 2))
+    if gap < max(np.log(2.0), 5.0 * spread):
+        return np.ones(len(background), dtype=np.bool_)
+    return np.asarray(~known | (logs >= cut))
+
+
+def _spread(values: npt.NDArray[np.float64]) -> float:
+    """Standard deviation by quartiles."""
+    low, high = np.quantile(values, (0.25, 0.75))
+    return float(high - low) / 1.349
+
+
+def _lowest_mode(histogram: Counts, lattices: Counts) -> _Found | str:
+    """The mode of blanks, or why there is none."""
+    n = int(histogram.sum())
+    if n < MIN_BLANKS:
+        return f"{n} images without a lattice are too few blanks to tell: {MIN_BLANKS} are needed"
+    mode = _grow(histogram, 0)
+    if mode.images < _MINOR * n and _narrow(histogram, mode.last + 1):
+        mode = _grow(histogram, mode.last + 1)
+    if mode.images < MIN_BLANKS:
+        return f"{mode.images} images of few spots are too few blanks to tell: {MIN_BLANKS} are needed"
+    width = sqrt((1.0 + mode.excess) / mode.mean)
+    if mode.mean > MAX_MEAN or (mode.mean > DEFAULT_MIN_SPOTS and width > _WIDEST):
+        return "the images have no mode of few spots, as blanks would make"
+    if 2 * lattices[mode.first : mode.last + 1].sum() > mode.images:
+        return "many images of the lowest mode of spot counts have a lattice: it is not one of blanks"
+    return _Found(histogram, mode, _trouble(histogram, mode, int(lattices.sum())))
+
+
+def _trouble(histogram: Counts, mode: Mode, n_lattices: int) -> str:
+    if mode.misfit > _MISFIT + _noise(mode):
+        return "blanks and hits of few spots merge: no distribution of blanks fits the lowest mode of spot counts"
+    above = int(histogram[mode.last + 1 :].sum())
+    if above > _SECOND * histogram.sum() and _narrow(histogram, mode.last + 1) and n_lattices < 0.2 * above:
+        return (
+            f"besides a mode of {mode.mean:.2g} spots there is another of few spots, which may be of blanks (the jet "
+            "stopped for a while) or of weak hits"
+        )
+    return ""
+
+
+def _noise(mode: Mode) -> float:
+    """About the misfit that chance makes."""
+    bins = min(mode.last - mode.first + 1, 4.0 * sqrt(mode.mean * (1 + mode.excess)) + 2)
+    return 0.5 * sqrt(bins / max(mode.images, 1))
+
+
+def _narrow(histogram: Counts, first: int) -> bool:
+    """Whether the counts from `first` up are so few and alike that they may be blanks."""
+    seen = histogram[first:]
+    if seen.sum() < MIN_BLANKS:
+        return False
+    share = np.cumsum(seen) / seen.sum()
+    low, median, high = (first + int(np.searchsorted(share, q)) for q in (0.25, 0.5, 0.75))
+    return median <= MAX_MEAN and high < _NARROW * max(low, 1)
+
+
+def _grow(histogram: Counts, first: int) -> Mode:
+    """Fit the lowest mode from count `first` on, with a window that grows with the fit."""
+    smooth = _smooth(histogram)
+    seen = np.cumsum(histogram[first:])
+    peak, before = first + int(np.searchsorted(seen, _STRAY * seen[-1])), -1
+    while peak != before:
+        before = peak
+        peak = first + int(smooth[first : peak + FLOOR + ceil(sqrt(peak))].argmax())
+    last = max(first + FLOOR - 1, peak + ceil(sqrt(peak + 1)))
+    mode = fit(histogram, (first, last))
+    while mode.mean <= MAX_MEAN:
+        tail = upper_tail(np.array(mode.mean), np.array(mode.excess), _MOST)
+        enough = int((tail > 1.0 - _COVER).sum()) - 1
+        if enough <= last:
+            break
+        last = min(enough, last + max(1, ceil(0.5 * sqrt(last))))
+        wider = fit(histogram, (first, last))
+        if wider.misfit > _GOOD + _noise(wider):
+            break
+        mode = wider
+    return mode
+
+
+def _smooth(histogram: Counts) -> npt.NDArray[np.float64]:
+    """Mean over a window that widens as the root of the count."""
+    total = np.concatenate([[0], np.cumsum(histogram)])
+    k = np.arange(len(histogram))
+    half = (np.sqrt(k) / 2).astype(np.int64)
+    low, high = np.maximum(k - half, 0), np.minimum(k + half + 1, len(histogram))
+    return np.asarray((total[high] - total[low]) / (high - low))
