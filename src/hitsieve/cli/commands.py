@@ -21,16 +21,18 @@ HELP = (
 COMMANDS = {
     "run": "Flag every image of a stored run and write the hits.",
     "verify": "Prove every stored chunk of a hit-only file against its hash and its source.",
+    "export": "Export lattices and hits of a finished run to DIALS or CrystFEL.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
 }
 
-USAGES = {"run": "PATHS...", "verify": "HITS", "simulate": "OUTPUT"}
+USAGES = {"run": "PATHS...", "verify": "HITS", "export": "RUN", "simulate": "OUTPUT"}
 """What each command must be given."""
 
 EXAMPLES = {
     "run": "run lyso_master.h5 -o out",
     "verify": "verify out/lyso_hits.h5 --source lyso_master.h5",
+    "export": "export out --format dials",
     "simulate": "simulate sim --images 100",
 }
 
