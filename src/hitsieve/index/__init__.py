@@ -1,13 +1,16 @@
 """Finds lattices in the spots of an image."""
 
+from hitsieve.index.bravais import BravaisCandidate, bravais_candidates
 from hitsieve.index.cellfile import read_cell
 from hitsieve.index.known import CellIndexer, index_known
 from hitsieve.index.unknown import ConsensusCell, consensus_cell, index_unknown
 from hitsieve.index.vectors import reciprocal_vectors
 
 __all__ = [
+    "BravaisCandidate",
     "CellIndexer",
     "ConsensusCell",
+    "bravais_candidates",
     "consensus_cell",
     "index_known",
     "index_unknown",
