@@ -7,14 +7,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.model import ImageResults, Run, Spots
 from hitsieve.write.chunks import write_file_table
 from hitsieve.write.columns import SPOT_COLUMNS, TEXT, Column, GrowingColumns, image_columns
-from hitsieve.write.frame import NXmxFrame
+from hitsieve.write.frame import new_output
 from hitsieve.write.lattices import LatticeColumns
 from hitsieve.write.process import write_process
 from hitsieve.write.stream import OutputStream
@@ -41,9 +40,7 @@ class AnnotatedFile:
     def __init__(self, stream: OutputStream, run: Run, folder: Path) -> None:
         self._run = run
         self._folder = folder
-        self.file = h5py.File(stream, "w")
-        try:
-            self.frame = NXmxFrame(run, self.file, stream, folder)
+        with new_output(run, stream, folder) as self.frame:
             process = self.frame.process
             self._columns = image_columns(run)
             self._images = GrowingColumns(process, self._columns)
@@ -62,9 +59,6 @@ class AnnotatedFile:
             self._offsets.add(1, {"offsets": np.zeros(1, np.int64)})
             self._spots = GrowingColumns(spots, SPOT_COLUMNS)
             self._lattices = LatticeColumns(process, "every image")
-        except BaseException:
-            self.file.close()
-            raise
 
     @property
     def n_spots(self) -> int:
@@ -124,7 +118,7 @@ class AnnotatedFile:
             row = np.where(absent, -1, run.images.row)
             target = f"{self.frame.data.name}/data"
             mosaic = Mosaic(sources, run.images.file, row, run.dtype, shape)
-            virtual_dataset(self.file, target, mosaic, self._folder)
+            virtual_dataset(self.frame.data.file, target, mosaic, self._folder)
         self.frame.finish(None)
 
     def finish(self, summary: Summary) -> None:
@@ -139,8 +133,8 @@ class AnnotatedFile:
             made = process.create_dataset(name, data=values, compression="gzip", compression_opts=1, shuffle=True)
             made.attrs["description"] = description
         write_process(process, summary, run)
-        self.file.close()
+        self.frame.close()
 
     def abandon(self) -> None:
         """Close the file as it is."""
-        self.file.close()
+        self.frame.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -17,6 +18,27 @@ from hitsieve.write.nxmx import describe_images, describe_run, describe_waveleng
 from hitsieve.write.perimage import OpenFiles, PerImageArray, Target, write_array
 from hitsieve.write.required import lacking
 from hitsieve.write.stream import OutputStream
+
+
+@contextmanager
+def new_output(run: Run, stream: OutputStream, folder: Path) -> Iterator[NXmxFrame]:
+    """Begin an HDF5 output in a file, with the source's metadata; it is closed if the block fails.
+
+    Parameters
+    ----------
+    run : Run
+        The source.
+    stream : OutputStream
+        File to write.
+    folder : Path
+        Folder of the output, to which links are relative.
+    """
+    file = h5py.File(stream, "w")
+    try:
+        yield NXmxFrame(run, file, stream, folder)
+    except BaseException:
+        file.close()
+        raise
 
 
 class NXmxFrame:
@@ -65,6 +87,10 @@ class NXmxFrame:
     def _require_class(group: h5py.Group, name: str) -> None:
         if "NX_class" not in group.attrs:
             group.attrs["NX_class"] = name
+
+    def close(self) -> None:
+        """Close the output, as it is."""
+        self._output.close()
 
     @property
     def problems(self) -> tuple[Problem, ...]:

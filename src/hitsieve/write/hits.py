@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hitsieve.model import ImageResults, Run, State
 from hitsieve.write.annotated import AnnotatedFile
 from hitsieve.write.chunks import ImageChunks, write_file_table, write_provenance
 from hitsieve.write.columns import Column, image_columns
-from hitsieve.write.frame import NXmxFrame
+from hitsieve.write.frame import new_output
 from hitsieve.write.lattices import LatticeColumns
 from hitsieve.write.process import write_process
 from hitsieve.write.stream import OutputStream
@@ -42,7 +42,7 @@ _BLOCK = 128
 
 
 class HitsFile:
-    """Writes `<stem>_hits.h5`; of each hit only a few numbers stay in memory.
+    """Writes `<stem>_hits.h5`, or that of one pump state; of each hit only a few numbers stay in memory.
 
     Parameters
     ----------
@@ -52,49 +52,42 @@ class HitsFile:
         The source.
     folder : Path
         Folder of the output, to which links are relative.
+    pump : int, optional
+        Pump state (index in Run.pump.names) of which it holds the hits; None: all hits, and an audit sample.
     """
 
-    def __init__(self, stream: OutputStream, run: Run, folder: Path) -> None:
+    def __init__(self, stream: OutputStream, run: Run, folder: Path, pump: int | None = None) -> None:
+        self.pump = pump
         self._run = run
         self._stream = stream
-        self.file = h5py.File(stream, "w")
-        try:
-            self.frame = NXmxFrame(run, self.file, stream, folder)
+        with new_output(run, stream, folder) as self.frame:
             self.chunks = ImageChunks(self.frame.data, run, stream)
             self._lattices = LatticeColumns(self.frame.process, "every hit")
-        except BaseException:
-            self.file.close()
-            raise
         self._columns: dict[str, list[npt.NDArray[Any]]] = {column.name: [] for column in image_columns(run)}
         self._starts: list[npt.NDArray[np.int64]] = []
         self._lengths: list[npt.NDArray[np.int64]] = []
 
-    def add(self, results: ImageResults, hits: Mapping[int, Image], n_spots_before: int) -> None:
-        """Append the hits of one batch.
+    def chosen(self, results: ImageResults) -> npt.NDArray[np.bool_]:
+        """Which images of a batch belong here."""
+        hits = results.state == State.HIT
+        return np.asarray(hits if self.pump is None else hits & (results.pump == self.pump))
+
+    def add(self, results: ImageResults, n_spots_before: int) -> None:
+        """Append the numbers of the hits of one batch; their images are added to `chunks`.
 
         Parameters
         ----------
         results : ImageResults
             The batch.
-        hits : mapping of int to bytes or array
-            Stored bytes, or pixels, of each hit of the batch by index in the run.
         n_spots_before : int
             Spots of the run before this batch.
         """
-        chosen = results.state == State.HIT
-        which = np.flatnonzero(chosen)
-        images = results.image[which].tolist()
-        if set(images) != set(hits):
-            raise ValueError(f"images are needed of the hits {images} and given of {sorted(hits)}")
-        if not images:
-            return
-        for image in images:
-            self.chunks.add(image, hits[image])
+        chosen = self.chosen(results)
         for name, values in self._columns.items():
-            values.append(getattr(results, name)[which])
+            values.append(getattr(results, name)[chosen])
         starts = results.offsets[:-1] - results.offsets[0] + n_spots_before
-        self._starts.append(starts[which])
-        self._lengths.append(np.diff(results.offsets)[which])
+        self._starts.append(starts[chosen])
+        self._lengths.append(np.diff(results.offsets)[chosen])
         self._lattices.add(results, chosen)
 
     def carry(self) -> None:
@@ -102,15 +95,15 @@ class HitsFile:
         self.chunks.close()
         self.frame.finish(np.asarray(self.chunks.images, dtype=np.int64))
 
-    def finish(self, summary: Summary, audit: Iterable[tuple[int, Image]], annotated: AnnotatedFile) -> None:
+    def finish(self, summary: Summary, audit: Iterable[tuple[int, Image]] | None, annotated: AnnotatedFile) -> None:
         """Write peaks, results, provenance, audit sample and totals, and close the file; the metadata are carried.
 
         Parameters
         ----------
         summary : Summary
-            The run's numbers.
-        audit : iterable of (int, bytes or array)
-            Index in the run, and image, of each miss that is kept.
+            The numbers of the run, or of the images of the pump state.
+        audit : iterable of (int, bytes or array), optional
+            Index in the run, and image, of each miss that is kept; None: there is no such sample.
         annotated : AnnotatedFile
             Holds the spots; flushed.
         """
@@ -123,10 +116,14 @@ class HitsFile:
             column.describe(process.create_dataset(column.name, data=values.astype(column.dtype), dtype=column.dtype))
         write_file_table(process, self._run)
         write_provenance(process, self._run, self.chunks)
-        self._audit(process, summary, audit)
+        if audit is not None:
+            self._audit(process, summary, audit)
+        if self.pump is not None and self._run.pump is not None:
+            state = process.create_dataset("pump_state", data=self._run.pump.names[self.pump])
+            state.attrs["description"] = "pump state of the hits; totals and rates are of the images of this state"
         write_process(process, summary, self._run)
         self._correct_counts(process)
-        self.file.close()
+        self.frame.close()
 
     def _peaks(self, annotated: AnnotatedFile) -> None:
         """Peak lists as CXI has them, in pixel indices: CrystFEL adds half a pixel to them."""
@@ -197,4 +194,4 @@ class HitsFile:
     def abandon(self) -> None:
         """Close the file as it is."""
         self.chunks.abandon()
-        self.file.close()
+        self.frame.close()

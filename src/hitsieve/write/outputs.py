@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from hitsieve.errors import SourceError
+from hitsieve.errors import SettingsError, SourceError
+from hitsieve.model import Run
+from hitsieve.settings import WriteSettings
 from hitsieve.write.summary import Summary
 
 _SUFFIXES = {
@@ -18,6 +21,8 @@ _SUFFIXES = {
     "images": "_images.parquet",
     "summary": "_summary.json",
 }
+_MOST_STATES = 64
+"""Most pump states with a file each: all are open at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +37,50 @@ class Outputs:
     """Parquet table, one row an image."""
     summary: Path
     """The run's numbers, as JSON."""
+    pump_hits: tuple[Path, ...] = ()
+    """As `hits`, with the hits of one pump state each; in the order of the states."""
 
     @classmethod
-    def of(cls, folder: Path, stem: str) -> Outputs:
-        """Names of the outputs of a run in a folder."""
-        return cls(**{kind: folder / f"{stem}{suffix}" for kind, suffix in _SUFFIXES.items()})
+    def of(cls, folder: Path, stem: str, states: Sequence[str] = ()) -> Outputs:
+        """Names of the outputs of a run in a folder, with files for the pump states named."""
+        pump_hits = tuple(folder / f"{stem}_{_plain(state)}{_SUFFIXES['hits']}" for state in states)
+        return cls(**{kind: folder / f"{stem}{suffix}" for kind, suffix in _SUFFIXES.items()}, pump_hits=pump_hits)
+
+    @classmethod
+    def of_run(cls, run: Run, settings: WriteSettings) -> Outputs:
+        """Names of the outputs of a run.
+
+        Raises
+        ------
+        SettingsError
+            A file is wanted for each pump state, and there are none, too many, or such that two files would have one
+            name.
+        """
+        if not settings.split_pump:
+            return cls.of(settings.output, run.stem)
+        if run.pump is None:
+            mend = "give --pump, --pump-dataset or --pump-csv, or leave out --split-pump"
+            raise SettingsError(f"{run.path}: a file for each pump state is wanted, but no state is known", mend=mend)
+        names = run.pump.names
+        if len(names) > _MOST_STATES:
+            what = f"{run.path}: {len(names)} pump states are too many for a file each, at most {_MOST_STATES}"
+            raise SettingsError(what, mend="leave out --split-pump")
+        outputs = cls.of(settings.output, run.stem, names)
+        first: dict[Path, str] = {}
+        for name, path in zip(names, outputs.pump_hits, strict=True):
+            other = first.setdefault(path, name)
+            if other != name:
+                what = f"{run.path}: pump states {other!r} and {name!r} would both be written to {path.name}"
+                raise SettingsError(what, mend="name them otherwise, or leave out --split-pump")
+        return outputs
 
     def __iter__(self) -> Iterator[Path]:
-        return iter((self.hits, self.annotated, self.images, self.summary))
+        return iter((self.hits, self.annotated, self.images, self.summary, *self.pump_hits))
+
+
+def _plain(state: str) -> str:
+    """Name of a pump state as a part of a file name."""
+    return re.sub(r"[^A-Za-z0-9.+=-]+", "-", state).strip("-.") or "state"
 
 
 def find_outputs(path: Path) -> Outputs:

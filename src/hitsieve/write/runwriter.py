@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +18,15 @@ from hitsieve.write.annotated import AnnotatedFile
 from hitsieve.write.atomic import OutputFiles, signals_held, writing
 from hitsieve.write.hits import HitsFile
 from hitsieve.write.outputs import Outputs
-from hitsieve.write.summary import Summary
+from hitsieve.write.pumped import PumpCounts
+from hitsieve.write.summary import PumpSummary, Summary
 from hitsieve.write.table import ImageTableFile
+
+Image = bytes | npt.NDArray[Any]
 
 
 class RunWriter:
-    """Writes the four outputs of a run; none is visible before `finish`, and leaving early leaves none.
+    """Writes the outputs of a run; none is visible before `finish`, and leaving early leaves none.
 
     Use as a context manager.
 
@@ -38,6 +41,8 @@ class RunWriter:
     ------
     OutputError
         An output exists or is a file of the input, or the folder cannot be written.
+    SettingsError
+        Files for pump states are wanted, and cannot be had.
     """
 
     def __init__(self, run: Run, settings: RunSettings) -> None:
@@ -45,16 +50,20 @@ class RunWriter:
         self._n_images = 0
         self._carried = False
         self._finished = False
-        self.outputs = Outputs.of(settings.write.output, run.stem)
+        self.outputs = Outputs.of_run(run, settings.write)
+        self._by_pump = PumpCounts(() if run.pump is None else run.pump.names)
         inputs = (run.path, *(file.path for file in run.files))
         self._files = OutputFiles(tuple(self.outputs), overwrite=settings.write.overwrite, inputs=inputs)
         folder = settings.write.output
         with ExitStack() as undo:
             undo.callback(self._files.abort)
             streams = {final: self._files.open(final) for final in self.outputs}
-            with self._writing(self.outputs.hits):
-                self._hits = HitsFile(streams[self.outputs.hits], run, folder)
-                undo.callback(self._hits.abandon)
+            self._hit_files: dict[Path, HitsFile] = {}
+            for pump, final in ((None, self.outputs.hits), *enumerate(self.outputs.pump_hits)):
+                with self._writing(final):
+                    self._hit_files[final] = HitsFile(streams[final], run, folder, pump)
+                    undo.callback(self._hit_files[final].abandon)
+            self._hits = self._hit_files[self.outputs.hits]
             with self._writing(self.outputs.annotated):
                 self._annotated = AnnotatedFile(streams[self.outputs.annotated], run, folder)
                 undo.callback(self._annotated.abandon)
@@ -111,14 +120,15 @@ class RunWriter:
         if self._n_images != len(self._run):
             raise ValueError(f"{self._n_images} images added of {len(self._run)}")
         if not self._carried:
-            with self._writing(self.outputs.hits):
-                self._hits.carry()
+            for final, hits in self._hit_files.items():
+                with self._writing(final):
+                    hits.carry()
             with self._writing(self.outputs.annotated):
                 self._annotated.carry()
             self._carried = True
         return tuple(dict.fromkeys((*self._hits.frame.problems, *self._annotated.frame.problems)))
 
-    def add(self, results: ImageResults, hits: Mapping[int, bytes | npt.NDArray[Any]]) -> None:
+    def add(self, results: ImageResults, hits: Mapping[int, Image]) -> None:
         """Append one batch of consecutive images.
 
         Parameters
@@ -139,16 +149,33 @@ class RunWriter:
         expected = np.arange(self._n_images, self._n_images + len(results))
         if not np.array_equal(results.image, expected):
             raise ValueError(f"expected images from {self._n_images} on, got {results.image}")
-        before = self._annotated.n_spots
-        with self._writing(self.outputs.hits):
-            self._hits.add(results, hits, before)
+        self._add_images(results, hits)
+        for final, file in self._hit_files.items():
+            with self._writing(final):
+                file.add(results, self._annotated.n_spots)
+        self._by_pump.add(results)
         with self._writing(self.outputs.annotated):
             self._annotated.add(results)
         with self._writing(self.outputs.images):
             self._table.add(results)
         self._n_images += len(results)
 
-    def finish(self, summary: Summary, audit: Iterable[tuple[int, bytes | npt.NDArray[Any]]]) -> Outputs:
+    def _add_images(self, results: ImageResults, hits: Mapping[int, Image]) -> None:
+        """Give each hit of a batch to the files that it belongs to; each is read once."""
+        places = {final: file.chosen(results) for final, file in self._hit_files.items()}
+        which = np.flatnonzero(places[self.outputs.hits])
+        images = results.image[which].tolist()
+        if set(images) != set(hits):
+            raise ValueError(f"images are needed of the hits {images} and given of {sorted(hits)}")
+        for place, image in zip(which.tolist(), images, strict=True):
+            # What reads the source has its own errors.
+            stored = hits[image]
+            for final, file in self._hit_files.items():
+                if places[final][place]:
+                    with self._writing(final):
+                        file.chunks.add(image, stored)
+
+    def finish(self, summary: Summary, audit: Iterable[tuple[int, Image]]) -> Outputs:
         """Complete the outputs and make them visible, all together.
 
         Parameters
@@ -175,11 +202,15 @@ class RunWriter:
         if summary.n_hits != self.n_hits:
             raise ValueError(f"{self.n_hits} hits added and {summary.n_hits} summed up")
         lines = dict.fromkeys((*summary.problems, *(str(problem) for problem in self.carry())))
-        summary = summary.model_copy(update={"problems": tuple(lines)})
+        summary = summary.model_copy(update={"problems": tuple(lines), "pump": self._named(summary.pump)})
         with self._writing(self.outputs.annotated):
             self._annotated.flush()
-        with self._writing(self.outputs.hits):
-            self._hits.finish(summary, audit, self._annotated)
+        for final, file in self._hit_files.items():
+            with self._writing(final):
+                if file.pump is None:
+                    file.finish(summary, audit, self._annotated)
+                else:
+                    file.finish(self._by_pump.summary_of(file.pump, summary), None, self._annotated)
         with self._writing(self.outputs.annotated):
             self._annotated.finish(summary)
         with self._writing(self.outputs.images):
@@ -193,8 +224,18 @@ class RunWriter:
             self._finished = True
         return self.outputs
 
+    def _named(self, pump: PumpSummary | None) -> PumpSummary | None:
+        """The numbers of the pump states, with the names of their files."""
+        if pump is None or not self.outputs.pump_hits or self._run.pump is None:
+            return pump
+        files = dict(zip(self._run.pump.names, (path.name for path in self.outputs.pump_hits), strict=True))
+        states = [state.model_copy(update={"hits_file": files.get(state.name)}) for state in pump.states]
+        return pump.model_copy(update={"states": tuple(states)})
+
     def _abandon(self) -> None:
-        for close in (self._hits.abandon, self._annotated.abandon, lambda: self._table.close(finish=False)):
+        closing: list[Callable[[], None]] = [file.abandon for file in self._hit_files.values()]
+        closing += [self._annotated.abandon, lambda: self._table.close(finish=False)]
+        for close in closing:
             # What could not be written cannot be flushed either; the file goes anyway.
             with suppress(OSError, RuntimeError, HitsieveError):
                 close()

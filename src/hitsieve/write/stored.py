@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -59,6 +59,9 @@ def open_results(path: str | Path) -> StoredResults:
     """
     outputs = find_outputs(Path(path))
     summary = read_summary(outputs.summary)
+    states = () if summary.pump is None else summary.pump.states
+    folder = outputs.summary.parent
+    outputs = replace(outputs, pump_hits=tuple(folder / state.hits_file for state in states if state.hits_file))
     file = open_output(outputs.annotated, "*_annotated.h5")
     try:
         return StoredResults(outputs, summary, file)

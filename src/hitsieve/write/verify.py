@@ -98,7 +98,9 @@ def verify_hits(path: Path, fetch: Fetch | None = None, pixels: Fetch | None = N
             entry = handle[entry_of(handle)]
             process = entry["hit_finding"]
             hits = _Group("hits", entry["data/data"], process)
-            audit = _Group("audit", process["audit/data"], process["audit"])
+            # The files of pump states have no sample: that of all hits has it.
+            sampled = "pump_state" not in process
+            audit = _Group("audit", process["audit/data"], process["audit"]) if sampled else None
             files = [name.decode() for name in process["source_files"][()]]
             datasets = [name.decode() for name in process["source_datasets"][()]]
         except (KeyError, OSError, AttributeError) as error:
@@ -106,8 +108,11 @@ def verify_hits(path: Path, fetch: Fetch | None = None, pixels: Fetch | None = N
                 f"{path}: is not a hit-only file of hitsieve ({_plain(error)})", mend="give a *_hits.h5 file"
             ) from error
         sources = [*zip(files, datasets, strict=True)]
-        failures = (*hits.check(sources, fetch, pixels), *audit.check(sources, fetch, pixels))
-        return VerifyReport(Path(path), len(hits.hashes), len(audit.hashes), fetch is not None, failures)
+        groups = (hits,) if audit is None else (hits, audit)
+        failures = tuple(found for group in groups for found in group.check(sources, fetch, pixels))
+        return VerifyReport(
+            Path(path), len(hits.hashes), 0 if audit is None else len(audit.hashes), fetch is not None, failures
+        )
 
 
 def _plain(error: Exception) -> str:
