@@ -155,8 +155,18 @@ def index_unknown(
 
 def consensus_cell(
     cells: list[tuple[float, float, float, float, float, float]], length_tolerance: float, angle_tolerance: float
-) -> tuple[tuple[float, float, float, float, float, float], list[int]] | None:
-    """Cell and members of the largest group of like primitive cells; None without cells or with an impossible one."""
+) -> (
+    tuple[
+        tuple[float, float, float, float, float, float],
+        list[int],
+        list[tuple[float, float, float, float, float, float]],
+    ]
+    | None
+):
+    """Cell, members and their cells in its setting, of the largest group of like primitive cells.
+
+    None without cells or with an impossible one.
+    """
 
 def cpu_features() -> str:
     """Which variant of the kernels this machine runs: avx512, avx2 or portable."""

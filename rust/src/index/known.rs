@@ -5,9 +5,9 @@
 //! second vector at its known angle; the pairs give cells, which are refined on the spots they explain and judged by chance.
 
 use super::cell::Cell;
-use super::matrix::{add, apply, cross, dot, inverse, norm, product, scale, transpose, unit, Matrix, Vector};
+use super::matrix::{cross, dot, norm, product, scale, transpose, unit, Matrix, Vector};
 use super::refine::{judge, polish, refine, Fit};
-use super::scan::{half_sphere, largest, Columns, REACH};
+use super::scan::{half_sphere, largest, toward_planes, Columns};
 
 /// How hard to look.
 struct Effort {
@@ -124,30 +124,9 @@ fn first_vectors(cell: &Cell, spots: &[Vector], columns: &Columns, effort: &Effo
 
 /// Moves a vector to where the spots near its planes want it.
 fn sharpen(start: Vector, spots: &[Vector]) -> Vector {
-    let mut v = start;
-    let reach = f64::from(REACH);
     // It may move by some hundredths of its length while phases are good to a tenth.
     let restraint = (0.1 / (0.02 * norm(start))).powi(2);
-    for _ in 0..3 {
-        let mut square = [[restraint, 0.0, 0.0], [0.0, restraint, 0.0], [0.0, 0.0, restraint]];
-        let mut mixed = scale(start, restraint);
-        for &q in spots {
-            let phase = dot(q, v);
-            let off = phase - phase.round();
-            if off.abs() < reach {
-                let weight = 1.0 - (off / reach).powi(2);
-                mixed = add(mixed, q, weight * phase.round());
-                for i in 0..3 {
-                    square[i] = add(square[i], q, weight * q[i]);
-                }
-            }
-        }
-        let next = apply(&inverse(&square), mixed);
-        if next.iter().all(|x| x.is_finite()) {
-            v = next;
-        }
-    }
-    v
+    (0..3).fold(start, |v, _| toward_planes(v, start, restraint, spots))
 }
 
 /// Cells with this first vector and the second at the best turns around it.
@@ -182,7 +161,7 @@ fn oriented(cell: &Cell, first: Vector, second: Vector, sign: f64) -> Matrix {
 
 #[cfg(test)]
 mod tests {
-    use super::super::matrix::determinant;
+    use super::super::matrix::{add, apply, determinant, inverse};
     use super::*;
     use crate::index::{index_known, Acceptance};
     use proptest::prelude::*;

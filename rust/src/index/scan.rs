@@ -1,6 +1,6 @@
 //! Scores of many trial vectors against many spots, in single precision and eight spots at a time.
 
-use super::matrix::{add, scale, upright, Vector};
+use super::matrix::{add, apply, dot, inverse, scale, upright, Vector};
 
 /// Phases further than this from an integer count nothing.
 pub const REACH: f32 = 0.3;
@@ -84,6 +84,30 @@ impl Columns {
     }
 }
 
+/// One least-squares step of a vector toward where the spots near its planes want it, restrained to `anchor`.
+pub fn toward_planes(v: Vector, anchor: Vector, restraint: f64, spots: &[Vector]) -> Vector {
+    let reach = f64::from(REACH);
+    let mut square = [[restraint, 0.0, 0.0], [0.0, restraint, 0.0], [0.0, 0.0, restraint]];
+    let mut mixed = scale(anchor, restraint);
+    for &q in spots {
+        let phase = dot(q, v);
+        let off = phase - phase.round();
+        if off.abs() < reach {
+            let weight = 1.0 - (off / reach).powi(2);
+            mixed = add(mixed, q, weight * phase.round());
+            for i in 0..3 {
+                square[i] = add(square[i], q, weight * q[i]);
+            }
+        }
+    }
+    let next = apply(&inverse(&square), mixed);
+    if next.iter().all(|x| x.is_finite()) {
+        next
+    } else {
+        v
+    }
+}
+
 /// About `n` even directions on a half sphere (Fibonacci lattice; Gonzalez, Math. Geosci. 42 (2010) 49).
 pub fn half_sphere(n: usize) -> impl Iterator<Item = Vector> {
     let golden = std::f64::consts::PI * (3.0 - 5.0f64.sqrt());
@@ -113,7 +137,7 @@ pub fn largest(scores: &[f32], k: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::matrix::{dot, norm};
+    use crate::index::matrix::norm;
 
     #[test]
     fn largest_are_the_largest_in_order() {

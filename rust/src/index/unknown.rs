@@ -6,9 +6,9 @@
 
 use super::cell::{parameters, reduced, Cell, Parameters};
 use super::chance::{ln_tail, radius, SHARES};
-use super::matrix::{add, cross, determinant, dot, inverse, norm, scale, transpose, Matrix, Vector};
+use super::matrix::{add, cross, determinant, inverse, norm, scale, transpose, Matrix, Vector};
 use super::refine::{judge_within, nearest, step, Fit};
-use super::scan::{half_sphere, largest, Columns, REACH};
+use super::scan::{half_sphere, largest, toward_planes, Columns, REACH};
 
 /// Spots of lowest resolution that vectors are scored with.
 const SCAN_SPOTS: usize = 48;
@@ -88,31 +88,10 @@ fn lattice_vectors(spots: &[Vector], (shortest, longest): Lengths) -> Vec<Vector
     kept
 }
 
-/// Moves a vector to where the spots near its planes want it.
+/// Moves a vector to where the spots near its planes want it, by about the pitch a step.
 fn sharpen(start: Vector, spots: &[Vector], pitch: f64) -> Vector {
-    let reach = f64::from(REACH);
     let restraint = (0.1 / pitch).powi(2);
-    let mut v = start;
-    for _ in 0..4 {
-        let mut square = [[restraint, 0.0, 0.0], [0.0, restraint, 0.0], [0.0, 0.0, restraint]];
-        let mut mixed = scale(v, restraint);
-        for &q in spots {
-            let phase = dot(q, v);
-            let off = phase - phase.round();
-            if off.abs() < reach {
-                let weight = 1.0 - (off / reach).powi(2);
-                mixed = add(mixed, q, weight * phase.round());
-                for i in 0..3 {
-                    square[i] = add(square[i], q, weight * q[i]);
-                }
-            }
-        }
-        let next = super::matrix::apply(&inverse(&square), mixed);
-        if next.iter().all(|x| x.is_finite()) {
-            v = next;
-        }
-    }
-    v
+    (0..4).fold(start, |v, _| toward_planes(v, v, restraint, spots))
 }
 
 /// Reduced cells that three vectors span, with the logarithm of the chance of their fit.
@@ -221,6 +200,8 @@ pub struct Consensus {
     pub cell: Parameters,
     /// Positions of the members.
     pub members: Vec<usize>,
+    /// Their cells, in the same setting.
+    pub cells: Vec<Parameters>,
 }
 
 /// The cell that most of these primitive cells agree with, within a share in lengths and degrees in angles.
@@ -253,7 +234,8 @@ pub fn consensus(cells: &[Parameters], length: f64, angle: f64) -> Option<Consen
     let again = group(&super::cell::direct(&middle)?);
     let members = if again.len() >= best.len() { again } else { best };
     let cell = std::array::from_fn(|k| median(&members, k));
-    Some(Consensus { cell, members: members.iter().map(|(i, _)| *i).collect() })
+    let (members, cells) = members.into_iter().unzip();
+    Some(Consensus { cell, members, cells })
 }
 
 /// The other lattice's cell in the setting of the seed that is nearest to it; None where none is near.

@@ -114,16 +114,17 @@ fn index_unknown(
     Ok(py.detach(|| index::index_unknown(&spots, &accept, (min_length, max_length)).map(PyFound)))
 }
 
-/// Cell and members of the largest group of like cells.
+/// Cell, members and their cells in its setting, of the largest group of like cells.
 #[pyfunction]
+#[allow(clippy::type_complexity)]
 fn consensus_cell(
     py: Python<'_>,
     cells: Vec<[f64; 6]>,
     length_tolerance: f64,
     angle_tolerance: f64,
-) -> Option<([f64; 6], Vec<usize>)> {
+) -> Option<([f64; 6], Vec<usize>, Vec<[f64; 6]>)> {
     let found = py.detach(|| index::unknown::consensus(&cells, length_tolerance, angle_tolerance))?;
-    Some((found.cell, found.members))
+    Some((found.cell, found.members, found.cells))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -62,18 +62,17 @@ class CellIndexer:
         q : array of float, shape (n, 3)
             Reciprocal vectors (1/angstrom, no 2 pi) in any fixed frame; those that are not finite are passed over.
         """
-        spots = np.ascontiguousarray(q, dtype=np.float64).reshape(-1, 3)
-        return tuple(
-            Lattice(
-                A=found.reciprocal,
-                cell=found.cell,
-                spots=found.spots,
-                hkl=found.hkl,
-                residual=found.residual,
-                chance=found.chance,
-            )
-            for found in self._indexer.index(spots)
-        )
+        return tuple(lattice_of(found) for found in self._indexer.index(contiguous(q)))
+
+
+def contiguous(q: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Reciprocal vectors as the core takes them, shape (n, 3)."""
+    return np.ascontiguousarray(q, dtype=np.float64).reshape(-1, 3)
+
+
+def lattice_of(found: _core.FoundLattice) -> Lattice:
+    """A lattice as the core gives it."""
+    return Lattice(found.reciprocal, found.cell, found.spots, found.hkl, found.residual, found.chance)
 
 
 def index_known(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from hitsieve import _core
 from hitsieve.errors import SettingsError
+from hitsieve.index.known import contiguous, lattice_of
 from hitsieve.model import CellParameters, Lattice
 from hitsieve.settings import IndexSettings
 
@@ -22,6 +23,8 @@ class ConsensusCell:
     """Medians of the members, in the setting of the shortest vectors."""
     members: npt.NDArray[np.int64]
     """Positions of the cells that agree, ascending."""
+    cells: npt.NDArray[np.float64]
+    """Cells of the members in the setting of `cell`, shape (members, 6)."""
     n_cells: int
     """Cells compared."""
 
@@ -38,16 +41,14 @@ def index_unknown(q: npt.ArrayLike, settings: IndexSettings | None = None) -> La
     """
     chosen = settings or IndexSettings()
     found = _core.index_unknown(
-        np.ascontiguousarray(q, dtype=np.float64).reshape(-1, 3),
+        contiguous(q),
         min_spots=chosen.min_indexed,
         min_fraction=chosen.min_fraction,
         max_chance=chosen.max_chance,
         min_length=chosen.min_length,
         max_length=chosen.max_length,
     )
-    if found is None:
-        return None
-    return Lattice(found.reciprocal, found.cell, found.spots, found.hkl, found.residual, found.chance)
+    return None if found is None else lattice_of(found)
 
 
 def consensus_cell(
@@ -71,4 +72,5 @@ def consensus_cell(
     found = _core.consensus_cell(list(cells), length_tolerance, angle_tolerance)
     if found is None:
         raise SettingsError("a cell to compare is impossible", mend="check lengths and angles")
-    return ConsensusCell(found[0], np.array(found[1], dtype=np.int64), len(cells))
+    cell, members, alike = found
+    return ConsensusCell(cell, np.array(members, dtype=np.int64), np.array(alike), len(cells))
