@@ -2,6 +2,8 @@
 
 from hitsieve.index.bravais import BravaisCandidate, bravais_candidates
 from hitsieve.index.cellfile import read_cell
+from hitsieve.index.consensus import FoundCell, find_cell, find_cells
+from hitsieve.index.geometry import GeometryCheck, GeometryFit
 from hitsieve.index.known import CellIndexer, index_known
 from hitsieve.index.unknown import ConsensusCell, consensus_cell, index_unknown
 from hitsieve.index.vectors import reciprocal_vectors
@@ -10,8 +12,13 @@ __all__ = [
     "BravaisCandidate",
     "CellIndexer",
     "ConsensusCell",
+    "FoundCell",
+    "GeometryCheck",
+    "GeometryFit",
     "bravais_candidates",
     "consensus_cell",
+    "find_cell",
+    "find_cells",
     "index_known",
     "index_unknown",
     "read_cell",
