@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,20 +13,43 @@ import h5py
 import numpy as np
 import pytest
 
-from hitsieve.model import ImageResults, Spots, State
-from hitsieve.pipeline.search import BATCH, search
-from hitsieve.settings import SpotSettings, VerdictSettings
+from hitsieve.index import CellIndexer, reciprocal_vectors
+from hitsieve.model import ImageResults, Spots, State, UnitCell
+from hitsieve.pipeline.lattices import LatticeSearch
+from hitsieve.pipeline.search import Plan, search
+from hitsieve.pipeline.searcher import BATCH, Searcher
+from hitsieve.settings import IndexSettings, SpotSettings, VerdictSettings
 from hitsieve.source import OpenedRun, open_run
 from hitsieve.spots import build_finder
 from hitsieve.testing import Simulated, SimulateSettings, simulate
-from hitsieve.verdict import judge
+from hitsieve.verdict import HitRule, rate_spots
 
 VERDICT = VerdictSettings()
+RULE = HitRule("spots", 8)
+CELL = UnitCell((79.0, 79.0, 38.0, 90.0, 90.0, 90.0))
 
 
-def searched(opened: OpenedRun, workers: int = 2) -> list[ImageResults]:
-    with search(opened, build_finder(opened.run, SpotSettings()), VERDICT, workers) as batches:
-        return list(batches)
+@contextmanager
+def searcher_of(opened: OpenedRun, workers: int = 2) -> Iterator[Searcher]:
+    with ThreadPoolExecutor(workers) as pool:
+        yield Searcher(opened, build_finder(opened.run, SpotSettings()), pool, workers)
+
+
+def searched(opened: OpenedRun, *, before: tuple[int, ...] = ()) -> list[ImageResults]:
+    """Results of a run; some images are searched before the others."""
+    with searcher_of(opened) as searcher:
+        with searcher.searching(np.array(before, dtype=np.int64)) as batches:
+            for images, found in batches:
+                searcher.found.update({int(image): found.one(i) for i, image in enumerate(images)})
+        with search(searcher, Plan(VERDICT, RULE, None)) as batches:
+            return list(batches)
+
+
+def indexed(opened: OpenedRun, rule: HitRule) -> list[ImageResults]:
+    with searcher_of(opened) as searcher:
+        lattices = LatticeSearch(opened.run, CELL, IndexSettings(), searcher.pool)
+        with search(searcher, Plan(VERDICT, rule, lattices)) as batches:
+            return list(batches)
 
 
 def column(batches: list[ImageResults], name: str) -> np.ndarray:
@@ -56,7 +82,7 @@ def test_search_is_finding_and_judging_each_image(tmp_path: Path, compression: s
         for i, spots in enumerate(spots_of(batches)):
             alone = finder.find(file["entry/data/data"][i])
             image = np.array([i])
-            verdict = judge(image, alone.offsets, (alone.x, alone.y), (run.detector, run.beam), VERDICT)
+            verdict = rate_spots(image, alone.offsets, (alone.x, alone.y), (run.detector, run.beam), VERDICT)
             for name in ("x", "y", "intensity", "snr", "n_pixels", "peak"):
                 assert np.array_equal(getattr(spots, name), getattr(alone, name)), name
             assert np.array_equal(spots.background, alone.spot_background)
@@ -64,7 +90,8 @@ def test_search_is_finding_and_judging_each_image(tmp_path: Path, compression: s
             assert np.array_equal(spots.flags, alone.flags | verdict.spot_flags)
             for name in ("n_spots", "n_strong", "n_saturated", "max_count", "background"):
                 assert column(batches, name)[i] == getattr(alone, name)[0], name
-            for name in ("state", "n_spots_counted", "n_spots_ice"):
+            assert column(batches, "state")[i] == RULE.decide(verdict.n_spots_counted, np.full(1, -1))[0]
+            for name in ("n_spots_counted", "n_spots_ice"):
                 assert column(batches, name)[i] == getattr(verdict, name)[0], name
             assert np.array_equal(column(batches, "resolution")[i], verdict.resolution[0], equal_nan=True)
 
@@ -88,7 +115,7 @@ def test_images_without_their_bytes_have_a_reason_and_no_numbers(simulated: Simu
     assert sorted(reasons) == [*range(60, 120), 130]
     assert all(reasons.values())
     lost = np.isin(np.arange(150), list(reasons))
-    for name in ("n_spots", "n_spots_counted", "n_spots_ice", "n_strong", "n_saturated", "max_count"):
+    for name in ("n_spots", "n_spots_counted", "n_spots_ice", "n_strong", "n_saturated", "max_count", "n_lattices"):
         assert (column(found, name)[lost] == -1).all(), name
         assert np.array_equal(column(found, name)[~lost], column(expected, name)[~lost]), name
     for name in ("background", "resolution"):
@@ -100,11 +127,56 @@ def test_images_without_their_bytes_have_a_reason_and_no_numbers(simulated: Simu
             assert np.array_equal(getattr(some, field.name), wanted), field.name
 
 
+@pytest.mark.parametrize("before", [(0,), (149,), tuple(range(3, 150, 7)), tuple(range(150))])
+def test_images_searched_before_give_the_same(simulated: Simulated, tmp_path: Path, before: tuple[int, ...]) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(simulated.master.parent, folder)
+    (folder / simulated.data_files[1].name).unlink()
+    with open_run([folder / simulated.master.name]) as opened:
+        there = tuple(image for image in before if image not in opened.run.images.missing)
+        once, twice = searched(opened), searched(opened, before=there)
+    for field in fields(ImageResults):
+        if field.name not in ("spots", "lattices", "reasons"):
+            equal = np.array_equal(column(once, field.name), column(twice, field.name), equal_nan=True)
+            assert equal, field.name
+    for one, two in zip(spots_of(once), spots_of(twice), strict=True):
+        assert all(np.array_equal(getattr(one, f.name), getattr(two, f.name), equal_nan=True) for f in fields(Spots))
+    assert [batch.reasons for batch in once] == [batch.reasons for batch in twice]
+
+
+def test_lattices_are_those_of_each_image_alone(simulated: Simulated) -> None:
+    with open_run([simulated.master]) as opened:
+        batches = indexed(opened, HitRule("both", 12))
+        run = opened.run
+    indexer, found = CellIndexer(CELL.parameters), 0
+    for batch in batches:
+        assert batch.lattice_offsets[-1] == len(batch.lattices)
+        for i, image in enumerate(batch.image.tolist()):
+            spots, lattices = batch.spots_of(i), batch.lattices_of(i)
+            q = reciprocal_vectors(run.detector, run.beam, spots.x, spots.y, image=image)
+            counted = np.flatnonzero(spots.flags & 9 == 0)
+            alone = indexer.index(q[counted]) if len(counted) >= 8 else ()
+            assert batch.n_lattices[i] == len(lattices) == len(alone)
+            assert batch.n_indexed[i] == sum(len(lattice.spots) for lattice in alone)
+            assert np.count_nonzero(spots.lattice >= 0) == batch.n_indexed[i]
+            for number, lattice in enumerate(alone):
+                mine = np.flatnonzero(spots.lattice == number)
+                assert mine.tolist() == counted[lattice.spots].tolist()
+                assert np.array_equal(np.column_stack([spots.h, spots.k, spots.l])[mine], lattice.hkl)
+                assert np.array_equal(lattices.A[number], lattice.A)
+                assert lattices.cell[number].tolist() == list(lattice.cell)
+                found += 1
+            hit = len(alone) > 0 and batch.n_spots_counted[i] >= 12
+            assert batch.state[i] == (State.HIT if hit else State.MISS)
+    assert found > 10
+
+
 @pytest.mark.parametrize("taken", [0, 1])
 def test_leaving_early_stops_the_search(simulated: Simulated, taken: int) -> None:
-    with open_run([simulated.master]) as opened:
-        with search(opened, build_finder(opened.run, SpotSettings()), VERDICT, 2) as batches:
+    with open_run([simulated.master]) as opened, searcher_of(opened) as searcher:
+        with search(searcher, Plan(VERDICT, RULE, None)) as batches:
             for _ in range(taken):
                 next(batches)
         with pytest.raises(StopIteration):
-            next(batches)
+            for _ in range(10):
+                next(batches)

@@ -91,8 +91,8 @@ def _error_rows(summary: Summary) -> list[tuple[str, str]]:
     rows = []
     if summary.blanks is not None:
         low, high = summary.blanks.false_hit_rate_interval
-        rate = f"{100 * summary.blanks.false_hit_rate:.3g} % of blanks (95 % interval {100 * low:.2g} to {100 * high:.2g} %)"
-        rows.append(("false hits", rate))
+        rate = f"{100 * summary.blanks.false_hit_rate:.3g} % of blanks"
+        rows.append(("false hits", f"{rate} (95 % interval {100 * low:.2g} to {100 * high:.2g} %)"))
     if summary.missed is not None:
         low, high = summary.missed.interval
         rate = f"{summary.missed.n_hits} of {summary.missed.n} misses looked at again"

@@ -62,6 +62,9 @@ class Searcher:
             by_library = [i for i in open_ if i not in known and i not in lost]
             # What the core cannot read by itself is searched from its pixels.
             known |= zip(by_library, self.pool.map(self.find, these[by_library].tolist()), strict=True)
-            if known:
-                searched = Searched.joined([known.get(i) or searched.one(i) for i in range(len(these))])
-            yield these, searched
+            yield these, _filled(searched, known) if known else searched
+
+
+def _filled(searched: Searched, known: dict[int, Searched]) -> Searched:
+    """A batch, with what is known of some of its images from elsewhere."""
+    return Searched.joined([known[i] if i in known else searched.one(i) for i in range(len(searched))])
