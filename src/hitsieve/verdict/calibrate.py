@@ -43,7 +43,8 @@ _MINOR = 0.25
 """Share of the images below which the lowest mode is not the one of the running jet, if the rest may be of blanks."""
 _STRAY = 0.02
 """Share of the images, those of fewest spots, that make no mode of their own."""
-_DROP = 0.5
+_DROP = 1.0
+"""Log likelihood, below the best, of the distributions that the threshold has to hold for."""
 _DROP_95 = 1.92
 
 
@@ -98,7 +99,7 @@ class _Found:
         mode = self.mode
         inside = np.exp(log_pmf(np.array(mode.mean), np.array(mode.excess), mode.last + 1))[mode.first :].sum()
         n = min(round(mode.images / float(inside)), int(self.histogram.sum()))
-        return Blanks(n, mode.mean, 1.0 + mode.excess)
+        return Blanks(n, round(mode.mean, 6), round(1.0 + mode.excess, 6))
 
 
 def calibrate(
@@ -130,7 +131,7 @@ def calibrate(
     if found.trouble:
         return Calibration(max(least, DEFAULT_MIN_SPOTS), "default", found.trouble, blanks)
     reason = (
-        f"{blanks.n} blanks have {blanks.mean:.2g} spots on average (variance over mean {blanks.dispersion:.2g}): at "
+        f"{blanks.n} blanks have {blanks.mean:.3g} spots on average (variance over mean {blanks.dispersion:.2g}): at "
         f"most {false_hit_rate:g} of them are expected to have {least} or more"
     )
     return Calibration(least, "blanks", reason, blanks)
@@ -225,12 +226,13 @@ def _lowest_mode(histogram: Counts, lattices: Counts) -> _Found | str:
         return "the images have no mode of few spots, as blanks would make"
     if 2 * lattices[mode.first : mode.last + 1].sum() > mode.images:
         return "many images of the lowest mode of spot counts have a lattice: it is not one of blanks"
+    if mode.misfit > _MISFIT + _noise(mode):
+        return "blanks and hits of few spots merge: no distribution of blanks fits the lowest mode of spot counts"
     return _Found(histogram, mode, _trouble(histogram, mode, int(lattices.sum())))
 
 
 def _trouble(histogram: Counts, mode: Mode, n_lattices: int) -> str:
-    if mode.misfit > _MISFIT + _noise(mode):
-        return "blanks and hits of few spots merge: no distribution of blanks fits the lowest mode of spot counts"
+    """Why the mode may not be the one of blanks of the running jet; empty where nothing says so."""
     above = int(histogram[mode.last + 1 :].sum())
     if above > _SECOND * histogram.sum() and _narrow(histogram, mode.last + 1) and n_lattices < 0.2 * above:
         return (
