@@ -2,6 +2,7 @@
 
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.outputs import Outputs
+from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
 from hitsieve.write.stored import StoredResults, open_results
 from hitsieve.write.summary import (
@@ -50,5 +51,6 @@ __all__ = [
     "VerifyReport",
     "choose_audit",
     "open_results",
+    "rewrite",
     "verify_hits",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import cached_property
@@ -192,6 +192,19 @@ class StoredResults:
             lattice_offsets=lattice_offsets,
             lattices=Lattices(**lattices),
         )
+
+    def spots_between(self, first: int, stop: int, names: Sequence[str]) -> tuple[Images, dict[str, npt.NDArray[Any]]]:
+        """Some columns of the spots of images first to stop; those of the i-th are offsets[i] to offsets[i + 1].
+
+        Returns
+        -------
+        offsets : int64, shape (stop - first + 1,)
+        columns : dict of str to array
+        """
+        with self._reading():
+            group = self._process["spots"]
+            ends = np.asarray(group["offsets"][first : stop + 1], dtype=np.int64)
+            return ends - ends[0], {name: group[name][ends[0] : ends[-1]] for name in names}
 
     def _column(self, name: str, images: Images | None) -> npt.NDArray[Any]:
         if name == "image":

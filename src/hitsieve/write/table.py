@@ -69,18 +69,17 @@ class ImageTableFile:
 
         self._run = run
         self._files = pa.array(absolute_names(file.path for file in run.files), pa.string())
-        self._states = pa.array([state.name.lower() for state in State], pa.string())
         self._pumps = pa.array(run.pump.names if run.pump is not None else (), pa.string())
         words = pa.dictionary(pa.int32(), pa.string())
-        numbers = {name: pa.int32() for name in _NUMBERS}
-        numbers |= {"max_count": pa.int64(), "background": pa.float32(), "resolution": pa.float32()}
+        measured = {name: pa.int32() for name in _NUMBERS}
+        measured |= {"max_count": pa.int64(), "background": pa.float32(), "resolution": pa.float32()}
         types = {
             "image": pa.int64(),
             "file": words,
             "row": pa.int64(),
             "state": words,
             "reason": pa.string(),
-            **numbers,
+            **measured,
             "pump": words,
             "lattices": _lattice_type(),
         }
@@ -120,15 +119,12 @@ class ImageTableFile:
             pa.array(image),
             pa.DictionaryArray.from_arrays(_known(self._run.images.file[image]), self._files),
             _known(self._run.images.row[image]),
-            pa.DictionaryArray.from_arrays(pa.array(columns["state"].astype(np.int32)), self._states),
+            states(columns["state"]),
             pa.array(
                 [self._reasons.get(i) for i in image.tolist()] if self._reasons else [None] * len(image), pa.string()
             ),
         ]
-        for name in _NUMBERS:
-            values = columns[name]
-            unknown = np.isnan(values) if values.dtype.kind == "f" else values < 0
-            arrays.append(pa.array(values, self._schema.field(name).type, mask=unknown))
+        arrays += [numbers(columns[name], self._schema.field(name).type) for name in _NUMBERS]
         arrays.append(pa.DictionaryArray.from_arrays(_known(columns["pump"].astype(np.int32)), self._pumps))
         arrays.append(_lattice_lists(self._lattices, np.concatenate(self._n_lattices), columns["n_lattices"] < 0))
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
@@ -147,11 +143,26 @@ class ImageTableFile:
             self._writer.close()
 
 
-def _known(numbers: npt.NDArray[Any]) -> pa.Array:
-    """Numbers as an Arrow array; negative ones, of images that lie in no known file, are null."""
+def states(values: npt.NDArray[np.uint8]) -> pa.Array:
+    """Values of State as the table has them, in words."""
     import pyarrow as pa
 
-    return pa.array(numbers, mask=numbers < 0)
+    words = pa.array([state.name.lower() for state in State], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int32)), words)
+
+
+def numbers(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Numbers as the table has them; what is unknown, NaN or negative, is null."""
+    import pyarrow as pa
+
+    return pa.array(values, kind, mask=np.isnan(values) if values.dtype.kind == "f" else values < 0)
+
+
+def _known(rows: npt.NDArray[Any]) -> pa.Array:
+    """Indices as an Arrow array; negative ones, of images that lie in no known file, are null."""
+    import pyarrow as pa
+
+    return pa.array(rows, mask=rows < 0)
 
 
 def _lattice_type() -> pa.DataType:
