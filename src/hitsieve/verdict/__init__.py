@@ -1,5 +1,6 @@
 """Decides what an image is from its spots, and how sure the hit rate is."""
 
+from hitsieve.verdict.bias import BiasFinding, bias_report
 from hitsieve.verdict.calibrate import (
     DEFAULT_MIN_SPOTS,
     FLOOR,
@@ -11,21 +12,26 @@ from hitsieve.verdict.calibrate import (
 )
 from hitsieve.verdict.rate import hit_rate, wilson_interval
 from hitsieve.verdict.rule import ICE_RINGS, HitRule, Rated, check_geometry, rate_resolutions, rate_spots
+from hitsieve.verdict.states import StateRates, rates_by_state
 
 __all__ = [
     "DEFAULT_MIN_SPOTS",
     "FLOOR",
     "ICE_RINGS",
+    "BiasFinding",
     "Blanks",
     "Calibration",
     "FalseHits",
     "HitRule",
     "Rated",
+    "StateRates",
+    "bias_report",
     "calibrate",
     "check_geometry",
     "false_hits",
     "hit_rate",
     "rate_resolutions",
     "rate_spots",
+    "rates_by_state",
     "wilson_interval",
 ]

@@ -204,9 +204,9 @@ class BiasTest(_Part):
     quantity: Literal["hit rate", "indexing rate", "resolution", "spots"]
     across: Literal["pump state", "run"]
     test: str
-    """Name of the statistical test."""
-    p: Share
-    """Probability of a difference as large by chance."""
+    """Name of the statistical test; empty where it was left out."""
+    p: Share | None
+    """Probability of a difference as large by chance; null where the test was left out."""
     differs: bool
     """p is below 0.01, after Holm's correction for the number of tests."""
     statement: str

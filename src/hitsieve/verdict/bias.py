@@ -1,0 +1,275 @@
+"""Whether hit rate, indexing rate, resolution or spots differ between pump states, or drift along the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.model import PumpStates, State
+from hitsieve.verdict.blocks import (
+    FEWEST_BLOCKS,
+    MOST_BLOCKS,
+    TREND_BLOCKS,
+    Codes,
+    Values,
+    along_run,
+    between_states,
+    merged,
+    rounds,
+)
+
+Quantity = Literal["hit rate", "indexing rate", "resolution", "spots"]
+Across = Literal["pump state", "run"]
+
+ALPHA = 0.01
+"""Probability below which, after Holm's correction, a difference is stated."""
+PER_BLOCK = 5
+"""Fewest hits (or misses, if they are fewer) a block has on average in a test for a trend."""
+PER_BLOCK_AND_STATE = 2
+"""Likewise in a test between states, of each state."""
+SPARE_BLOCKS = 6
+"""Blocks that a test between states has more than states, at least."""
+MOST_LISTED = 6
+"""Most states that a statement lists one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class BiasFinding:
+    """One test, or why it was left out."""
+
+    quantity: Quantity
+    across: Across
+    test: str
+    """Name of the statistical test; empty where it was left out."""
+    p: float | None
+    """Probability of a difference as large by chance; None where the test was left out."""
+    differs: bool
+    """p is below 0.01, after Holm's correction for the number of tests."""
+    statement: str
+    """In plain words, with the numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """One quantity of n images, in the order of the run."""
+
+    quantity: Quantity
+    image: npt.NDArray[np.int64]
+    values: Values
+    """0 and 1 for a rate."""
+    tested: Values
+    """The values, or their ranks."""
+
+    @property
+    def is_rate(self) -> bool:
+        return self.quantity in ("hit rate", "indexing rate")
+
+    @property
+    def subject(self) -> str:
+        words = {"spots": "number of spots of the hits", "resolution": "resolution of the hits"}
+        return words.get(self.quantity, self.quantity)
+
+    def events(self) -> int:
+        """How much can be told: values, or the rarer of 1 and 0."""
+        if not self.is_rate:
+            return len(self.values)
+        ones = int(self.values.sum())
+        return min(ones, len(self.values) - ones)
+
+    def shown(self, which: npt.NDArray[np.bool_] | slice) -> str:
+        """Rate or median of some images, in words."""
+        values = self.values[which]
+        if self.is_rate:
+            return f"{100 * values.mean():.3g} %"
+        unit = " angstrom" if self.quantity == "resolution" else ""
+        return f"{np.median(values):.3g}{unit}"
+
+    def rarer(self) -> str:
+        """What limits a test, counted."""
+        few = self.events()
+        return f"{few} misses" if self.quantity == "hit rate" and self.values.sum() > few else f"{few} hits"
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A test that was done, or left out."""
+
+    series: _Series
+    across: Across
+    test: str
+    p: float | None
+    numbers: str
+    """What was compared; of a test left out, why."""
+
+
+def bias_report(
+    pump: PumpStates | None,
+    state: npt.NDArray[np.uint8],
+    n_lattices: npt.NDArray[np.int32],
+    n_spots: npt.NDArray[np.int32],
+    resolution: npt.NDArray[np.float32],
+    running: npt.NDArray[np.bool_] | None = None,
+) -> tuple[BiasFinding, ...]:
+    """Test for differences between pump states and for drifts along the run.
+
+    Hits come in bursts, so images side by side are no independent witnesses: all tests judge by the scatter between
+    blocks of images, as docs/reference/time-resolved.md defines.
+
+    Parameters
+    ----------
+    pump : PumpStates or None
+        None: only drifts are tested.
+    state : array of uint8, shape (images,)
+        Values of State.
+    n_lattices, n_spots, resolution : array, shape (images,)
+        As in ImageResults.
+    running : array of bool, shape (images,), optional
+        False for images to leave out, such as those without jet.
+
+    Returns
+    -------
+    tuple of BiasFinding
+        Without what could not be measured (no lattices, no resolution). Where the hits are too few to test the hit
+        rate, a finding without p says so.
+    """
+    used = (state == State.HIT) | (state == State.MISS)
+    if running is not None:
+        used &= running
+    trials: list[_Trial] = []
+    for series in _series(used, state, n_lattices, n_spots, resolution):
+        tried = [_by_state(series, pump)] if pump is not None and len(pump.names) > 1 else []
+        tried.append(_by_run(series))
+        trials += [trial for trial in tried if trial.p is not None or series.quantity == "hit rate"]
+    differing = _differing([trial.p for trial in trials])
+    n_tests = sum(trial.p is not None for trial in trials)
+    return tuple(_finding(trial, number in differing, n_tests) for number, trial in enumerate(trials))
+
+
+def _series(
+    used: npt.NDArray[np.bool_],
+    state: npt.NDArray[np.uint8],
+    n_lattices: npt.NDArray[np.int32],
+    n_spots: npt.NDArray[np.int32],
+    resolution: npt.NDArray[np.float32],
+) -> Iterator[_Series]:
+    """The quantities that were measured."""
+    from scipy.stats import rankdata
+
+    image = np.flatnonzero(used)
+    if not len(image):
+        return
+    hit = (state[image] == State.HIT).astype(np.float64)
+    yield _Series("hit rate", image, hit, hit)
+    hits = image[hit > 0]
+    tried = hits[n_lattices[hits] >= 0]
+    if len(tried):
+        indexed = (n_lattices[tried] > 0).astype(np.float64)
+        yield _Series("indexing rate", tried, indexed, indexed)
+    for quantity, column in (("resolution", resolution), ("spots", n_spots)):
+        known = hits[np.isfinite(column[hits])]
+        if len(known):
+            values = column[known].astype(np.float64)
+            named: Quantity = "resolution" if quantity == "resolution" else "spots"
+            yield _Series(named, known, values, rankdata(values) / len(values))
+
+
+def _by_run(series: _Series) -> _Trial:
+    n_blocks = min(TREND_BLOCKS, series.events() // PER_BLOCK)
+    if n_blocks < FEWEST_BLOCKS:
+        return _Trial(series, "run", "", None, f"{series.rarer()} are too few")
+    p = along_run(series.tested, n_blocks)
+    fifth = max(1, len(series.values) // 5)
+    numbers = f"{series.shown(slice(fifth))} in its first fifth, {series.shown(slice(-fifth, None))} in its last"
+    test = f"linear trend{'' if series.is_rate else ' of ranks'}, Student's t over {n_blocks} blocks"
+    return _Trial(series, "run", test, p, numbers)
+
+
+def _by_state(series: _Series, pump: PumpStates) -> _Trial:
+    code = pump.code[series.image].astype(np.int64)
+    counts = np.bincount(code[code >= 0], minlength=len(pump.names))
+    # A block should hold hits of every state; a state of too few images would leave too few blocks for all.
+    expected = counts * (series.events() / len(series.values))
+    enough = expected >= PER_BLOCK_AND_STATE * FEWEST_BLOCKS
+    compared = np.flatnonzero(enough)
+    if len(compared) < 2:
+        return _Trial(series, "pump state", "", None, f"{series.rarer()} are too few to compare two states")
+    here = np.isin(code, compared)
+    code = np.searchsorted(compared, code[here])
+    part = replace(series, image=series.image[here], values=series.values[here], tested=series.tested[here])
+    block = _blocks(part, code, int(expected[compared].min()) // PER_BLOCK_AND_STATE)
+    n_blocks = int(block[-1]) + 1
+    if n_blocks < max(FEWEST_BLOCKS, len(compared) + SPARE_BLOCKS):
+        why = "they take turns too seldom to tell them from changes along the run"
+        return _Trial(series, "pump state", "", None, f"{why} ({n_blocks} blocks with hits of all states)")
+    p = between_states(part.tested, code, part.image / len(pump.code), block)
+    scores = "Cochran-Mantel-Haenszel" if series.is_rate else "van Elteren"
+    numbers = _listed(part, code, [pump.names[number] for number in compared])
+    absent = [pump.names[number] for number in np.flatnonzero((counts > 0) & ~enough)]
+    if absent:
+        numbers += f"; too few images of {', '.join(absent[:MOST_LISTED])}" + " and others" * (
+            len(absent) > MOST_LISTED
+        )
+    return _Trial(series, "pump state", f"{scores} scores, Hotelling's T2 over {n_blocks} blocks", p, numbers)
+
+
+def _blocks(series: _Series, code: Codes, most: int) -> Codes:
+    """Blocks of whole rounds of all states, with about as many hits each."""
+    n_states = int(code.max()) + 1
+    starts = rounds(code, n_states)
+    if not len(starts):
+        return np.zeros(len(code), dtype=np.int64)
+    weight = np.ones(len(code))
+    if series.is_rate:
+        ones = series.values.sum()
+        weight = series.values if ones <= len(code) - ones else 1 - series.values
+    return merged(starts, weight, min(most, max(MOST_BLOCKS, 4 * n_states)))
+
+
+def _listed(series: _Series, code: Codes, names: Sequence[str]) -> str:
+    """Each state's number; of many states the lowest and the highest."""
+    if len(names) <= MOST_LISTED:
+        return ", ".join(f"{name} {series.shown(code == number)}" for number, name in enumerate(names))
+    summary = np.mean if series.is_rate else np.median
+    level = [float(summary(series.values[code == number])) for number in range(len(names))]
+    low, high = int(np.argmin(level)), int(np.argmax(level))
+    return (
+        f"from {names[low]} {series.shown(code == low)} to {names[high]} {series.shown(code == high)}, "
+        f"{len(names)} states"
+    )
+
+
+def _differing(probabilities: Sequence[float | None]) -> set[int]:
+    """Which tests show a difference, after Holm's step-down correction (Scand. J. Stat. 6 (1979) 65)."""
+    tests = sorted((p, number) for number, p in enumerate(probabilities) if p is not None)
+    found: set[int] = set()
+    for rank, (p, number) in enumerate(tests):
+        if p * (len(tests) - rank) >= ALPHA:
+            break
+        found.add(number)
+    return found
+
+
+def _finding(trial: _Trial, differs: bool, n_tests: int) -> BiasFinding:
+    verb = "differs between pump states" if trial.across == "pump state" else "drifts along the run"
+    claim = f"{trial.series.subject} {verb}"
+    if trial.p is None:
+        statement = f"not tested whether the {claim}: {trial.numbers}"
+    elif differs:
+        statement = f"{claim}: {trial.numbers} (p = {_probability(trial.p)})"
+    else:
+        alone = f", not enough among {n_tests} tests" if trial.p < ALPHA else ""
+        statement = f"no sign that the {claim}: {trial.numbers} (p = {_probability(trial.p)}{alone})"
+    return BiasFinding(trial.series.quantity, trial.across, trial.test, trial.p, differs, statement)
+
+
+def _probability(p: float) -> str:
+    if p >= 1e-3:
+        return f"{p:.2g}"
+    if p < 1e-300:
+        return "less than 1e-300"
+    mantissa, _, exponent = f"{p:.0e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"

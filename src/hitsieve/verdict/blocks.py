@@ -1,0 +1,133 @@
+"""Tests that stay honest where neighbouring images are alike: they judge by the scatter between blocks of images."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+MOST_BLOCKS = 50
+"""Most blocks for a difference between states."""
+TREND_BLOCKS = 20
+"""Most blocks for a trend: long, so that blocks side by side hardly share a burst."""
+FEWEST_BLOCKS = 8
+
+
+def rounds(code: Codes, n_states: int) -> Codes:
+    """First positions of the rounds of a sequence of states, each with all states in it.
+
+    A round begins with a change of state, at the first after which the round before has all states; images after the
+    last complete round belong to it. Shape (rounds,); empty where not all states occur.
+    """
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(code)) + 1]) if len(code) else np.zeros(0, np.int64)
+    every, seen, open_from = (1 << n_states) - 1, 0, 0
+    found: list[int] = []
+    for start, state in zip(starts.tolist(), code[starts].tolist(), strict=True):
+        if seen == every:
+            found.append(open_from)
+            open_from, seen = start, 0
+        seen |= 1 << state
+    if seen == every:
+        found.append(open_from)
+    return np.array(found, dtype=np.int64)
+
+
+def merged(starts: Codes, weight: Values, most: int) -> Codes:
+    """Block of each of n positions: rounds side by side are merged to `most` blocks or fewer, of about equal weight.
+
+    Parameters
+    ----------
+    starts : array of int, shape (rounds,)
+        As from `rounds`.
+    weight : array of float, shape (n,)
+        0 or more, of each position.
+    most : int
+    """
+    before = (np.cumsum(weight) - weight)[starts]
+    wanted = np.linspace(0.0, float(weight.sum()), most, endpoint=False)
+    nearest = np.searchsorted(before, wanted)
+    chosen = starts[np.unique(nearest[nearest < len(starts)])]
+    first = np.zeros(len(weight), dtype=np.int64)
+    first[chosen[chosen > 0]] = 1
+    return np.cumsum(first)
+
+
+def between_states(y: Values, code: Codes, t: Values, block: Codes) -> float | None:
+    """Probability that the mean of y differs between states as much by chance.
+
+    In each block, the sum of y of a state is compared with what the block's mean and the run's linear trend let
+    expect (the scores of Cochran, Mantel and Haenszel for y of 0 and 1, of van Elteren for ranks). Hotelling's T2
+    tests whether the mean of these scores over the blocks is 0, with their covariance from the scatter over blocks.
+
+    Parameters
+    ----------
+    y : array of float, shape (n,)
+    code : array of int, shape (n,)
+        State, 0 to S - 1; each is in every block.
+    t : array of float, shape (n,)
+        Position in the run.
+    block : array of int, shape (n,)
+        0 to B - 1, B > S.
+
+    Returns
+    -------
+    float or None
+        None where y does not vary.
+    """
+    from scipy.stats import f
+
+    n_states, n_blocks = int(code.max()) + 1, int(block.max()) + 1
+    cell = block * n_states + code
+
+    def sums(weights: Values) -> Values:
+        return np.bincount(cell, weights, n_states * n_blocks).reshape(n_blocks, n_states).astype(np.float64)
+
+    n, of_y, of_t = sums(np.ones(len(y))), sums(y), sums(t)
+    here = n.sum(axis=1)
+    mean_y, mean_t = of_y.sum(axis=1) / here, of_t.sum(axis=1) / here
+    slope = _slope(mean_t, mean_y, here)
+    scores = (of_y - n * mean_y[:, None] - slope * (of_t - n * mean_t[:, None]))[:, :-1]
+    covariance = np.atleast_2d(np.cov(scores, rowvar=False))
+    rank = int(np.linalg.matrix_rank(covariance, hermitian=True))
+    if rank == 0 or n_blocks <= rank:
+        return None
+    mean = scores.mean(axis=0)
+    t2 = n_blocks * float(mean @ np.linalg.pinv(covariance, hermitian=True) @ mean)
+    return float(f.sf(t2 * (n_blocks - rank) / (rank * (n_blocks - 1)), rank, n_blocks - rank))
+
+
+def _slope(x: Values, y: Values, weight: Values) -> float:
+    dx = x - np.average(x, weights=weight)
+    square = float(np.sum(weight * dx * dx))
+    return float(np.sum(weight * dx * y)) / square if square > 0 else 0.0
+
+
+def along_run(y: Values, n_blocks: int) -> float | None:
+    """Probability that y, in the order of the run, has as large a linear trend by chance.
+
+    The means of blocks of equally many values are fitted by a line, and its slope is judged by Student's t with the
+    scatter of the means about it. Where neighbouring means are alike, there are fewer independent ones:
+    n (1 - r) / (1 + r), r being the lag-one correlation of the residuals, freed of its bias, if it is positive
+    (Bayley and Hammersley, J. R. Stat. Soc. Suppl. 8 (1946) 184).
+
+    Returns
+    -------
+    float or None
+        None where y does not vary.
+    """
+    from scipy.stats import t as student
+
+    means = np.array([part.mean() for part in np.array_split(y, n_blocks)])
+    x = np.arange(n_blocks, dtype=np.float64) - (n_blocks - 1) / 2
+    slope = _slope(x, means, np.ones(n_blocks))
+    residuals = means - means.mean() - slope * x
+    square = float(residuals @ residuals)
+    if square <= 1e-12 * max(float(means @ means), 1e-300):
+        return None
+    alike = float(residuals[1:] @ residuals[:-1]) / square
+    alike = min(max(alike + (1 + 4 * max(alike, 0.0)) / n_blocks, 0.0), 0.9)
+    free = max(n_blocks * (1 - alike) / (1 + alike), 3.0) - 2
+    error = np.sqrt(square / free / float(x @ x) * n_blocks / (free + 2))
+    return float(2 * student.sf(abs(slope) / error, free))
