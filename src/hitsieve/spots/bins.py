@@ -29,6 +29,8 @@ class Bins:
     """Which bins give the background level, shape (bins,)."""
     ring: tuple[float, float] | None
     """Resolution limits (angstrom) of the background ring; None where it is the whole image."""
+    angle: npt.NDArray[np.float64] | None
+    """Scattering angle 2 theta (rad) in the middle of each ring; None of tiles."""
 
 
 def rings(detector: Detector, beam: Beam, width: float, valid: npt.NDArray[np.bool_] | None = None) -> Bins:
@@ -49,15 +51,15 @@ def rings(detector: Detector, beam: Beam, width: float, valid: npt.NDArray[np.bo
     per_angle = min(per_angle, MAX_BINS / max(float(angles.max()), 1e-9))
     number = (angles * per_angle).astype(np.uint16)
     n_bins = int(number.max()) + 1
-    middle = (np.arange(n_bins) + 0.5) / per_angle
+    middle = ((np.arange(n_bins) + 0.5) / per_angle).astype(np.float64)
     background = np.zeros(n_bins, dtype=np.bool_)
     if beam.wavelength is not None:
         d = beam.wavelength / (2.0 * np.sin(middle / 2.0))
         background = (d <= BACKGROUND_RING[0]) & (d >= BACKGROUND_RING[1])
     held = np.bincount(number[... if valid is None else valid].ravel(), minlength=n_bins) > 0
     if (background & held).any():
-        return Bins(number, background, BACKGROUND_RING)
-    return Bins(number, np.ones(n_bins, dtype=np.bool_), None)
+        return Bins(number, background, BACKGROUND_RING, middle)
+    return Bins(number, np.ones(n_bins, dtype=np.bool_), None, middle)
 
 
 def tiles(detector: Detector) -> Bins:
@@ -68,7 +70,7 @@ def tiles(detector: Detector) -> Bins:
         side *= 2
     across = -(-fast // side)
     number = (np.arange(slow) // side * across)[:, None] + np.arange(fast) // side
-    return Bins(number.astype(np.uint16), np.ones(int(number.max()) + 1, dtype=np.bool_), None)
+    return Bins(number.astype(np.uint16), np.ones(int(number.max()) + 1, dtype=np.bool_), None, None)
 
 
 def scattering_angles(panel: Panel, beam: Beam, rows: slice) -> npt.NDArray[np.float32]:

@@ -190,6 +190,20 @@ def build_finder(run: Run, settings: SpotSettings) -> Finder:
     return Finder(core, bins.ring)
 
 
+def good_pixels(run: Run, image: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+    """Tell which pixels of an unpacked image the search uses, shape (slow, fast)."""
+    detector = run.detector
+    good: npt.NDArray[np.bool_] = np.asarray(image >= _underload(run), dtype=np.bool_)
+    error_value = _error_value(run)
+    if error_value is not None:
+        good &= image != error_value
+    if detector.pixel_mask is not None:
+        good &= detector.pixel_mask == 0
+    if detector.panels:
+        good &= detector.panel_map() < len(detector.panels)
+    return good
+
+
 def _underload(run: Run) -> int:
     """Negative counts mark pixels without data unless the source says where data begin."""
     return 0 if run.detector.underload_value is None else run.detector.underload_value

@@ -1,0 +1,105 @@
+"""The image itself: counts, mask, spots, resolution rings and ice bands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.picture.canvas import Canvas, put, resolution_map
+from hitsieve.picture.marks import ICE, MASK, NOTHING, RING, marks_of, round_d
+from hitsieve.picture.scene import Scene
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CELLS = 840
+"""Most cells a side: no more than the page has pixels for them, or spots would be lost in drawing."""
+N_RINGS = 5
+BRIGHT = 99.7
+"""Counts at this percentile, and above, are black."""
+
+
+def draw_sheet(axes: Axes, scene: Scene) -> None:
+    """Draw the image with its marks."""
+    from matplotlib.colors import ListedColormap, PowerNorm
+
+    canvas = put(scene, CELLS)
+    low, high = _range(canvas.counts)
+    axes.imshow(
+        np.where(canvas.there, 1, 0), extent=canvas.extent, cmap=ListedColormap([NOTHING, MASK]), vmin=0, vmax=1
+    )
+    shown = axes.imshow(
+        np.ma.masked_invalid(canvas.counts),
+        extent=canvas.extent,
+        cmap="gray_r",
+        norm=PowerNorm(0.5, low, high, clip=True),
+        interpolation="nearest",
+    )
+    bar = axes.figure.colorbar(shown, ax=axes, fraction=0.025, pad=0.01, aspect=50)
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label(_counts_label(canvas), fontsize=8)
+    if scene.detector.panels and scene.beam.wavelength is not None:
+        _draw_rings(axes, canvas, scene, scene.beam.wavelength)
+    _draw_spots(axes, canvas, scene)
+    left, right, bottom, top = canvas.extent
+    axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
+    axes.tick_params(labelsize=8)
+    if canvas.assembled:
+        axes.set_xlabel("assembled by geometry, seen along the beam (mm)", fontsize=9)
+    else:
+        axes.set_xlabel("as stored: fast axis to the right, slow axis down (pixels)", fontsize=9)
+
+
+def _range(counts: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Counts drawn as white and as black."""
+    known = counts[np.isfinite(counts)]
+    if not len(known):
+        return 0.0, 1.0
+    low, bright = (float(value) for value in np.percentile(known, [1, BRIGHT]))
+    low = min(low, 0.0) if low < 0 else low * 0.5
+    return low, max(bright, low + 4.0)
+
+
+def _counts_label(canvas: Canvas) -> str:
+    if canvas.assembled or canvas.step == 1:
+        return "counts"
+    return f"counts (largest of {canvas.step:.0f} x {canvas.step:.0f} pixels)"
+
+
+def _draw_rings(axes: Axes, canvas: Canvas, scene: Scene, wavelength: float) -> None:
+    across, down, q = resolution_map(canvas, scene, wavelength)
+    q_max = float(q.max())
+    if scene.ice is not None:
+        for middle in scene.ice.q[scene.ice.q < q_max]:
+            band = (float(middle) - scene.ice.half_width, float(middle) + scene.ice.half_width)
+            axes.contourf(across, down, q, levels=band, colors=[ICE], alpha=0.16)
+    ds = round_d(q_max, N_RINGS)
+    if ds:
+        levels = sorted(1.0 / d for d in ds)
+        rings = axes.contour(across, down, q, levels=levels, colors=RING, linewidths=0.8, linestyles="--", alpha=0.8)
+        labels = axes.clabel(rings, fmt={level: f"{1 / level:.3g} Å" for level in levels}, fontsize=9)
+        for label in labels:
+            label.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5})
+    row, column = np.unravel_index(int(q.argmin()), q.shape)
+    if 0 < row < len(down) - 1 and 0 < column < len(across) - 1:
+        axes.plot(across[column], down[row], "+", color=RING, markersize=12, markeredgewidth=1.2)
+
+
+def _draw_spots(axes: Axes, canvas: Canvas, scene: Scene) -> None:
+    from matplotlib.patches import Patch
+
+    handles = []
+    size = 70 if len(scene.spots) < 300 else 36
+    for mark in marks_of(scene):
+        x, y = canvas.places(scene.detector, scene.spots.x[mark.which], scene.spots.y[mark.which])
+        label = f"{mark.label} ({int(mark.which.sum())})"
+        handles.append(
+            axes.scatter(x, y, s=size, marker=mark.shape, facecolors="none", edgecolors=mark.colour, label=label)
+        )
+    patches = [Patch(facecolor=MASK, label="masked, or no data")]
+    if scene.has_geometry and scene.ice is not None:
+        what = "ice band" if scene.ice.left_out else "ice band (spots in it count)"
+        patches.append(Patch(facecolor=ICE, alpha=0.3, label=what))
+    axes.legend(handles=[*handles, *patches], loc="upper right", fontsize=9, framealpha=0.9)
