@@ -95,7 +95,7 @@ class GeometryCheck:
         The geometry or the wavelength is unknown.
     """
 
-    def __init__(self, detector: Detector, beam: Beam, max_lattices: int = 2000) -> None:
+    def __init__(self, detector: Detector, beam: Beam, max_lattices: int = 1000) -> None:
         if not detector.panels:
             raise MetadataError("the detector's geometry is unknown: it cannot be checked", mend="give a geometry")
         if beam.wavelength is None and beam.wavelengths is None:

@@ -91,8 +91,9 @@ def solve(blocks: Sequence[Block], frame: Frame, start: Floats, free: Sequence[i
     """
     moves, errors, chosen = start.copy(), np.zeros(3), list(free)
     predicted = [_predict(block, frame, moves) for block in blocks]
+    residual = _residual(blocks, predicted)
     for _ in range(ROUNDS):
-        scale = _scales(blocks, predicted)
+        scale, before = _scales(blocks, predicted, residual), residual
         parts = [_Reduced(block, seen, scale, chosen, strain) for block, seen in zip(blocks, predicted, strict=True)]
         square = np.sum([part.square for part in parts], axis=0)
         slopes = np.concatenate([part.slopes for part in parts])
@@ -101,11 +102,12 @@ def solve(blocks: Sequence[Block], frame: Frame, start: Floats, free: Sequence[i
         for part, block in zip(parts, blocks, strict=True):
             part.refine(block, step)
         predicted = [_predict(block, frame, moves) for block in blocks]
+        residual = _residual(blocks, predicted)
         spread = np.linalg.solve(square, slopes.T)
         errors[chosen] = np.sqrt((spread**2).sum(axis=1) * len(slopes) / (len(slopes) - len(chosen)))
-        if chosen and np.all(np.abs(step) < SMALL[chosen]):
+        if np.all(np.abs(step) < SMALL[chosen]) and abs(residual - before) < 1e-3 * before:
             break
-    return Solution(moves, errors, float(np.median(_distances(blocks, predicted))))
+    return Solution(moves, errors, residual)
 
 
 def _predict(block: Block, frame: Frame, moves: Floats) -> _Prediction:
@@ -200,14 +202,16 @@ def _strain(block: Block) -> Floats:
     return strain
 
 
-def _scales(blocks: Sequence[Block], predicted: Sequence[_Prediction]) -> Floats:
+def _scales(blocks: Sequence[Block], predicted: Sequence[_Prediction], residual: float) -> Floats:
     """Standard deviations of x, y (pixels) and of the excitation error (1/angstrom), from medians of indexed spots."""
-    excitation = np.concatenate([np.abs(p.off[..., 2])[b.indexed] for b, p in zip(blocks, predicted, strict=True)])
+    excitation = [np.abs(seen.off[..., 2])[block.indexed] for block, seen in zip(blocks, predicted, strict=True)]
     # The median of a distance in two dimensions is 1.1774 standard deviations of each.
-    place = max(float(np.median(_distances(blocks, predicted))) / 1.1774, 0.01)
-    return np.array([place, place, max(1.4826 * float(np.median(excitation)), 1e-6)])
+    place = max(residual / 1.1774, 0.01)
+    return np.array([place, place, max(1.4826 * float(np.median(np.concatenate(excitation))), 1e-6)])
 
 
-def _distances(blocks: Sequence[Block], predicted: Sequence[_Prediction]) -> Floats:
+def _residual(blocks: Sequence[Block], predicted: Sequence[_Prediction]) -> float:
+    """Median distance between the indexed spots and their predictions (pixels)."""
     pairs = zip(blocks, predicted, strict=True)
-    return np.concatenate([np.hypot(*np.moveaxis(p.off[..., :2], -1, 0))[b.indexed] for b, p in pairs])
+    distances = [np.linalg.norm(seen.off[block.indexed][:, :2], axis=1) for block, seen in pairs]
+    return float(np.median(np.concatenate(distances)))
