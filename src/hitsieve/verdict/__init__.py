@@ -10,8 +10,10 @@ from hitsieve.verdict.calibrate import (
     calibrate,
     false_hits,
 )
+from hitsieve.verdict.content import Line, ice_share, saturated_share, timeline, with_ice
 from hitsieve.verdict.rate import hit_rate, wilson_interval
 from hitsieve.verdict.rule import ICE_RINGS, HitRule, Rated, check_geometry, rate_resolutions, rate_spots
+from hitsieve.verdict.segments import Segment, files_without_jet, find_segments
 from hitsieve.verdict.states import StateRates, rates_by_state
 
 __all__ = [
@@ -23,15 +25,23 @@ __all__ = [
     "Calibration",
     "FalseHits",
     "HitRule",
+    "Line",
     "Rated",
+    "Segment",
     "StateRates",
     "bias_report",
     "calibrate",
     "check_geometry",
     "false_hits",
+    "files_without_jet",
+    "find_segments",
     "hit_rate",
+    "ice_share",
     "rate_resolutions",
     "rate_spots",
     "rates_by_state",
+    "saturated_share",
+    "timeline",
     "wilson_interval",
+    "with_ice",
 ]

@@ -153,7 +153,8 @@ class IndexSummary(_Part):
 class SegmentSummary(_Part):
     """A stretch of the run in one condition."""
 
-    kind: Literal["jet running", "jet stopped", "beam off", "ice"]
+    kind: Literal["jet running", "jet stopped", "beam off", "ice", "unknown"]
+    """unknown: nothing tells, as in a run without hits."""
     first: Count
     """First image, from 0."""
     last: Count
