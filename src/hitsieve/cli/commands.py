@@ -20,17 +20,28 @@ HELP = (
 
 COMMANDS = {
     "run": "Flag every image of a stored run and write the hits.",
+    "explain": "Say why an image of a finished run is, or is not, a hit, with a picture.",
+    "rethink": "Apply another rule to a finished run, without searching its images again.",
     "verify": "Prove every stored chunk of a hit-only file against its hash and its source.",
     "export": "Export lattices and hits of a finished run to DIALS or CrystFEL.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
 }
 
-USAGES = {"run": "PATHS...", "verify": "HITS", "export": "RUN", "simulate": "OUTPUT"}
+USAGES = {
+    "run": "PATHS...",
+    "explain": "RUN IMAGE",
+    "rethink": "RUN",
+    "verify": "HITS",
+    "export": "RUN",
+    "simulate": "OUTPUT",
+}
 """What each command must be given."""
 
 EXAMPLES = {
     "run": "run lyso_master.h5 -o out",
+    "explain": "explain out 12",
+    "rethink": "rethink out --min-spots 20 -o out20",
     "verify": "verify out/lyso_hits.h5 --source lyso_master.h5",
     "export": "export out --format dials",
     "simulate": "simulate sim --images 100",

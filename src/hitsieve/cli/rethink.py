@@ -1,0 +1,72 @@
+"""`hitsieve rethink`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from hitsieve.cli.options import COMMON, VERDICT, Messages
+from hitsieve.cli.progress import shown_count
+from hitsieve.cli.report import print_summary
+from hitsieve.cli.stopping import stoppable
+from hitsieve.settings import VerdictSettings
+
+if TYPE_CHECKING:
+    from hitsieve.write import Summary
+
+
+def rethink(
+    results: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    hits: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    source: list[Path] | None = None,
+    json: Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)] = False,
+    verdict: Annotated[VerdictSettings, Parameter(name="*", group=VERDICT)] = VerdictSettings(),  # noqa: B008 - frozen
+    messages: Messages = Messages(),  # noqa: B008
+) -> int:
+    """Apply another rule to a finished run, without searching its images again.
+
+    Writes <stem>_images.parquet and <stem>_summary.json with the new verdict. Settings that are not given stay those of
+    the run; but without --min-spots it is found again from the run's blanks. Spots and lattices stay as they were
+    found; --second-look has no effect.
+
+    Parameters
+    ----------
+    results
+        An output of hitsieve run, or the folder with those of one run.
+    output
+        Folder for the files; made if absent.
+    hits
+        Also write <stem>_hits.h5 and <stem>_annotated.h5, with the hits copied from the original images.
+    overwrite
+        Replace files that exist; those of the run itself only with --hits.
+    source
+        Master file of the run, or all its data files or images, each with its own --source, if they have moved.
+    json
+        Print the new summary as JSON on stdout, and nothing else there.
+    """
+    messages.set_up_logging()
+
+    from hitsieve.pipeline.rethink import RethinkRequest
+    from hitsieve.pipeline.rethink import rethink as think
+
+    request = RethinkRequest(verdict, output, hits, overwrite, tuple(source or ()))
+    with shown_count("thinking", wanted=not (json or messages.quiet)) as progress:
+        report = think(results, request, progress=stoppable(progress))
+    if json:
+        print(report.summary.model_dump_json(indent=2))
+    elif not messages.quiet:
+        print_summary(report.summary)
+        print(f"\nbefore: {_told(report.before)}\nnow:    {_told(report.summary)}\n")
+        for path in report.files:
+            print(path)
+    return 0
+
+
+def _told(summary: Summary) -> str:
+    return f"{summary.n_hits:,} hits with the rule {summary.rule.rule}, {summary.rule.min_spots} spots"
