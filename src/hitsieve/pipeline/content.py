@@ -112,7 +112,12 @@ def _six(values: npt.NDArray[np.float64]) -> tuple[float, float, float, float, f
 
 def _blanks(tally: Tally, min_spots: int) -> BlanksSummary | None:
     searched = (tally.state == State.HIT) | (tally.state == State.MISS)
-    found = false_hits(tally.n_spots_counted[searched], min_spots, indexed=tally.n_lattices[searched] > 0)
+    found = false_hits(
+        tally.n_spots_counted[searched],
+        min_spots,
+        indexed=tally.n_lattices[searched] > 0,
+        background=tally.background[searched],
+    )
     if found is None:
         return None
     return BlanksSummary(n=found.n, mean=found.mean, false_hit_rate=found.rate, false_hit_rate_interval=found.interval)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from hitsieve.errors import SourceError
 from hitsieve.index import GeometryCheck
 from hitsieve.model import Problem, Run, State
+from hitsieve.pipeline.fetching import FetchedImages
 from hitsieve.pipeline.search import Plan
 from hitsieve.pipeline.searcher import Images, Searcher
 from hitsieve.pipeline.second_look import SecondLook, look_again
@@ -26,8 +26,6 @@ from hitsieve.source import OpenedRun, open_run
 from hitsieve.spots import build_finder
 from hitsieve.verdict import check_geometry
 from hitsieve.write import Outputs, RunWriter, Summary, choose_audit
-
-Image = bytes | npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +47,6 @@ class RunReport:
     outputs: Outputs
     problems: tuple[Problem, ...]
     """What the user should know about the source, and about what of it is carried into the outputs."""
-
-
-class _Images(Mapping[int, Image]):
-    """Images of a run, read when they are asked for: a batch of hits need not fit in memory."""
-
-    def __init__(self, opened: OpenedRun, images: npt.NDArray[np.int64]) -> None:
-        self._opened = opened
-        self._images = [int(image) for image in images]
-        self._wanted = frozenset(self._images)
-
-    def __getitem__(self, image: int) -> Image:
-        if image not in self._wanted:
-            raise KeyError(image)
-        return self._opened.stored(image) if self._opened.run.images.offset[image] >= 0 else self._opened.pixels(image)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._images)
-
-    def __len__(self) -> int:
-        return len(self._images)
 
 
 def run(
@@ -113,7 +91,7 @@ def run(
         with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:
             surveyed, batches = begun()
             for results in batches:
-                writer.add(results, _Images(source, results.image[results.state == State.HIT]))
+                writer.add(results, FetchedImages(source, results.image[results.state == State.HIT]))
                 tally.add(results)
                 geometry.add(results)
                 if progress is not None:
@@ -125,7 +103,7 @@ def run(
             problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *writer.carry())))
             work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
             summary = summarise(run, settings, Findings(tally, surveyed, missed, geometry), work)
-            outputs = writer.finish(summary, _Images(source, audit).items())
+            outputs = writer.finish(summary, FetchedImages(source, audit).items())
     return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index)))
 
 

@@ -78,7 +78,7 @@ def surveyed_search(
         def finish() -> tuple[Survey, Iterator[ImageResults]]:
             pilot.take()
             given = verdict.min_spots
-            threshold = find_threshold(pilot.counts, verdict) if given is None else _given(given)
+            threshold = find_threshold(*pilot.counts, verdict) if given is None else _given(given)
             found = _found_cell(pilot, settings.index) if wanted else cell
             surveyed = _decided(searcher, settings, found, threshold)
             return surveyed, stack.enter_context(search(searcher, surveyed.plan))
@@ -103,9 +103,11 @@ def _decided(
     return Survey(plan, threshold, given, ())
 
 
-def find_threshold(n_spots_counted: npt.NDArray[np.int32], settings: VerdictSettings) -> Threshold:
-    """Find how many spots are enough from the counted spots of searched images."""
-    found = calibrate(n_spots_counted, false_hit_rate=settings.false_hit_rate)
+def find_threshold(
+    n_spots_counted: npt.NDArray[np.int32], background: npt.NDArray[np.float32], settings: VerdictSettings
+) -> Threshold:
+    """Find how many spots are enough from the counted spots and the background of searched images."""
+    found = calibrate(n_spots_counted, background=background, false_hit_rate=settings.false_hit_rate)
     return Threshold(found.min_spots, found.origin, found.reason)
 
 
@@ -157,7 +159,7 @@ class _Pilot:
         there = np.ones(len(run), dtype=np.bool_)
         there[[*run.images.missing, *run.images.unreadable]] = False
         self._there = np.flatnonzero(there)
-        self._counts: list[npt.NDArray[np.int32]] = []
+        self._counts: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]] = []
         self._first: Iterator[tuple[Images, Searched]] = iter(())
         self.n = 0
         """Images looked at."""
@@ -174,9 +176,11 @@ class _Pilot:
             yield pilot
 
     @property
-    def counts(self) -> npt.NDArray[np.int32]:
-        """Counted spots of each image that could be searched."""
-        return np.concatenate(self._counts) if self._counts else np.zeros(0, dtype=np.int32)
+    def counts(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Counted spots and background of each image that could be searched."""
+        none = (np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32))
+        counts, backgrounds = zip(none, *self._counts, strict=True)
+        return np.concatenate(counts), np.concatenate(backgrounds)
 
     def take(self) -> None:
         """Wait for the first images."""
@@ -200,7 +204,7 @@ class _Pilot:
             rated = rate_spots(images, searched.offsets, centroids, (run.detector, run.beam), self._verdict)
             readable = np.ones(len(images), dtype=np.bool_)
             readable[list(searched.reasons)] = False
-            self._counts.append(rated.n_spots_counted[readable])
+            self._counts.append((rated.n_spots_counted[readable], searched.background[readable]))
             if can_index(run):
                 self.hits += candidates(run, images, searched, rated, MIN_SPOTS).q
             for i, image in enumerate(images.tolist()):
