@@ -27,8 +27,8 @@ OTHERS = 0.1
 MOST_GROUPS = 5
 TOLERANCE = (0.02, 1.5)
 """Within which the consensus is compared with symmetric cells: a share of lengths, and degrees."""
-LEAST_SPREAD = (0.0025, 0.25)
-"""Spreads below this say nothing: images have errors in common, of geometry and wavelength."""
+LEAST_SPREAD = (0.004, 0.4)
+"""Spreads below this say nothing: images, above all of like orientation, have errors of geometry in common."""
 SPREADS = 2.0
 """A symmetry is supported where the consensus is within so many spreads of one image from it."""
 
