@@ -39,8 +39,8 @@ def draw_curve(axes: Axes, scene: Scene) -> None:
     axes.set_ylabel("counts a pixel", fontsize=9)
     axes.tick_params(labelsize=8)
     title = "Background and peaks (thresholds are local: dispersion)" if curve.local else "Background, threshold, peaks"
-    axes.set_title(title, fontsize=10)
-    axes.legend(fontsize=8, loc="upper right", framealpha=0.9)
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=2, frameon=False, borderaxespad=0.2)
 
 
 def _positions(scene: Scene) -> tuple[npt.NDArray[np.float64], str]:

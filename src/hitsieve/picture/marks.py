@@ -1,4 +1,4 @@
-"""Marks and colours: told apart by shape as well, and chosen for colour-blind eyes (Okabe and Ito's palette)."""
+"""Marks and colours: told apart by shape as well, and chosen for colour-blind eyes (mostly Okabe and Ito's palette)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTHING = "#F3F1EC"
 THRESHOLD = "#009E73"
 MEAN = "#444444"
 MINE = "#D55E00"
-RING = "#3B6FB6"
+RING = "#7A1FA2"
 
 D_VALUES = (
     100,
@@ -66,7 +66,7 @@ def marks_of(scene: Scene) -> tuple[Mark, ...]:
     indexed = kinds == SpotKind.INDEXED
     several = len(np.unique(lattice[indexed])) > 1
     found = [
-        Mark("does not count", "^", "#CC79A7", kinds == SpotKind.NOT_COUNTED),
+        Mark("does not count", "^", "#AA3377", kinds == SpotKind.NOT_COUNTED),
         Mark("counts, of no lattice" if indexed.any() else "counts", "s", MINE, kinds == SpotKind.COUNTED),
         Mark("indexed, lattice 1" if several else "indexed", "o", "#0072B2", indexed & (lattice == 0)),
         Mark("indexed, lattice 2", "D", "#009E73", indexed & (lattice == 1)),

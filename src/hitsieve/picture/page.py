@@ -44,7 +44,7 @@ def _page(scene: Scene) -> Figure:
     figure.text(0.012, 0.945, "\n".join(map(_cut, scene.lines)), fontsize=10.5, va="top", linespacing=1.35)
     top = 0.925 - 0.0235 * len(scene.lines)
     whole = figure.add_gridspec(
-        1, 2, left=0.035, right=0.985, top=top, bottom=0.055, width_ratios=(1.5, 1), wspace=0.09
+        1, 2, left=0.035, right=0.985, top=top, bottom=0.055, width_ratios=(1.5, 1), wspace=0.12
     )
     draw_sheet(figure.add_subplot(whole[0]), scene)
     side = whole[1].subgridspec(3, 2, height_ratios=(1.25, 1, 0.8), hspace=0.42, wspace=0.16)

@@ -18,15 +18,18 @@ CELLS = 840
 """Most cells a side: no more than the page has pixels for them, or spots would be lost in drawing."""
 N_RINGS = 5
 BRIGHT = 99.7
-"""Counts at this percentile, and above, are black."""
+"""Counts at this percentile, and above, are black ..."""
+CLEARLY = 3.0
+"""... but none below this many times the threshold."""
 
 
 def draw_sheet(axes: Axes, scene: Scene) -> None:
     """Draw the image with its marks."""
     from matplotlib.colors import ListedColormap, PowerNorm
+    from matplotlib.ticker import MaxNLocator
 
     canvas = put(scene, CELLS)
-    low, high = _range(canvas.counts)
+    low, high = _range(canvas.counts, scene)
     axes.imshow(
         np.where(canvas.there, 1, 0), extent=canvas.extent, cmap=ListedColormap([NOTHING, MASK]), vmin=0, vmax=1
     )
@@ -34,38 +37,40 @@ def draw_sheet(axes: Axes, scene: Scene) -> None:
         np.ma.masked_invalid(canvas.counts),
         extent=canvas.extent,
         cmap="gray_r",
-        norm=PowerNorm(0.5, low, high, clip=True),
+        norm=PowerNorm(0.6, low, high, clip=True),
         interpolation="nearest",
     )
-    bar = axes.figure.colorbar(shown, ax=axes, fraction=0.025, pad=0.01, aspect=50)
+    bar = axes.figure.colorbar(shown, ax=axes, ticks=MaxNLocator(5), fraction=0.025, pad=0.01, aspect=50)
     bar.ax.tick_params(labelsize=8)
-    bar.set_label(_counts_label(canvas), fontsize=8)
+    bar.ax.set_title("counts", fontsize=8)
     if scene.detector.panels and scene.beam.wavelength is not None:
         _draw_rings(axes, canvas, scene, scene.beam.wavelength)
     _draw_spots(axes, canvas, scene)
     left, right, bottom, top = canvas.extent
     axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     axes.tick_params(labelsize=8)
-    if canvas.assembled:
-        axes.set_xlabel("assembled by geometry, seen along the beam (mm)", fontsize=9)
-    else:
-        axes.set_xlabel("as stored: fast axis to the right, slow axis down (pixels)", fontsize=9)
+    axes.set_xlabel(_label(canvas), fontsize=9)
 
 
-def _range(counts: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Counts drawn as white and as black."""
+def _range(counts: npt.NDArray[np.float32], scene: Scene) -> tuple[float, float]:
+    """Counts drawn as white and as black: what passes for strong stands out of the background."""
     known = counts[np.isfinite(counts)]
     if not len(known):
         return 0.0, 1.0
     low, bright = (float(value) for value in np.percentile(known, [1, BRIGHT]))
     low = min(low, 0.0) if low < 0 else low * 0.5
+    strong = scene.curve.threshold[np.isfinite(scene.curve.threshold)]
+    if len(strong):
+        bright = max(bright, CLEARLY * float(np.median(strong)))
     return low, max(bright, low + 4.0)
 
 
-def _counts_label(canvas: Canvas) -> str:
-    if canvas.assembled or canvas.step == 1:
-        return "counts"
-    return f"counts (largest of {canvas.step:.0f} x {canvas.step:.0f} pixels)"
+def _label(canvas: Canvas) -> str:
+    if canvas.assembled:
+        return "assembled by geometry, seen along the beam (mm); each dot is the largest count of its pixels"
+    stored = "as stored: fast axis to the right, slow axis down (pixels)"
+    step = f"{canvas.step:.0f}"
+    return stored if canvas.step == 1 else f"{stored}; each dot is the largest count of {step} x {step} pixels"
 
 
 def _draw_rings(axes: Axes, canvas: Canvas, scene: Scene, wavelength: float) -> None:
@@ -78,10 +83,10 @@ def _draw_rings(axes: Axes, canvas: Canvas, scene: Scene, wavelength: float) -> 
     ds = round_d(q_max, N_RINGS)
     if ds:
         levels = sorted(1.0 / d for d in ds)
-        rings = axes.contour(across, down, q, levels=levels, colors=RING, linewidths=0.8, linestyles="--", alpha=0.8)
+        rings = axes.contour(across, down, q, levels=levels, colors=RING, linewidths=1.0, linestyles="--")
         labels = axes.clabel(rings, fmt={level: f"{1 / level:.3g} Å" for level in levels}, fontsize=9)
         for label in labels:
-            label.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5})
+            label.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5})
     row, column = np.unravel_index(int(q.argmin()), q.shape)
     if 0 < row < len(down) - 1 and 0 < column < len(across) - 1:
         axes.plot(across[column], down[row], "+", color=RING, markersize=12, markeredgewidth=1.2)

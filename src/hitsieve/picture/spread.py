@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hitsieve.picture.marks import MEAN, MINE, THRESHOLD
+from hitsieve.picture.marks import MINE, THRESHOLD
 from hitsieve.picture.scene import Scene
 
 if TYPE_CHECKING:
@@ -48,5 +48,5 @@ def draw_spread(axes: Axes, scene: Scene) -> None:
     axes.tick_params(labelsize=8)
     axes.set_xlabel("spots that count", fontsize=9)
     axes.set_ylabel("images", fontsize=9)
-    axes.set_title(f"This image among the {len(counts.counted):,} searched of the run", fontsize=10, color=MEAN)
-    axes.legend(fontsize=8, loc="upper right", framealpha=0.9)
+    axes.set_title(f"This image among the {len(counts.counted):,} searched of the run", fontsize=10, loc="left")
+    axes.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=2, frameon=False, borderaxespad=0.2)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 HALF = 7
 """A close-up has 2 HALF + 1 pixels a side."""
+SIZES = {1: 8.0, 2: 7.5, 3: 5.6, 4: 4.4}
+"""Of letters, by the number of digits that a pixel has to hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,16 @@ def places_of(scene: Scene) -> tuple[Place, ...]:
     spots, counted = scene.spots, np.flatnonzero(scene.kinds != SpotKind.NOT_COUNTED)
     among = counted if len(counted) else np.arange(len(spots))
     order = among[np.argsort(-spots.snr[among], kind="stable")]
-    names = ("strongest", "weakest") if len(counted) else ("strongest that does not count", "weakest")
+    names = ("strongest spot", "weakest spot") if len(counted) else ("strongest, not counted", "weakest, not counted")
     picked = list(zip(names, order[[0, -1]] if len(order) > 1 else order, strict=False))
-    found = [Place(float(spots.x[i]), float(spots.y[i]), f"{name} spot: snr {spots.snr[i]:.1f}") for name, i in picked]
-    return tuple([*found, *_elsewhere(scene)][:2])
+    found = [
+        Place(float(spots.x[i]), float(spots.y[i]), f"{name}: snr {spots.snr[i]:.3g}{_resolution(scene, int(i))}")
+        for name, i in picked
+    ]
+    for place in _elsewhere(scene):
+        if len(found) < 2 and all(max(abs(place.x - seen.x), abs(place.y - seen.y)) > HALF for seen in found):
+            found.append(place)
+    return tuple(found)
 
 
 def draw_zoom(axes: Axes, scene: Scene, place: Place) -> None:
@@ -69,10 +77,9 @@ def draw_zoom(axes: Axes, scene: Scene, place: Place) -> None:
 def _write_counts(
     axes: Axes, counts: npt.NDArray[np.float64], used: npt.NDArray[np.bool_], first: tuple[int, int], high: float
 ) -> None:
-    digits = max(len(f"{value:.0f}") for value in (counts[used].min(initial=0), counts[used].max(initial=0)))
-    size = {1: 8.0, 2: 7.5, 3: 6.5, 4: 5.0}.get(digits, 3.8)
     for row, column in zip(*np.nonzero(used & (counts != 0)), strict=True):
         value = counts[row, column]
+        size = SIZES.get(len(f"{value:.0f}"), 3.4)
         colour = "white" if value > 0.3 * high else "black"
         axes.text(
             first[1] + column + 0.5, first[0] + row + 0.5, f"{value:.0f}", fontsize=size, color=colour, ha="center",
@@ -86,6 +93,11 @@ def _outline(axes: Axes, strong: npt.NDArray[np.bool_], first: tuple[int, int]) 
     for row, column in zip(*np.nonzero(strong), strict=True):
         corner = (first[1] + int(column), first[0] + int(row))
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=THRESHOLD, linewidth=1.2))
+
+
+def _resolution(scene: Scene, spot: int) -> str:
+    d = float(scene.spots.resolution[spot])
+    return f", {d:.2f} Å" if np.isfinite(d) else ""
 
 
 def _elsewhere(scene: Scene) -> list[Place]:
