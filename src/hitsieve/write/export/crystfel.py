@@ -17,7 +17,7 @@ from hitsieve.write.export.geometry import cell_file, geometry_file, lattice_typ
 from hitsieve.write.export.images import HC, Experiment, Images, panel_numbers, steps
 
 PEAK = "%7.2f %7.2f %10.2f  %10.2f   %s\n"
-REFLECTION = "%4d %4d %4d %10.2f %10.2f %10.2f %10.2f %6.1f %6.1f %s\n"
+REFLECTION = "%4d %4d %4d %10.2f %10.2f %10.2f %10.2f %7.2f %7.2f %s\n"
 Texts = npt.NDArray[np.str_]
 
 
@@ -143,7 +143,7 @@ def _reflections(spots: Spots, inverse_nm: npt.NDArray[np.float64], names: Texts
         "num_implausible_reflections = 0\n",
     ]
     lines.append("Reflections measured after indexing\n")
-    lines.append("   h    k    l          I   sigma(I)       peak background  fs/px  ss/px panel\n")
+    lines.append("   h    k    l          I   sigma(I)       peak background   fs/px   ss/px panel\n")
     sigma = np.sqrt(np.maximum(spots.intensity, 0) + np.maximum(spots.background, 0) * spots.n_pixels)
     order = np.lexsort((spots.l, spots.k, spots.h))
     columns = (spots.h, spots.k, spots.l, spots.intensity, sigma, spots.peak, spots.background, spots.x, spots.y, names)

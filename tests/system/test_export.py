@@ -1,0 +1,272 @@
+"""`hitsieve export`: DIALS loads, refines and shows what it wrote; readers of CrystFEL files find what was indexed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hitsieve.testing import Simulated, SimulateSettings, simulate
+
+from .conftest import Hitsieve
+
+needs_dials = pytest.mark.skipif(shutil.which("dials.import") is None, reason="DIALS is not installed")
+
+LOOK = """
+import json, sys
+import numpy as np
+from dials.algorithms.refinement.prediction.managed_predictors import ExperimentsPredictorFactory
+from dials.array_family import flex
+from dxtbx.model.experiment_list import ExperimentListFactory
+experiments = ExperimentListFactory.from_json_file(sys.argv[1], check_format=True)
+spots = flex.reflection_table.from_file(sys.argv[2])
+told = {"consistent": spots.are_experiment_identifiers_consistent(experiments), "id": list(spots["id"])}
+told["images"] = [e.imageset.get_raw_data(0)[0].as_numpy_array().ravel().tolist() for e in experiments[:4]]
+if experiments[0].crystal is not None:
+    predict = ExperimentsPredictorFactory.from_experiments(experiments, force_stills=True, spherical_relp=False)
+    predict(spots)
+    pixel = experiments[0].detector[0].get_pixel_size()[0]
+    off = np.array(spots["xyzcal.mm"])[:, :2] - np.array(spots["xyzobs.mm.value"])[:, :2]
+    told["off"] = (np.hypot(*off.T) / pixel).tolist()
+    told["A"] = [list(e.crystal.get_A()) for e in experiments]
+    told["cells"] = [list(e.crystal.get_unit_cell().parameters()) for e in experiments]
+    told["d"] = np.sort(1 / np.linalg.norm(np.array(spots["rlp"]), axis=1)).tolist()
+print(json.dumps(told))
+"""
+
+
+def dials(folder: Path, *command: str) -> str:
+    """Run a program of DIALS, on the Python that it belongs to."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment |= {"HDF5_PLUGIN_PATH": str(hdf5plugin.PLUGIN_PATH), "PATH": f"/usr/bin:{os.environ.get('PATH', '')}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def dials_python() -> str:
+    """The Python that DIALS runs on."""
+    return Path(shutil.which("dials.import") or "").read_text().splitlines()[0].removeprefix("#!").strip()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, hitsieve: Hitsieve) -> tuple[Simulated, Path]:
+    """A small run with crystals of good size, sieved and indexed; its simulation and its folder."""
+    folder = tmp_path_factory.mktemp("export")
+    settings = {"detector": "test-256k", "images": 24, "images_per_file": 9, "hit_fraction": 0.5, "spots": (60, 200)}
+    made = simulate(folder, SimulateSettings.model_validate(settings | {"seed": 4, "second_lattice": 0.3}))
+    done = hitsieve("run", made.master, "-o", folder / "out", "--quiet")
+    assert done.returncode == 0, done.stderr
+    return made, folder / "out"
+
+
+@pytest.fixture(scope="module")
+def lattices(run: tuple[Simulated, Path]) -> dict[int, np.ndarray]:
+    """A matrices by image of the run."""
+    with h5py.File(run[1] / "simulated_annotated.h5") as file:
+        group = file["entry/hit_finding/lattices"]
+        offsets, A = group["offsets"][()], group["A"][()]
+    return {i: A[offsets[i] : offsets[i + 1]] for i in range(len(offsets) - 1) if offsets[i + 1] > offsets[i]}
+
+
+def hits(run: tuple[Simulated, Path]) -> list[int]:
+    with h5py.File(run[1] / "simulated_hits.h5") as file:
+        return [int(image) for image in file["entry/hit_finding/source_image"][()]]
+
+
+@pytest.mark.dials
+@needs_dials
+@pytest.mark.parametrize("file", ["hits", "annotated"])
+def test_dials_takes_the_lattices(
+    run: tuple[Simulated, Path], lattices: dict[int, np.ndarray], hitsieve: Hitsieve, tmp_path: Path, file: str
+) -> None:
+    flags = ["--annotated"] if file == "annotated" else []
+    done = hitsieve("export", run[1], "--format", "dials", "-o", tmp_path, *flags)
+    assert done.returncode == 0, done.stderr
+    total = sum(len(found) for found in lattices.values())
+    assert total > len(lattices) > 8
+    assert done.stdout.splitlines()[0] == f"{len(lattices)} images, {total} lattices"
+    told = json.loads(dials(tmp_path, dials_python(), "-c", LOOK, "simulated.expt", "simulated.refl"))
+    assert told["consistent"]
+    # What DIALS predicts from its own reading of the models lies where the spots are.
+    assert np.median(told["off"]) < 0.5
+    assert np.percentile(told["off"], 95) < 1.5
+    to_dials = np.diag([-1.0, 1.0, -1.0])
+    ours = np.concatenate([lattices[image] for image in sorted(lattices)])
+    assert np.allclose(np.reshape(told["A"], (-1, 3, 3)), to_dials @ ours, atol=1e-9)
+    assert np.allclose(told["cells"], [79, 79, 38, 90, 90, 90], rtol=0.02)
+    expt = json.loads((tmp_path / "simulated.expt").read_text())
+    with h5py.File(run[1] / f"simulated_{file}.h5") as stored:
+        for one, image in zip(expt["experiment"], told["images"], strict=False):
+            row = expt["imageset"][one["imageset"]]["single_file_indices"][0]
+            assert np.array_equal(image, stored["entry/data/data"][row].ravel())
+    shown = dials(tmp_path, "dials.show", "simulated.expt", "simulated.refl")
+    assert f"Reflection list contains {len(told['id'])} reflections" in shown
+
+
+@pytest.mark.dials
+@needs_dials
+def test_dials_refines_the_lattices(run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path: Path) -> None:
+    assert hitsieve("export", run[1], "--format", "dials", "-o", tmp_path).returncode == 0
+    few = "auto_reduction.action=remove"
+    dials(tmp_path, "dials.refine", "simulated.expt", "simulated.refl", "output.log=None", few)
+    told = json.loads(dials(tmp_path, dials_python(), "-c", LOOK, "refined.expt", "refined.refl"))
+    assert np.median(told["off"]) < 0.3
+    assert np.allclose(told["cells"], [79, 79, 38, 90, 90, 90], rtol=0.02)
+    dials(tmp_path, "dials.report", "simulated.expt", "simulated.refl")
+
+
+@pytest.mark.dials
+@needs_dials
+def test_dials_takes_the_spots_of_all_hits(run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path: Path) -> None:
+    assert hitsieve("export", run[1], "--format", "dials", "--only", "hits", "-o", tmp_path).returncode == 0
+    told = json.loads(dials(tmp_path, dials_python(), "-c", LOOK, "simulated.expt", "simulated.refl"))
+    assert told["consistent"]
+    with h5py.File(run[1] / "simulated_hits.h5") as file:
+        assert np.bincount(told["id"]).tolist() == file["entry/hit_finding/n_spots"][()].tolist()
+
+
+def test_independent_readers_of_stream_and_geometry(
+    run: tuple[Simulated, Path], lattices: dict[int, np.ndarray], hitsieve: Hitsieve, tmp_path: Path
+) -> None:
+    stream_reader = pytest.importorskip(
+        "reciprocalspaceship.io.crystfel", reason="reciprocalspaceship is not installed"
+    )
+    geometry_reader = pytest.importorskip("cfelpyutils.geometry", reason="cfelpyutils is not installed")
+    assert hitsieve("export", run[1], "--format", "stream", "-o", tmp_path).returncode == 0
+    loader = stream_reader.StreamLoader(str(tmp_path / "simulated.stream"))
+    assert loader.extract_target_unit_cell() == pytest.approx([79, 79, 38, 90, 90, 90])
+    chunks = loader.read_crystfel(num_cpus=1)
+    images = hits(run)
+    assert len(chunks) == len(images)
+    detector, beam, _ = geometry_reader.load_crystfel_geometry(filename=str(tmp_path / "simulated.geom"))
+    ((name, panel),) = detector["panels"].items()
+    assert name == "module"
+    energy = beam["photon_energy"]
+    energy = energy["value"] if isinstance(energy, dict) else energy
+    for chunk, image in zip(chunks, images, strict=True):
+        assert len(chunk["A_matrices"]) == len(lattices.get(image, ()))
+        for A, ours, peaks in zip(chunk["A_matrices"], lattices.get(image, ()), chunk["peak_lists"], strict=True):
+            assert np.allclose(A, ours, atol=1e-7)
+            hkl, fs, ss = peaks[:, :3], peaks[:, 7], peaks[:, 8]
+            place = np.array(
+                [
+                    panel["cnx"] + fs * panel["fsx"] + ss * panel["ssx"],
+                    panel["cny"] + fs * panel["fsy"] + ss * panel["ssy"],
+                    np.full(len(fs), (panel["clen"] + panel["coffset"]) * panel["res"]),
+                ]
+            ).T
+            s1 = place / np.linalg.norm(place, axis=1, keepdims=True)
+            q = (s1 - [0, 0, 1]) * energy / 12398.41984
+            assert np.median(np.linalg.norm(q - hkl @ A.T, axis=1)) < 2e-3
+
+
+def test_stream_holds_every_hit(
+    run: tuple[Simulated, Path], lattices: dict[int, np.ndarray], hitsieve: Hitsieve, tmp_path: Path
+) -> None:
+    done = hitsieve("export", run[1] / "simulated_summary.json", "--format", "stream", "-o", tmp_path / "x.stream")
+    assert done.stdout.splitlines()[1:] == [str(tmp_path / f"x.{end}") for end in ("stream", "geom", "cell")]
+    text = (tmp_path / "x.stream").read_text()
+    images = hits(run)
+    assert text.count("----- Begin chunk -----") == text.count("hit = 1") == len(images)
+    assert text.count("indexed_by = hitsieve") == sum(image in lattices for image in images)
+    assert text.count("--- Begin crystal") == sum(len(lattices.get(image, ())) for image in images)
+    assert "profile_radius" not in text
+    geometry = text.split("----- Begin geometry file -----\n")[1].split("----- End geometry file -----")[0]
+    assert geometry == (tmp_path / "x.geom").read_text()
+    only = hitsieve("export", run[1], "--format", "stream", "--only", "indexed", "-o", tmp_path / "indexed")
+    assert only.returncode == 0
+    assert (tmp_path / "indexed" / "simulated.stream").read_text().count("Begin chunk") == len(lattices)
+
+
+def test_own_geometry_indexes_as_before(run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path: Path) -> None:
+    assert hitsieve("export", run[1], "--format", "stream", "-o", tmp_path).returncode == 0
+    again = hitsieve(
+        "run", run[0].master, "--geometry", tmp_path / "simulated.geom", "-o", tmp_path / "again", "--quiet"
+    )
+    assert again.returncode == 0, again.stderr
+    indexed = [
+        pq.read_table(folder / "simulated_images.parquet", columns=["n_lattices"])["n_lattices"].to_pylist()
+        for folder in (run[1], tmp_path / "again")
+    ]
+    assert indexed[0] == indexed[1]
+
+
+@pytest.mark.parametrize("file", ["hits", "annotated"])
+def test_lists(run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path: Path, file: str) -> None:
+    flags = ["--annotated"] if file == "annotated" else []
+    done = hitsieve("export", run[1], "--format", "events", "-o", tmp_path, *flags, "--json")
+    told = json.loads(done.stdout)
+    assert told["files"] == [str(tmp_path / name) for name in ("simulated.lst", "simulated_source.tsv")]
+    images = hits(run)
+    assert told["n_images"] == len(images)
+    listed = [line.split(" //") for line in (tmp_path / "simulated.lst").read_text().splitlines()]
+    sources = [line.split("\t") for line in (tmp_path / "simulated_source.tsv").read_text().splitlines()]
+    assert sources.pop(0) == ["image", "source_file", "source_row"]
+    assert [int(source[0]) for source in sources] == images
+    for (path, row), (_, source, source_row) in zip(listed, sources, strict=True):
+        with h5py.File(path) as here, h5py.File(source) as there:
+            assert Path(path).name == f"simulated_{file}.h5"
+            image = here["entry/data/data"][int(row)]
+            assert np.array_equal(image, there["entry/data/data"][int(source_row)])
+
+
+def test_nothing_is_overwritten_or_left_half(run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path: Path) -> None:
+    before = tmp_path / "simulated.refl"
+    before.write_text("mine")
+    refused = hitsieve("export", run[1], "--format", "dials", "-o", tmp_path)
+    assert refused.returncode == 4
+    assert "simulated.refl: output exists" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["simulated.refl"]
+    assert before.read_text() == "mine"
+    assert hitsieve("export", run[1], "--format", "dials", "-o", tmp_path, "--overwrite").returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["simulated.expt", "simulated.refl"]
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert hitsieve("export", run[1], "--format", "dials", "-o", tmp_path, "--overwrite").returncode == 0
+    assert first == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_nothing_to_export(tmp_path: Path, hitsieve: Hitsieve) -> None:
+    made = simulate(
+        tmp_path / "sim", SimulateSettings(name="blank", detector="test-256k", images=6, hit_fraction=0.0, seed=2)
+    )
+    assert hitsieve("run", made.master, "-o", tmp_path / "out", "--quiet").returncode == 0
+    for form, why in (("stream", "no hits"), ("events", "no hits"), ("dials", "no image has a lattice")):
+        done = hitsieve("export", tmp_path / "out", "--format", form, "-o", tmp_path / "made")
+        assert done.returncode == 3
+        assert "nothing to export: " in done.stderr and why in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "made").exists()
+
+
+def test_run_without_indexing(run: tuple[Simulated, Path], tmp_path: Path, hitsieve: Hitsieve) -> None:
+    assert hitsieve("run", run[0].master, "-o", tmp_path, "--indexing", "off", "--quiet").returncode == 0
+    done = hitsieve("export", tmp_path, "--format", "dials")
+    assert done.returncode == 3
+    assert "nothing to export: the run is not indexed" in done.stderr
+    assert hitsieve("export", tmp_path, "--format", "stream").returncode == 0
+    assert "Begin unit cell" not in (tmp_path / "simulated.stream").read_text()
+    assert not (tmp_path / "simulated.cell").exists()
+
+
+def test_no_run(tmp_path: Path, hitsieve: Hitsieve) -> None:
+    done = hitsieve("export", tmp_path, "--format", "events")
+    assert done.returncode == 3
+    assert hitsieve("export", "--format", "events").returncode == 2
+    assert hitsieve("export", tmp_path, "--format", "cbf").returncode == 2
+    assert "export needs RUN" in hitsieve("export", "--format", "events").stderr
+
+
+def test_help_is_quick_to_import() -> None:
+    code = "import sys, hitsieve.cli.export; print(*sorted({'msgpack', 'gemmi', 'scipy', 'h5py'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
