@@ -11,8 +11,7 @@ import pytest
 from hitsieve.errors import MetadataError
 from hitsieve.index import CellIndexer, GeometryCheck, GeometryFit, reciprocal_vectors
 from hitsieve.model import Beam, Detector, ImageResults, Lattice, Lattices, Panel, Spots, UnitCell
-
-from .stills import CRYSTALS, WAVELENGTH, Crystal, Floats, spurious, still
+from hitsieve.testing.stills import CRYSTALS, WAVELENGTH, Crystal, Floats, spurious, still
 
 PIXEL = 75e-6
 DISTANCE = 0.12

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from hitsieve.index import CellIndexer, index_known
-
-from .stills import CRYSTALS, Crystal, agrees, deviation, spurious, still
+from hitsieve.testing.stills import CRYSTALS, Crystal, agrees, deviation, spurious, still
 
 kinds = pytest.mark.parametrize("crystal", CRYSTALS.values(), ids=CRYSTALS)
 

@@ -9,8 +9,7 @@ from pydantic import ValidationError
 from hitsieve.errors import SettingsError
 from hitsieve.index import consensus_cell, index_unknown
 from hitsieve.settings import IndexSettings
-
-from .stills import CRYSTALS, Crystal, agrees, spurious, still
+from hitsieve.testing.stills import CRYSTALS, Crystal, agrees, spurious, still
 
 KINDS = {
     "tetragonal": (CRYSTALS["tetragonal"], (38, 79, 79, 90, 90, 90)),
