@@ -266,7 +266,7 @@ def _write_all(
                 progress(stop, len(stored))
         audit = choose_audit(tally.images(State.MISS), settings.write)
         writer.carry()
-        summary = _summary(stored, thought, start, n_audit=len(audit), hit_bytes=writer.hit_bytes)
+        summary = writer.named(_summary(stored, thought, start, n_audit=len(audit), hit_bytes=writer.hit_bytes))
         outputs = writer.finish(summary, FetchedImages(source, audit).items())
     return RethinkReport(summary, stored.summary, tuple(outputs))
 

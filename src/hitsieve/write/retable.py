@@ -81,8 +81,8 @@ def _rewrite_table(stored: StoredResults, stream: OutputStream, settings: RunSet
         with pq.ParquetFile(path) as old:
             if old.metadata.num_rows != len(stored):
                 raise _strange(stored)
-            about = {"version": version("hitsieve"), "schema_version": SCHEMA_VERSION}
-            about["settings"] = settings.model_dump_json()
+            about = {b"version": version("hitsieve"), b"schema_version": SCHEMA_VERSION}
+            about[b"settings"] = settings.model_dump_json()
             schema = old.schema_arrow.with_metadata({**old.schema_arrow.metadata, **about})
             before, first = stored.column("state"), 0
             with pq.ParquetWriter(stream, schema, compression="zstd") as writer:

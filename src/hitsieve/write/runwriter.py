@@ -19,7 +19,7 @@ from hitsieve.write.atomic import OutputFiles, signals_held, writing
 from hitsieve.write.hits import HitsFile
 from hitsieve.write.outputs import Outputs
 from hitsieve.write.pumped import PumpCounts
-from hitsieve.write.summary import PumpSummary, Summary
+from hitsieve.write.summary import Summary
 from hitsieve.write.table import ImageTableFile
 
 Image = bytes | npt.NDArray[Any]
@@ -202,7 +202,7 @@ class RunWriter:
         if summary.n_hits != self.n_hits:
             raise ValueError(f"{self.n_hits} hits added and {summary.n_hits} summed up")
         lines = dict.fromkeys((*summary.problems, *(str(problem) for problem in self.carry())))
-        summary = summary.model_copy(update={"problems": tuple(lines), "pump": self._named(summary.pump)})
+        summary = self.named(summary.model_copy(update={"problems": tuple(lines)}))
         with self._writing(self.outputs.annotated):
             self._annotated.flush()
         for final, file in self._hit_files.items():
@@ -224,13 +224,14 @@ class RunWriter:
             self._finished = True
         return self.outputs
 
-    def _named(self, pump: PumpSummary | None) -> PumpSummary | None:
-        """The numbers of the pump states, with the names of their files."""
+    def named(self, summary: Summary) -> Summary:
+        """The summary with the names of the pump states' hit-only files."""
+        pump = summary.pump
         if pump is None or not self.outputs.pump_hits or self._run.pump is None:
-            return pump
+            return summary
         files = dict(zip(self._run.pump.names, (path.name for path in self.outputs.pump_hits), strict=True))
         states = [state.model_copy(update={"hits_file": files.get(state.name)}) for state in pump.states]
-        return pump.model_copy(update={"states": tuple(states)})
+        return summary.model_copy(update={"pump": pump.model_copy(update={"states": tuple(states)})})
 
     def _abandon(self) -> None:
         closing: list[Callable[[], None]] = [file.abandon for file in self._hit_files.values()]
