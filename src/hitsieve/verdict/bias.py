@@ -33,6 +33,7 @@ PER_BLOCK_AND_STATE = 2
 """Likewise in a test between states, of each state."""
 SPARE_BLOCKS = 6
 """Blocks that a test between states has more than states, at least."""
+SAME = "all blocks of images are alike"
 MOST_LISTED = 6
 """Most states that a statement lists one by one."""
 
@@ -184,8 +185,8 @@ def _by_run(series: _Series) -> _Trial:
     p = along_run(series.tested, n_blocks)
     fifth = max(1, len(series.values) // 5)
     numbers = f"{series.shown(slice(fifth))} in its first fifth, {series.shown(slice(-fifth, None))} in its last"
-    test = f"linear trend{'' if series.is_rate else ' of ranks'}, Student's t over {n_blocks} blocks"
-    return _Trial(series, "run", test, p, numbers)
+    test = f"Spearman's correlation of {n_blocks} block means{'' if series.is_rate else ' of ranks'} with position"
+    return _Trial(series, "run", test, p, numbers if p is not None else SAME)
 
 
 def _by_state(series: _Series, pump: PumpStates) -> _Trial:
@@ -213,7 +214,8 @@ def _by_state(series: _Series, pump: PumpStates) -> _Trial:
         numbers += f"; too few images of {', '.join(absent[:MOST_LISTED])}" + " and others" * (
             len(absent) > MOST_LISTED
         )
-    return _Trial(series, "pump state", f"{scores} scores, Hotelling's T2 over {n_blocks} blocks", p, numbers)
+    test = f"{scores} scores, Hotelling's T2 over {n_blocks} blocks"
+    return _Trial(series, "pump state", test, p, numbers if p is not None else SAME)
 
 
 def _blocks(series: _Series, code: Codes, most: int) -> Codes:
@@ -254,22 +256,28 @@ def _differing(probabilities: Sequence[float | None]) -> set[int]:
 
 
 def _finding(trial: _Trial, differs: bool, n_tests: int) -> BiasFinding:
-    verb = "differs between pump states" if trial.across == "pump state" else "drifts along the run"
-    claim = f"{trial.series.subject} {verb}"
+    subject = trial.series.subject
+    if trial.across == "pump state":
+        claim, sign = (
+            f"{subject} differs between pump states",
+            f"no sign that the {subject} differs between pump states",
+        )
+    else:
+        claim, sign = f"{subject} drifts along the run", f"no sign of a steady drift of the {subject} along the run"
     if trial.p is None:
         statement = f"not tested whether the {claim}: {trial.numbers}"
     elif differs:
-        statement = f"{claim}: {trial.numbers} (p = {_probability(trial.p)})"
+        statement = f"{claim}: {trial.numbers} ({_probability(trial.p)})"
     else:
         alone = f", not enough among {n_tests} tests" if trial.p < ALPHA else ""
-        statement = f"no sign that the {claim}: {trial.numbers} (p = {_probability(trial.p)}{alone})"
+        statement = f"{sign}: {trial.numbers} ({_probability(trial.p)}{alone})"
     return BiasFinding(trial.series.quantity, trial.across, trial.test, trial.p, differs, statement)
 
 
 def _probability(p: float) -> str:
     if p >= 1e-3:
-        return f"{p:.2g}"
-    if p < 1e-300:
-        return "less than 1e-300"
+        return f"p = {p:.2g}"
+    if p < 1e-99:
+        return "p < 1e-99"
     mantissa, _, exponent = f"{p:.0e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
+    return f"p = {mantissa}e{int(exponent)}"

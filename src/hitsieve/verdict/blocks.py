@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from math import factorial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -78,6 +81,10 @@ def between_states(y: Values, code: Codes, t: Values, block: Codes) -> float | N
     """
     from scipy.stats import f
 
+    spread = float(y.std())
+    if spread <= 1e-12 * float(np.abs(y).max()):
+        return None
+    y = (y - y.mean()) / spread
     n_states, n_blocks = int(code.max()) + 1, int(block.max()) + 1
     cell = block * n_states + code
 
@@ -90,11 +97,11 @@ def between_states(y: Values, code: Codes, t: Values, block: Codes) -> float | N
     slope = _slope(mean_t, mean_y, here)
     scores = (of_y - n * mean_y[:, None] - slope * (of_t - n * mean_t[:, None]))[:, :-1]
     covariance = np.atleast_2d(np.cov(scores, rowvar=False))
-    rank = int(np.linalg.matrix_rank(covariance, hermitian=True))
+    rank = int(np.linalg.matrix_rank(covariance, tol=1e-9 * float(here.max()), hermitian=True))
     if rank == 0 or n_blocks <= rank:
         return None
     mean = scores.mean(axis=0)
-    t2 = n_blocks * float(mean @ np.linalg.pinv(covariance, hermitian=True) @ mean)
+    t2 = n_blocks * float(mean @ np.linalg.pinv(covariance, rcond=1e-9, hermitian=True) @ mean)
     return float(f.sf(t2 * (n_blocks - rank) / (rank * (n_blocks - 1)), rank, n_blocks - rank))
 
 
@@ -105,29 +112,47 @@ def _slope(x: Values, y: Values, weight: Values) -> float:
 
 
 def along_run(y: Values, n_blocks: int) -> float | None:
-    """Probability that y, in the order of the run, has as large a linear trend by chance.
+    """Probability that y, in the order of the run, rises or falls as steadily by chance.
 
-    The means of blocks of equally many values are fitted by a line, and its slope is judged by Student's t with the
-    scatter of the means about it. Where neighbouring means are alike, there are fewer independent ones:
-    n (1 - r) / (1 + r), r being the lag-one correlation of the residuals, freed of its bias, if it is positive
-    (Bayley and Hammersley, J. R. Stat. Soc. Suppl. 8 (1946) 184).
+    The means of blocks of equally many values are ranked, and the correlation of rank and position (Spearman) is
+    judged by Student's t. Where neighbouring blocks are alike, fewer of them are independent, n (1 - r) / (1 + r)
+    (Bayley and Hammersley, J. R. Stat. Soc. Suppl. 8 (1946) 184), r being the lag-one correlation of the ranks less
+    a cubic, which takes out the drift itself, freed of the bias that this brings.
 
     Returns
     -------
     float or None
-        None where y does not vary.
+        None where the blocks do not differ.
     """
+    from scipy.stats import rankdata
     from scipy.stats import t as student
 
-    means = np.array([part.mean() for part in np.array_split(y, n_blocks)])
-    x = np.arange(n_blocks, dtype=np.float64) - (n_blocks - 1) / 2
-    slope = _slope(x, means, np.ones(n_blocks))
-    residuals = means - means.mean() - slope * x
-    square = float(residuals @ residuals)
-    if square <= 1e-12 * max(float(means @ means), 1e-300):
+    means = [float(part.mean()) for part in np.array_split(y, n_blocks)]
+    if max(means) - min(means) <= 1e-12 * max(map(abs, means)):
         return None
-    alike = float(residuals[1:] @ residuals[:-1]) / square
-    alike = min(max(alike + (1 + 4 * max(alike, 0.0)) / n_blocks, 0.0), 0.9)
-    free = max(n_blocks * (1 - alike) / (1 + alike), 3.0) - 2
-    error = np.sqrt(square / free / float(x @ x) * n_blocks / (free + 2))
-    return float(2 * student.sf(abs(slope) / error, free))
+    ranks = rankdata(means)
+    rest, alike, found = _lag_one(n_blocks)
+    rough = rest @ ranks
+    square = float(rough @ rough)
+    measured = float(rough[1:] @ rough[:-1]) / square if square > 1e-9 else -1.0
+    r = float(np.interp(measured + 1 / n_blocks, found, alike))
+    free = max(n_blocks * (1 - r) / (1 + r), 3.0) - 2
+    spearman = min(abs(float(np.corrcoef(ranks, np.arange(n_blocks))[0, 1])), 1 - 1e-15)
+    chance = 2 * float(student.sf(spearman * np.sqrt(free / (1 - spearman**2)), free))
+    # No order is rarer than one of all orders.
+    return max(chance, 2 / factorial(n_blocks))
+
+
+@cache
+def _lag_one(n: int) -> tuple[Values, Values, Values]:
+    """What is left of n values less their cubic, as a matrix; and lag-one correlations r with what is then measured.
+
+    The second is the ratio of expectations for a first-order autoregression.
+    """
+    basis, _ = np.linalg.qr(np.vander(np.linspace(-1, 1, n), 4))
+    rest = np.eye(n) - basis @ basis.T
+    alike = np.linspace(0.0, 0.95, 60)
+    lag = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+    covariances = [rest @ r**lag @ rest for r in alike]
+    found = [float(np.trace(c, offset=1) / np.trace(c)) for c in covariances]
+    return rest, alike, np.array(found)
