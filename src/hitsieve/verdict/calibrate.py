@@ -159,8 +159,9 @@ def false_hits(
         return None
     blanks = found.blanks
     mean, excess = likely(found.histogram, found.mode, _DROP_95)
-    size = max(min_spots + 1, found.mode.last + 1)
-    tails = upper_tail(mean, excess, size)[:, min_spots]
+    # Beyond that the share is nothing in any case.
+    least = min(min_spots, 4 * _MOST)
+    tails = upper_tail(mean, excess, least + 2)[:, least]
     return FalseHits(blanks.n, blanks.mean, float(tails[-1]), (float(tails.min()), float(tails.max())))
 
 
@@ -202,7 +203,7 @@ def _jet_running(background: npt.NDArray[np.float64], searched: Bools) -> Bools:
     spread = sqrt(0.5 * (_spread(low) ** 2 + _spread(high) ** 2))
     if gap < max(np.log(2.0), 5.0 * spread):
         return np.ones(len(background), dtype=np.bool_)
-    return np.asarray(~known | (logs >= cut))
+    return np.asarray(~known | (logs >= max(cut, float(np.median(high)) - 3.0 * _spread(high))))
 
 
 def _spread(values: npt.NDArray[np.float64]) -> float:
@@ -266,14 +267,16 @@ def _grow(histogram: Counts, first: int) -> Mode:
     while peak != before:
         before = peak
         peak = first + int(smooth[first : peak + FLOOR + ceil(sqrt(peak))].argmax())
-    last = max(first + FLOOR - 1, peak + ceil(sqrt(peak + 1)))
+    # A few images below it (of a stopped jet) are not of this mode.
+    first = max(first, peak - ceil(3.0 * sqrt(peak + 1)))
+    last = min(max(first + FLOOR - 1, peak + ceil(sqrt(peak + 1))), _MOST - 1)
     mode = fit(histogram, (first, last))
-    while mode.mean <= MAX_MEAN:
+    while mode.mean <= MAX_MEAN and last < _MOST - 1:
         tail = upper_tail(np.array(mode.mean), np.array(mode.excess), _MOST)
         enough = int((tail > 1.0 - _COVER).sum()) - 1
         if enough <= last:
             break
-        last = min(enough, last + max(1, ceil(0.5 * sqrt(last))))
+        last = min(enough, last + max(1, ceil(0.5 * sqrt(last))), _MOST - 1)
         wider = fit(histogram, (first, last))
         if wider.misfit > _GOOD + _noise(wider):
             break

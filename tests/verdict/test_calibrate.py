@@ -1,0 +1,191 @@
+"""The threshold that blanks give holds for them, and is not higher than it need be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from hitsieve.verdict import DEFAULT_MIN_SPOTS, FLOOR, calibrate, false_hits
+
+Counts = npt.NDArray[np.int64]
+N = 5000
+
+
+def blanks(mean: float, dispersion: float) -> Any:
+    """Distribution of the counted spots of blanks."""
+    if dispersion == 1.0:
+        return stats.poisson(mean)
+    return stats.nbinom(mean / (dispersion - 1.0), 1.0 / dispersion)
+
+
+def counts(rng: np.random.Generator, distribution: Any, hits: float, *, weak: bool = False, n: int = N) -> Counts:
+    """Spots of a run whose hits have those of their crystal besides those of a blank."""
+    out: Counts = distribution.rvs(n, random_state=rng).astype(np.int64)
+    n_hits = round(hits * n)
+    crystal = rng.integers(5, 16, n_hits) if weak else np.exp(rng.uniform(np.log(15), np.log(200), n_hits))
+    out[:n_hits] += crystal.astype(np.int64)
+    return out
+
+
+def oracle(distribution: Any, rate: float = 1e-3) -> int:
+    """Least threshold that holds, of who knows the distribution."""
+    return max(FLOOR, int(distribution.isf(rate)) + 1)
+
+
+@pytest.mark.parametrize("hits", [0.0, 0.05, 0.3, 0.6])
+@pytest.mark.parametrize("dispersion", [1.0, 1.5])
+@pytest.mark.parametrize("mean", [0.05, 0.3, 1.0, 3.0, 8.0, 15.0, 30.0])
+def test_threshold_holds_and_is_not_needlessly_high(mean: float, dispersion: float, hits: float) -> None:
+    distribution = blanks(mean, dispersion)
+    best = oracle(distribution)
+    for seed in range(2):
+        found = calibrate(counts(np.random.default_rng(seed), distribution, hits))
+        assert found.origin == "blanks"
+        assert distribution.sf(found.min_spots - 1) <= 1.5e-3
+        # Where many of the images are hits of few more spots than blanks have, some pass for blanks.
+        assert found.min_spots <= best + 2 + (0.3 * hits * best if mean > 10 else 0)
+        assert found.blanks is not None
+        assert found.blanks.mean == pytest.approx(mean, rel=0.15, abs=0.02)
+        assert found.blanks.n == pytest.approx((1 - hits) * N, rel=0.25)
+
+
+@pytest.mark.parametrize("mean", [0.05, 1.0, 3.0, 8.0])
+def test_some_weak_hits_do_not_raise_it_much(mean: float) -> None:
+    distribution = blanks(mean, 1.0)
+    found = calibrate(counts(np.random.default_rng(1), distribution, 0.05, weak=True))
+    assert found.origin == "blanks"
+    assert oracle(distribution) <= found.min_spots <= oracle(distribution) + 2
+
+
+@pytest.mark.parametrize("mean", [0.05, 0.3, 1.0])
+def test_most_images_weak_hits(mean: float) -> None:
+    found = calibrate(counts(np.random.default_rng(2), blanks(mean, 1.0), 0.6, weak=True))
+    assert found.origin == "default"
+    assert found.min_spots == DEFAULT_MIN_SPOTS
+    assert "weak hits" in found.reason
+
+
+def test_lattices_tell_weak_hits_from_blanks() -> None:
+    rng = np.random.default_rng(3)
+    distribution = blanks(0.3, 1.0)
+    n_spots = counts(rng, distribution, 0.6, weak=True)
+    indexed = (np.arange(N) < 0.6 * N) & (rng.random(N) < 0.7) & (n_spots >= 8)
+    found = calibrate(n_spots, indexed=indexed)
+    assert found.origin == "blanks"
+    assert oracle(distribution) <= found.min_spots <= oracle(distribution) + 2
+
+
+@pytest.mark.parametrize(
+    "n_spots",
+    [
+        np.exp(np.random.default_rng(0).uniform(np.log(15), np.log(200), N)).astype(np.int64),
+        np.random.default_rng(0).poisson(60, N),
+        np.random.default_rng(0).gamma(3.0, 20.0, N).astype(np.int64),
+        np.random.default_rng(0).integers(5, 16, N),
+    ],
+    ids=["log-uniform", "Poisson", "gamma", "weak"],
+)
+def test_all_images_hits(n_spots: Counts) -> None:
+    found = calibrate(n_spots)
+    assert (found.min_spots, found.origin) == (DEFAULT_MIN_SPOTS, "default")
+    assert false_hits(n_spots, 8) is None
+
+
+def test_mode_of_images_with_a_lattice_is_not_of_blanks() -> None:
+    n_spots = np.random.default_rng(0).poisson(20, N)
+    found = calibrate(n_spots, indexed=np.arange(N) % 4 != 0)
+    assert (found.min_spots, found.origin) == (DEFAULT_MIN_SPOTS, "default")
+    assert "lattice" in found.reason
+
+
+@pytest.mark.parametrize("n", [0, 1, 49])
+def test_too_few_blanks(n: int) -> None:
+    found = calibrate(np.zeros(n, dtype=np.int32))
+    assert (found.min_spots, found.origin, found.blanks) == (DEFAULT_MIN_SPOTS, "default", None)
+    assert "50" in found.reason
+    assert false_hits(np.zeros(n, dtype=np.int32), 8) is None
+
+
+def test_blanks_without_a_spot() -> None:
+    found = calibrate(np.zeros(50, dtype=np.int32))
+    assert (found.min_spots, found.origin) == (FLOOR, "blanks")
+
+
+@pytest.mark.parametrize("stopped", [0.05, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize(("without", "running"), [(0.1, 3.0), (0.3, 10.0), (0.05, 1.0), (1.0, 20.0)])
+def test_threshold_holds_for_blanks_of_the_running_jet(stopped: float, without: float, running: float) -> None:
+    rng = np.random.default_rng(5)
+    distribution = blanks(running, 1.0)
+    n_spots = counts(rng, distribution, 0.05)
+    off = rng.random(N) < stopped
+    n_spots[off] = rng.poisson(without, off.sum())
+    background = np.where(off, 0.3, 1.0) * rng.lognormal(0.0, 0.2, N)
+    found = calibrate(n_spots, background=background)
+    assert found.origin == "blanks"
+    assert oracle(distribution) <= found.min_spots <= oracle(distribution) + 4
+
+
+def test_one_level_of_background_leaves_no_image_out() -> None:
+    rng = np.random.default_rng(6)
+    n_spots = counts(rng, blanks(3.0, 1.0), 0.05)
+    spread = calibrate(n_spots, background=rng.lognormal(0.0, 0.5, N))
+    assert spread == calibrate(n_spots)
+
+
+def test_order_and_unsearched_images_do_not_matter() -> None:
+    n_spots = counts(np.random.default_rng(7), blanks(2.0, 1.2), 0.1)
+    shuffled = np.random.default_rng(8).permutation(np.append(n_spots, np.full(500, -1)))
+    assert calibrate(shuffled) == calibrate(n_spots)
+
+
+@pytest.mark.parametrize("rate", [1e-1, 1e-2, 1e-4])
+def test_other_rates(rate: float) -> None:
+    distribution = blanks(8.0, 1.0)
+    found = calibrate(counts(np.random.default_rng(9), distribution, 0.05, n=50_000), false_hit_rate=rate)
+    assert oracle(distribution, rate) <= found.min_spots <= oracle(distribution, rate) + 1
+
+
+@pytest.mark.parametrize(
+    ("mean", "dispersion", "least"), [(3.0, 1.0, 9), (3.0, 1.5, 11), (10.0, 1.3, 22), (0.3, 1.0, 5)]
+)
+def test_false_hits_are_within_their_interval(mean: float, dispersion: float, least: int) -> None:
+    distribution = blanks(mean, dispersion)
+    truth = distribution.sf(least - 1)
+    covered = 0
+    for seed in range(20):
+        found = false_hits(counts(np.random.default_rng(seed), distribution, 0.05), least)
+        assert found is not None
+        assert found.interval[0] <= found.rate <= found.interval[1]
+        covered += found.interval[0] <= truth <= found.interval[1]
+    assert covered >= 16
+
+
+def test_more_spots_make_fewer_false_hits() -> None:
+    n_spots = counts(np.random.default_rng(0), blanks(3.0, 1.0), 0.05)
+    rates = [found.rate for least in (1, 5, 8, 20, 10**6) if (found := false_hits(n_spots, least)) is not None]
+    assert len(rates) == 5
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == pytest.approx(1 - np.exp(-3.0), abs=0.02)
+    assert rates[-1] < 1e-9
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-1, 3000), st.integers(1, 400)), max_size=12),
+    st.floats(1e-6, 0.4),
+    st.integers(1, 3000),
+)
+def test_any_counts_give_a_threshold(parts: list[tuple[int, int]], rate: float, least: int) -> None:
+    n_spots = np.repeat([count for count, _ in parts], [n for _, n in parts]).astype(np.int32)
+    found = calibrate(n_spots, indexed=n_spots % 3 == 1, false_hit_rate=rate)
+    assert found.min_spots >= FLOOR
+    assert found.reason
+    assert (found.origin == "default") or found.blanks is not None
+    share = false_hits(n_spots, least)
+    assert share is None or 0.0 <= share.interval[0] <= share.rate <= share.interval[1] <= 1.0
