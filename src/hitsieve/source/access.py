@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
-import hdf5plugin
 
 from hitsieve.errors import SourceError
+from hitsieve.filters import register_filters
 
-# Filters that HDF5_PLUGIN_PATH provides (as DIALS needs it) miss the library that h5py brings: its own come first.
-hdf5plugin.register(("bshuf", "lz4", "zstd"), force=True)
+register_filters()
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS})

@@ -14,6 +14,7 @@ import hdf5plugin
 import numpy as np
 
 from hitsieve.errors import OutputError
+from hitsieve.filters import register_filters
 from hitsieve.testing.images import Simulator, Truth
 from hitsieve.testing.master import NOTE, Layout, Master, Series, field, group
 from hitsieve.testing.placing import place, scratch_folder
@@ -111,8 +112,7 @@ def _is_simulated(path: Path) -> bool:
 
 def _write(folder: Path, simulator: Simulator, layout: Layout, progress: Progress | None) -> None:
     settings = simulator.settings
-    # Filters that HDF5_PLUGIN_PATH provides can read but not always write: they miss the library that h5py brings.
-    hdf5plugin.register(("bshuf", "lz4"), force=True)
+    register_filters()
     writer = _DataWriter(simulator, progress)
     truths: list[Truth] = []
     for name, images in zip(layout.names, layout.images, strict=True):

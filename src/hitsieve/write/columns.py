@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import h5py
-import hdf5plugin
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.filters import register_filters
 from hitsieve.model import SPOT_FLAGS, Run, State
 
-# Filters that HDF5_PLUGIN_PATH provides, as DIALS needs it, may read but not write: they miss the library of h5py.
-hdf5plugin.register(("bshuf", "lz4", "zstd"), force=True)
+register_filters()
 
 Array = npt.NDArray[Any]
 

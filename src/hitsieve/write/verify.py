@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import h5py
-import hdf5plugin  # noqa: F401  (registers the filters that decode images)
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import HitsieveError, VerificationError
+from hitsieve.filters import register_filters
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.places import open_output
+
+register_filters()
 
 Fetch = Callable[[str, str, int], "bytes | npt.NDArray[Any] | None"]
 Finding = Literal["damaged", "differs", "absent", "unreadable"]
