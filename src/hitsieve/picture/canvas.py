@@ -5,16 +5,19 @@ Where several pixels share a cell of the canvas the largest is kept: an average 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.model import Detector, Panel
+from hitsieve.model import Beam, Detector, Panel
+from hitsieve.model.detector import inverse_d
 from hitsieve.picture.scene import Scene
 
 FloatArray = npt.NDArray[np.float64]
 MILLIMETRES = 1e3
+FLAT = 0.02
 ROWS = 256
 """Rows of a panel that are placed at a time."""
 
@@ -51,8 +54,12 @@ class Canvas:
 
 
 def put(scene: Scene, cells: int) -> Canvas:
-    """Put an image on a canvas of at most `cells` cells a side."""
-    if len(scene.detector.panels) > 1 and not on_one_grid(scene.detector):
+    """Put an image on a canvas of at most `cells` cells a side.
+
+    Panels are assembled where they face the beam in one plane; those of a curved detector would hide each other.
+    """
+    panels = scene.detector.panels
+    if len(panels) > 1 and not on_one_grid(scene.detector) and in_one_plane(panels):
         return _assembled(scene, cells)
     return _as_stored(scene, cells)
 
@@ -71,12 +78,18 @@ def on_one_grid(detector: Detector) -> bool:
     return True
 
 
+def in_one_plane(panels: Sequence[Panel]) -> bool:
+    """Whether panels lie, to a fiftieth of their distance, in one plane across the beam."""
+    depths = np.concatenate([panel.lab(*_corners(panel))[:, 2] for panel in panels])
+    return bool(np.ptp(depths) < FLAT * np.abs(depths).mean())
+
+
 def resolution_map(
     canvas: Canvas, scene: Scene, wavelength: float, points: int = 220
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """q = 1/d (1/angstrom) on a grid over the canvas: coordinates across, coordinates down, q of shape (down, across).
 
-    Panels that do not lie in one plane are taken at their mean distance.
+    Panels that are assembled are taken at their mean distance. NaN between panels that are not of one grid.
     """
     left, right, bottom, top = canvas.extent
     across, down = np.linspace(left, right, points), np.linspace(top, bottom, points)
@@ -84,6 +97,10 @@ def resolution_map(
     if canvas.assembled:
         depth = np.mean([panel.lab(*_middle(panel))[..., 2] for panel in scene.detector.panels])
         flat = Panel("", (0.0, 0.0, float(depth)), (-1e-3, 0.0, 0.0), (0.0, -1e-3, 0.0), (0, 0), (1, 1))
+    elif not on_one_grid(scene.detector):
+        beam = Beam(wavelength=wavelength, direction=scene.beam.direction)
+        q = inverse_d(scene.detector, beam, columns.ravel(), rows.ravel()).reshape(columns.shape)
+        return across, down, q
     else:
         first = scene.detector.panels[0]
         flat = Panel("", first.origin, first.fast, first.slow, first.first, scene.detector.shape)

@@ -42,11 +42,22 @@ def _page(scene: Scene) -> Figure:
     figure = Figure(figsize=(SIZE[0] / DPI, SIZE[1] / DPI), dpi=DPI, facecolor="white")
     figure.text(0.012, 0.978, scene.title, fontsize=15, fontweight="bold", va="top")
     figure.text(0.012, 0.945, "\n".join(map(_cut, scene.lines)), fontsize=10.5, va="top", linespacing=1.35)
-    top = 0.925 - 0.0235 * len(scene.lines)
+    top = 0.905 - 0.0235 * len(scene.lines)
     whole = figure.add_gridspec(
         1, 2, left=0.035, right=0.985, top=top, bottom=0.055, width_ratios=(1.5, 1), wspace=0.12
     )
-    draw_sheet(figure.add_subplot(whole[0]), scene)
+    explained = draw_sheet(figure.add_subplot(whole[0]), scene)
+    # Above the image, where it covers nothing.
+    figure.legend(
+        handles=explained,
+        loc="lower left",
+        bbox_to_anchor=(0.03, top + 0.004),
+        ncol=len(explained),
+        fontsize=9,
+        frameon=False,
+        columnspacing=1.4,
+        handletextpad=0.4,
+    )
     side = whole[1].subgridspec(3, 2, height_ratios=(1.25, 1, 0.8), hspace=0.42, wspace=0.16)
     for column, place in enumerate(places_of(scene)):
         draw_zoom(figure.add_subplot(side[0, column]), scene, place)

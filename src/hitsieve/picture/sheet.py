@@ -12,6 +12,7 @@ from hitsieve.picture.marks import ICE, MASK, NOTHING, RING, marks_of, round_d
 from hitsieve.picture.scene import Scene
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 CELLS = 840
@@ -23,8 +24,8 @@ CLEARLY = 3.0
 """... but none below this many times the threshold."""
 
 
-def draw_sheet(axes: Axes, scene: Scene) -> None:
-    """Draw the image with its marks."""
+def draw_sheet(axes: Axes, scene: Scene) -> list[Artist]:
+    """Draw the image with its marks; gives what explains them in a legend."""
     from matplotlib.colors import ListedColormap, PowerNorm
     from matplotlib.ticker import MaxNLocator
 
@@ -42,14 +43,15 @@ def draw_sheet(axes: Axes, scene: Scene) -> None:
     )
     bar = axes.figure.colorbar(shown, ax=axes, ticks=MaxNLocator(5), fraction=0.025, pad=0.01, aspect=50)
     bar.ax.tick_params(labelsize=8)
-    bar.ax.set_title("counts", fontsize=8)
+    bar.ax.set_xlabel("counts", fontsize=8)
     if scene.detector.panels and scene.beam.wavelength is not None:
         _draw_rings(axes, canvas, scene, scene.beam.wavelength)
-    _draw_spots(axes, canvas, scene)
+    explained = [*_draw_spots(axes, canvas, scene), *_patches(scene)]
     left, right, bottom, top = canvas.extent
     axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     axes.tick_params(labelsize=8)
     axes.set_xlabel(_label(canvas), fontsize=9)
+    return explained
 
 
 def _range(counts: npt.NDArray[np.float32], scene: Scene) -> tuple[float, float]:
@@ -75,7 +77,7 @@ def _label(canvas: Canvas) -> str:
 
 def _draw_rings(axes: Axes, canvas: Canvas, scene: Scene, wavelength: float) -> None:
     across, down, q = resolution_map(canvas, scene, wavelength)
-    q_max = float(q.max())
+    q_max = float(np.nanmax(q))
     if scene.ice is not None:
         for middle in scene.ice.q[scene.ice.q < q_max]:
             band = (float(middle) - scene.ice.half_width, float(middle) + scene.ice.half_width)
@@ -87,15 +89,13 @@ def _draw_rings(axes: Axes, canvas: Canvas, scene: Scene, wavelength: float) -> 
         labels = axes.clabel(rings, fmt={level: f"{1 / level:.3g} Å" for level in levels}, fontsize=9)
         for label in labels:
             label.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5})
-    row, column = np.unravel_index(int(q.argmin()), q.shape)
+    row, column = np.unravel_index(int(np.nanargmin(q)), q.shape)
     if 0 < row < len(down) - 1 and 0 < column < len(across) - 1:
         axes.plot(across[column], down[row], "+", color=RING, markersize=12, markeredgewidth=1.2)
 
 
-def _draw_spots(axes: Axes, canvas: Canvas, scene: Scene) -> None:
-    from matplotlib.patches import Patch
-
-    handles = []
+def _draw_spots(axes: Axes, canvas: Canvas, scene: Scene) -> list[Artist]:
+    handles: list[Artist] = []
     size = 70 if len(scene.spots) < 300 else 36
     for mark in marks_of(scene):
         x, y = canvas.places(scene.detector, scene.spots.x[mark.which], scene.spots.y[mark.which])
@@ -103,8 +103,14 @@ def _draw_spots(axes: Axes, canvas: Canvas, scene: Scene) -> None:
         handles.append(
             axes.scatter(x, y, s=size, marker=mark.shape, facecolors="none", edgecolors=mark.colour, label=label)
         )
-    patches = [Patch(facecolor=MASK, label="masked, or no data")]
+    return handles
+
+
+def _patches(scene: Scene) -> list[Artist]:
+    from matplotlib.patches import Patch
+
+    patches: list[Artist] = [Patch(facecolor=MASK, label="masked, or no data")]
     if scene.has_geometry and scene.ice is not None:
         what = "ice band" if scene.ice.left_out else "ice band (spots in it count)"
         patches.append(Patch(facecolor=ICE, alpha=0.3, label=what))
-    axes.legend(handles=[*handles, *patches], loc="upper right", fontsize=9, framealpha=0.9)
+    return patches

@@ -100,12 +100,16 @@ def _resolution(scene: Scene, spot: int) -> str:
     return f", {d:.2f} Å" if np.isfinite(d) else ""
 
 
+def _n_counts(n: int) -> str:
+    return "1 count" if n == 1 else f"{n:,} counts"
+
+
 def _elsewhere(scene: Scene) -> list[Place]:
     places = []
     if scene.used.any():
         values = np.where(scene.used, scene.image, np.iinfo(np.int64).min)
         row, column = np.unravel_index(int(values.argmax()), values.shape)
-        places.append(Place(column + 0.5, row + 0.5, f"brightest pixel: {int(values[row, column])} counts"))
+        places.append(Place(column + 0.5, row + 0.5, f"brightest pixel: {_n_counts(int(values[row, column]))}"))
     slow, fast = scene.image.shape
     centre = scene.detector.beam_center
     if centre is not None and 0 <= centre[0] < fast and 0 <= centre[1] < slow:

@@ -54,6 +54,8 @@ class Account:
     min_indexed: int
     """Fewest counted spots with which a lattice is looked for."""
     segment: SegmentSummary | None
+    resolved: bool
+    """Resolutions are known: the run has geometry and a wavelength."""
     background_median: float | None
     """Of the run's images."""
     pump: str | None

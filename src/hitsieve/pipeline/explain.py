@@ -106,6 +106,7 @@ def _recorded(stored: StoredResults, image: int) -> Account:
         verdict=settings.verdict,
         min_indexed=settings.index.min_indexed,
         segment=next((segment for segment in segments if segment.first <= image <= segment.last), None),
+        resolved=summary.facts.n_panels > 0 and summary.facts.wavelength is not None,
         background_median=summary.background_median,
         pump=stored.pump.names[pump] if stored.pump is not None and pump >= 0 else None,
     )

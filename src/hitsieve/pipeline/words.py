@@ -196,7 +196,9 @@ def _resolution(account: Account) -> str:
     d = float(account.results.resolution[0])
     if math.isfinite(d):
         return f"{d:.2f} angstrom, estimated from the spots that count"
-    return "unknown: it takes five spots that count, and geometry and wavelength"
+    if not account.resolved:
+        return "unknown, for want of geometry or wavelength"
+    return "unknown: it takes five spots that count"
 
 
 def _saturated(account: Account) -> str:
