@@ -107,7 +107,7 @@ def _conventional(shared: ConsensusCell, images: npt.NDArray[np.int64], n_indexe
     agree = f"{len(images)} of {n_tried} images tried agree"
     metrics = [chosen.change @ metric_of(cell) @ chosen.change.T for cell in shared.cells.tolist()]
     return FoundCell(
-        cell=UnitCell(chosen.cell, chosen.centring, f"found in the run: {agree} ({chosen.type})"),
+        cell=UnitCell(_rounded(chosen.cell), chosen.centring, f"found in the run: {agree} ({chosen.type})"),
         bravais=chosen,
         candidates=candidates,
         primitive=shared.cell,
@@ -116,6 +116,12 @@ def _conventional(shared: ConsensusCell, images: npt.NDArray[np.int64], n_indexe
         n_indexed=n_indexed,
         n_tried=n_tried,
     )
+
+
+def _rounded(cell: CellParameters) -> CellParameters:
+    """To a thousandth, far below what images tell."""
+    a, b, c, alpha, beta, gamma = (round(value, 3) for value in cell)
+    return a, b, c, alpha, beta, gamma
 
 
 def _supported(candidate: BravaisCandidate, shared: ConsensusCell) -> bool:

@@ -121,6 +121,8 @@ class Master:
         field(sample, "name", self.settings.name)
         field(sample, "depends_on", ".")
         field(sample, "unit_cell", np.array([self.settings.cell], dtype=np.float32))
+        # Reflections have no symmetry; the letter is that of the lattice.
+        field(sample, "space_group", f"{self.settings.centering} 1")
         field(sample, "temperature", 293.0, "K")
 
     def _beam(self, beam: h5py.Group) -> None:
