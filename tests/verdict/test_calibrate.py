@@ -138,6 +138,12 @@ def test_one_level_of_background_leaves_no_image_out() -> None:
     assert spread == calibrate(n_spots)
 
 
+@pytest.mark.parametrize("level", [0.0, 0.5, np.nan])
+def test_equal_backgrounds_tell_nothing(level: float) -> None:
+    n_spots = counts(np.random.default_rng(6), blanks(3.0, 1.0), 0.05)
+    assert calibrate(n_spots, background=np.full(N, level)) == calibrate(n_spots)
+
+
 def test_order_and_unsearched_images_do_not_matter() -> None:
     n_spots = counts(np.random.default_rng(7), blanks(2.0, 1.2), 0.1)
     shuffled = np.random.default_rng(8).permutation(np.append(n_spots, np.full(500, -1)))

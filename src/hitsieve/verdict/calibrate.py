@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.verdict.blankfit import Counts, Mode, fit, likely, log_pmf, upper_tail
+from hitsieve.verdict.blankfit import Counts, Floats, Mode, fit, likely, log_pmf, upper_tail
 
 Bools = npt.NDArray[np.bool_]
 
@@ -178,35 +178,36 @@ def _find(
     return _lowest_mode(histogram, lattices)
 
 
-def _jet_running(background: npt.NDArray[np.float64], searched: Bools) -> Bools:
+def _jet_running(background: Floats, searched: Bools) -> Bools:
     """Images at the upper of two clearly separate levels of background; all where there is one level."""
+    everything = np.ones(len(background), dtype=np.bool_)
     known = searched & np.isfinite(background)
-    if known.sum() < MIN_BLANKS:
-        return np.ones(len(background), dtype=np.bool_)
-    typical = float(np.quantile(background[known], 0.9))
-    if typical <= 0:
-        return np.ones(len(background), dtype=np.bool_)
+    typical = float(np.quantile(background[known], 0.9)) if known.any() else 0.0
+    if known.sum() < 2 * MIN_BLANKS or typical <= 0:
+        return everything
     logs = np.log(np.maximum(background, 1e-3 * typical))
-    # Otsu's split: the cut that makes the spread between the two groups largest.
-    edges = np.linspace(logs[known].min(), logs[known].max() + 1e-9, 129)
-    seen, _ = np.histogram(logs[known], edges)
-    middle = 0.5 * (edges[1:] + edges[:-1])
-    below, total = np.cumsum(seen)[:-1], seen.sum()
-    moment = np.cumsum(seen * middle)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = (moment[-1] * below / total - moment[:-1]) ** 2 / (below * (total - below))
-    cut = float(edges[1 + int(np.nanargmax(between))])
+    cut = _split(logs[known])
     low, high = logs[known & (logs < cut)], logs[known & (logs >= cut)]
     if min(len(low), len(high)) < MIN_BLANKS:
-        return np.ones(len(background), dtype=np.bool_)
+        return everything
     gap = float(np.median(high) - np.median(low))
-    spread = sqrt(0.5 * (_spread(low) ** 2 + _spread(high) ** 2))
-    if gap < max(np.log(2.0), 5.0 * spread):
-        return np.ones(len(background), dtype=np.bool_)
+    if gap < max(np.log(2.0), 5.0 * sqrt(0.5 * (_spread(low) ** 2 + _spread(high) ** 2))):
+        return everything
     return np.asarray(~known | (logs >= max(cut, float(np.median(high)) - 3.0 * _spread(high))))
 
 
-def _spread(values: npt.NDArray[np.float64]) -> float:
+def _split(values: Floats) -> float:
+    """The cut into two groups whose means lie farthest apart (Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62)."""
+    seen, edges = np.histogram(values, 128)
+    below, sums = np.cumsum(seen), np.cumsum(seen * (edges[1:] + edges[:-1]) / 2)
+    n, total = below[-1], sums[-1]
+    two = (below > 0) & (below < n)
+    between = np.zeros(len(seen))
+    between[two] = (total * below[two] / n - sums[two]) ** 2 / (below[two] * (n - below[two]))
+    return float(edges[1 + int(between.argmax())])
+
+
+def _spread(values: Floats) -> float:
     """Standard deviation by quartiles."""
     low, high = np.quantile(values, (0.25, 0.75))
     return float(high - low) / 1.349
@@ -284,7 +285,7 @@ def _grow(histogram: Counts, first: int) -> Mode:
     return mode
 
 
-def _smooth(histogram: Counts) -> npt.NDArray[np.float64]:
+def _smooth(histogram: Counts) -> Floats:
     """Mean over a window that widens as the root of the count."""
     total = np.concatenate([[0], np.cumsum(histogram)])
     k = np.arange(len(histogram))
