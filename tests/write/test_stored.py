@@ -72,7 +72,7 @@ def test_any_output_names_the_run(run_folder: Path, kind: str) -> None:
 
 def test_columns_are_those_of_the_results(run_folder: Path) -> None:
     whole = expected(run_folder)
-    assert sum(text != "" for text in whole.reasons.values()) == 8
+    assert len(whole.reasons) == 8
     with open_results(run_folder / "out") as stored:
         for field in fields(ImageResults):
             wanted = getattr(whole, field.name)
