@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SIZE = (1600, 1000)
 """Width and height in pixels."""
 DPI = 100
+MANY = 6
+"""From so many kinds of marks on, the legend is set smaller."""
 LINE = 150
 """Characters of a line of text that fit on the page."""
 
@@ -53,7 +55,7 @@ def _page(scene: Scene) -> Figure:
         loc="lower left",
         bbox_to_anchor=(0.03, top + 0.004),
         ncol=len(explained),
-        fontsize=9,
+        fontsize=9 if len(explained) < MANY else 7.5,
         frameon=False,
         columnspacing=1.4,
         handletextpad=0.4,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-CELLS = 840
+CELLS = 740
 """Most cells a side: no more than the page has pixels for them, or spots would be lost in drawing."""
 N_RINGS = 5
 BRIGHT = 99.7

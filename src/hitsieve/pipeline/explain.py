@@ -170,7 +170,8 @@ def _scene(run: Run, finder: Finder, account: Account, pixels: Image, stored: St
         lines=(
             headline(account).split(": ", 1)[1],
             near(account),
-            f"background {facts['background']}; resolution {facts['resolution']}",
+            f"background {facts['background']}; resolution {facts['resolution']}"
+            + (f"; {facts['segment']}" if account.segment is not None else ""),
         ),
         image=pixels,
         used=good_pixels(run, pixels),

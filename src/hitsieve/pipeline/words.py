@@ -214,4 +214,6 @@ def _n(n: int, what: str) -> str:
 
 
 def _or(ways: list[str]) -> str:
-    return ways[0] if len(ways) == 1 else f"{', '.join(ways[:-1])}, or {ways[-1]}"
+    if len(ways) <= 2:
+        return " or ".join(ways)
+    return f"{', '.join(ways[:-1])}, or {ways[-1]}"
