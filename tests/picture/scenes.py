@@ -19,7 +19,7 @@ COLOURS = {
     SpotKind.COUNTED: (0xD5, 0x5E, 0x00),
     SpotKind.INDEXED: (0x00, 0x72, 0xB2),
 }
-SHEET = np.s_[225:945, 60:880]
+SHEET = np.s_[122:945, 60:880]
 """Rows and columns of the page in which the image is drawn, below the legend and left of the colour bar."""
 INTEGERS: dict[str, Any] = {"flags": np.uint8, "lattice": np.int8, "n_pixels": np.int32}
 
