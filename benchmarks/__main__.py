@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import answers, copying, memory, peers, speed
+from benchmarks import answers, copying, indexing, indexing_peers, memory, peers, speed
 from benchmarks.bench import Bench
 from benchmarks.machine import OtherPrograms, facts
 from benchmarks.table import Row
@@ -24,7 +24,9 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "weak": answers.weak_set,
     "help": speed.help_text,
     "agree": answers.agreement,
+    "index": indexing.indexing,
     "peers": peers.peers,
+    "indexing-peers": indexing_peers.indexing,
 }
 SMOKE = ("run", "workers", "copy", "memory", "answers", "weak", "agree")
 
@@ -61,6 +63,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--weak-peer-images", type=int, default=40, help="images of the weak set that peers search")
     add("--reference-images", type=int, default=4, help="images compared with the plain NumPy finder")
     add("--om-python", default=sys.executable, help="Python of the environment where OM is installed")
+    add("--long", action="store_true", help="as many simulated spot lists as the reported numbers come from")
     add("--smoke", action="store_true", help="few images of a tiny detector, one round: does it work at all?")
     options = parser.parse_args(arguments)
     if options.smoke:
@@ -87,6 +90,7 @@ def make_bench(options: argparse.Namespace) -> Bench:
         weak_peer_images=options.weak_peer_images,
         reference_images=options.reference_images,
         om_python=options.om_python,
+        long=options.long,
     )
 
 

@@ -141,18 +141,16 @@ def test_independent_readers_of_stream_and_geometry(
     stream_reader = pytest.importorskip(
         "reciprocalspaceship.io.crystfel", reason="reciprocalspaceship is not installed"
     )
-    geometry_reader = pytest.importorskip("cfelpyutils.geometry", reason="cfelpyutils is not installed")
+    geometry_reader = pytest.importorskip("cfelpyutils.geometry.crystfel_utils", reason="cfelpyutils is not installed")
     assert hitsieve("export", run[1], "--format", "stream", "-o", tmp_path).returncode == 0
     loader = stream_reader.StreamLoader(str(tmp_path / "simulated.stream"))
     assert loader.extract_target_unit_cell() == pytest.approx([79, 79, 38, 90, 90, 90])
     chunks = loader.read_crystfel(num_cpus=1)
     images = hits(run)
     assert len(chunks) == len(images)
-    detector, beam, _ = geometry_reader.load_crystfel_geometry(filename=str(tmp_path / "simulated.geom"))
-    ((name, panel),) = detector["panels"].items()
-    assert name == "module"
-    energy = beam["photon_energy"]
-    energy = energy["value"] if isinstance(energy, dict) else energy
+    read = geometry_reader.load_crystfel_geometry(str(tmp_path / "simulated.geom"))
+    panel = read.detector["panels"]["module"]
+    energy = read.beam["photon_energy"]
     for chunk, image in zip(chunks, images, strict=True):
         assert len(chunk["A_matrices"]) == len(lattices.get(image, ()))
         for A, ours, peaks in zip(chunk["A_matrices"], lattices.get(image, ()), chunk["peak_lists"], strict=True):

@@ -1,7 +1,8 @@
 """CrystFEL: the geometry file (`.geom`) and the unit cell file of an experiment.
 
 CrystFEL's laboratory frame is ours: z along the beam, y up. A panel's corner is the outer corner of its first pixel, in
-pixels of 1/res metres; `fs` and `ss` are its steps in such pixels. Conventions: crystfel_geometry(5).
+pixels of 1/res metres; `fs` and `ss` are its steps in such pixels. Energies are in eV and lengths in metres where no
+unit is named; older readers know no other. Conventions: crystfel_geometry(5).
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def geometry_file(experiment: Experiment, wavelength: float) -> str:
     panels = detector.panels
     clen = panels[0].origin[2] if detector.distance is None else detector.distance
     lines = [
-        f"photon_energy = {HC / wavelength:.4f} eV",
-        f"clen = {clen:.9g} m",
+        f"photon_energy = {HC / wavelength:.4f}",
+        f"clen = {clen:.9g}",
         f"data = {experiment.dataset}",
         "dim0 = %",
         "dim1 = ss",
@@ -66,7 +67,7 @@ def _panel(panel: Panel, clen: float, saturation: int | None) -> list[str]:
         f"corner_y = {corner[1]:.9g}",
         f"fs = {_vector(np.asarray(panel.fast) / pixel)}",
         f"ss = {_vector(np.asarray(panel.slow) / pixel)}",
-        f"coffset = {panel.origin[2] - clen:.9g}",
+        f"coffset = {round(panel.origin[2] - clen, 12) + 0.0:.9g}",
     ]
     return lines if saturation is None else [*lines, f"max_adu = {saturation}"]
 
