@@ -101,7 +101,7 @@ def test_wrong_usage(hitsieve: Hitsieve, tmp_path: Path, arguments: list[str], s
         ("[spots]\nmin_spots = 3\n", "unknown key spots.min_spots, did you mean verdict.min_spots?"),
         ("[verdict]\nmax_spot = 3\n", "unknown key verdict.max_spot, did you mean spots.max_spots?"),
         ("[write]\nworkers = 3\n", "unknown key write.workers, did you mean workers?"),
-        ("[verdict]\nzzz = 3\n", "unknown key verdict.zzz (known: min_spots, d_min, "),
+        ("[verdict]\nzzz = 3\n", "unknown key verdict.zzz (known: rule, min_spots, "),
         ("[verdict]\nmin_spots = 0\n", "verdict.min_spots: input should be greater than or equal to 1, not 0"),
         ("[write]\noverwrite = 7\n", "write.overwrite: "),
         ("[verdict]\nd_min = 3.0\nd_max = 2.0\n", "verdict: d_min 3.0 is not below d_max 2.0"),

@@ -92,7 +92,7 @@ def test_summary_says_what_the_table_says(simulated: Simulated, tmp_path: Path) 
 
 
 def test_run_without_hits_has_a_rate_of_zero(simulated: Simulated, tmp_path: Path) -> None:
-    summary = pipeline.run([simulated.master], into(tmp_path, verdict=VerdictSettings(min_spots=1_000))).summary
+    summary = pipeline.run([simulated.master], into(tmp_path, verdict=VerdictSettings(rule="spots", min_spots=1_000))).summary
     assert (summary.n_hits, summary.n_misses, summary.hit_rate) == (0, 150, 0.0)
     assert summary.hit_rate_interval is not None
     assert summary.hit_rate_interval[0] == 0.0 < summary.hit_rate_interval[1]
@@ -210,7 +210,7 @@ def test_tally_remembers_every_batch(batches: list[list[tuple[State, int, int, f
     assert tally.counts.tolist() == [sum(row[0] == state for row in rows) for state in State]
     for state in State:
         assert tally.images(state).tolist() == [i for i, row in enumerate(rows) if row[0] == state]
-    assert tally.n_saturated_images == sum(row[2] > 0 for row in rows)
+    assert tally.n_saturated[: len(rows)].tolist() == [row[2] for row in rows]
     assert tally.n_spots[: len(rows)].tolist() == [row[1] for row in rows]
     np.testing.assert_array_equal(tally.background[: len(rows)], np.array([row[3] for row in rows], dtype=np.float32))
     assert np.isnan(tally.resolution[len(rows) :]).all()

@@ -87,13 +87,15 @@ def run(
             opened(run)
         check_geometry(run, settings.verdict)
         searcher = Searcher(source, build_finder(run, settings.spots), pool, workers)
-        tally, geometry = Tally.of(len(run)), GeometryCheck(run.detector, run.beam)
+        tally = Tally.of(len(run))
+        geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
         with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:
             surveyed, batches = begun()
             for results in batches:
                 writer.add(results, FetchedImages(source, results.image[results.state == State.HIT]))
                 tally.add(results)
-                geometry.add(results)
+                if geometry is not None:
+                    geometry.add(results)
                 if progress is not None:
                     misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
                     progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
@@ -102,7 +104,7 @@ def run(
             missed = _missed(searcher, audit, surveyed.plan, settings)
             problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *writer.carry())))
             work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
-            summary = summarise(run, settings, Findings(tally, surveyed, missed, geometry), work)
+            summary = writer.named(summarise(run, settings, Findings(tally, surveyed, missed, geometry), work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items())
     return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index)))
 

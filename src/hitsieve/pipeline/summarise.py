@@ -50,7 +50,8 @@ class Findings:
     tally: Tally
     surveyed: Survey
     missed: SecondLook | None
-    geometry: GeometryCheck
+    geometry: GeometryCheck | None
+    """None where the geometry is unknown."""
 
 
 def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -> Summary:
@@ -94,7 +95,8 @@ def _index(run: Run, settings: RunSettings, findings: Findings) -> IndexSummary 
     lattices = findings.surveyed.plan.lattices
     if lattices is None:
         return None
-    fit = findings.geometry.fit(lattices.cell, cell_known=findings.surveyed.cell_is_given)
+    known = findings.surveyed.cell_is_given
+    fit = None if findings.geometry is None else findings.geometry.fit(lattices.cell, cell_known=known)
     geometry = None if fit is None else GeometrySummary(**asdict(fit))
     return index_content(findings.tally, lattices.cell, geometry, settings.index.min_indexed)
 
