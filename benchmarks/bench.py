@@ -23,6 +23,8 @@ class Bench:
     weak_peer_images: int
     reference_images: int
     om_python: str
+    long: bool = False
+    """Whether parts that can be had at more than one length take the longest."""
     report: Report = field(default_factory=Report)
     own_ms: float | None = None
     """Milliseconds an image of the whole run with one worker, once measured."""
