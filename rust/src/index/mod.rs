@@ -15,6 +15,9 @@ use cell::{parameters, Cell, Parameters};
 use matrix::{inverse, norm, product, Matrix, Vector};
 use refine::{dual, nearest};
 
+/// Spots left by the lattices found in which another is looked for as hard as the first.
+const MANY: usize = 100;
+
 /// What makes a lattice acceptable.
 #[derive(Debug, Clone, Copy)]
 pub struct Acceptance {
@@ -51,8 +54,9 @@ pub fn index_known(cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<La
     while lattices.len() < accept.max_lattices && left.len() >= accept.min_spots.max(3) {
         let q: Vec<Vector> = left.iter().map(|&i| spots[i]).collect();
         let tolerance = (accept.length_tolerance, accept.angle_tolerance);
-        // What a lattice leaves is mostly no lattice: more effort would be spent on noise.
-        let Some(fit) = known::search(cell, &q, tolerance, lattices.is_empty()) else { break };
+        // Of few spots, what a lattice leaves is mostly no lattice: more effort would be spent on noise.
+        let thorough = lattices.is_empty() || q.len() >= MANY;
+        let Some(fit) = known::search(cell, &q, tolerance, thorough) else { break };
         if !accept.holds(&fit, left.len()) {
             break;
         }
