@@ -46,7 +46,7 @@ def near(account: Account) -> str:
     ways = _ways(account)
     ice, enough = account.only_ice, account.rule.min_spots
     if account.rule.rule in ("either", "spots") and ice and account.counted + ice >= enough:
-        ways.append(f"--no-ice, with which {account.counted + ice} spots would count")
+        ways.append(f"--no-ice ({account.counted + ice} spots would count)")
     if not ways:
         return "no spot counts: spots alone cannot make it a hit"
     return f"{_or(ways)} would make it a hit"
@@ -104,7 +104,8 @@ def _rule(account: Account) -> str:
     if not account.by_spots:
         return asks
     came = {"given": "as given", "blanks": "from the run's blanks", "default": "by default"}[account.rule.origin]
-    reason = f" ({account.rule.reason})" if account.rule.reason else ""
+    told = account.rule.reason and account.rule.origin != "given"
+    reason = f" ({account.rule.reason})" if told else ""
     return f"{asks}; {account.rule.min_spots} spots are enough, {came}{reason}"
 
 
