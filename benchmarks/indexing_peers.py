@@ -18,6 +18,7 @@ from pathlib import Path
 import hdf5plugin
 import numpy as np
 import numpy.typing as npt
+import pyarrow.parquet as pq
 
 import hitsieve
 from benchmarks.bench import Bench
@@ -53,6 +54,8 @@ class ImageSet:
     space_group: str
     dials: tuple[str, ...] = ()
     """Settings of dials.find_spots; none: its defaults."""
+    truth: Path | None = None
+    """Table of the simulator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ def indexing(bench: Bench) -> list[Row]:
 def _sets(bench: Bench) -> Iterable[ImageSet]:
     settings = SimulateSettings(name="indexed", images=HITS, detector="jungfrau-1m", hit_fraction=1.0)
     simulated = prepare(bench.work, settings)
-    yield ImageSet(f"{len(simulated)} simulated hits, JUNGFRAU 1M", simulated.master, settings.cell, "P4")
+    name = f"{len(simulated)} simulated hits, JUNGFRAU 1M"
+    yield ImageSet(name, simulated.master, settings.cell, "P4", truth=simulated.truth)
     images = Path(os.environ.get("HITSIEVE_DATA", DATA)) / "images"
     thaumatin = (58.0, 58.0, 150.3, 90.0, 90.0, 90.0)
     thermolysin = (92.9, 92.9, 130.4, 90.0, 90.0, 120.0)
@@ -174,6 +178,18 @@ def apart(reference: Floats, other: Floats) -> float:
     return float(np.degrees(np.arccos(np.clip((np.trace(u @ vt) - 1) / 2, -1, 1))))
 
 
+def _true(truth: Path, answer: Answer) -> str:
+    """How many of the true lattices were found, and how far off they are."""
+    table = pq.read_table(truth, columns=["image", "a_matrices"]).to_pydict()
+    off = [
+        min((apart(A, found) for found in answer.lattices.get(image, ())), default=float("inf"))
+        for image, values in zip(table["image"], table["a_matrices"], strict=True)
+        for A in np.reshape(values, (-1, 3, 3))
+    ]
+    near = [angle for angle in off if angle < SAME]
+    return f"{len(near)} of {len(off)} true ones, off by {np.median(near):.3f} degrees (median)"
+
+
 def _row(bench: Bench, images: ImageSet, ours: Answer, theirs: Answer) -> Row:
     both = sorted(set(ours.lattices) & set(theirs.lattices))
     # The nearest pair of each image: with several lattices, the order in which they are found differs.
@@ -184,10 +200,11 @@ def _row(bench: Bench, images: ImageSet, ours: Answer, theirs: Answer) -> Row:
         len(agree) == len(both),
         f"{len(agree)} of {len(both)}",
     )
-    counts = [
-        f"{name} {len(a.lattices)} images, {sum(map(len, a.lattices.values()))} lattices"
-        for name, a in (("hitsieve", ours), ("DIALS", theirs))
-    ]
+    counts = []
+    for name, answer in (("hitsieve", ours), ("DIALS", theirs)):
+        true = f" ({_true(images.truth, answer)})" if images.truth else ""
+        n_lattices = sum(map(len, answer.lattices.values()))
+        counts.append(f"{name} {len(answer.lattices)} images, {n_lattices} lattices{true}")
     differ = (
         f"apart by {np.median(agree):.2f} degrees (median), {max(agree):.2f} at most" if agree else "none in common"
     )

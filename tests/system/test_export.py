@@ -268,3 +268,70 @@ def test_help_is_quick_to_import() -> None:
     code = "import sys, hitsieve.cli.export; print(*sorted({'msgpack', 'gemmi', 'scipy', 'h5py'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_indexed_misses_are_those_of_the_annotated_master(
+    run: tuple[Simulated, Path], lattices: dict[int, np.ndarray], hitsieve: Hitsieve, tmp_path: Path
+) -> None:
+    flags = ["--rule", "spots", "--min-spots", "1000", "--quiet"]
+    assert hitsieve("run", run[0].master, "-o", tmp_path, *flags).returncode == 0
+    assert hitsieve("export", tmp_path, "--format", "stream").returncode == 3
+    assert hitsieve("export", tmp_path, "--format", "stream", "--only", "indexed").returncode == 0
+    lines = (tmp_path / "simulated.stream").read_text().splitlines()
+    assert {line for line in lines if line.startswith("Image filename")} == {
+        f"Image filename: {(tmp_path / 'simulated_annotated.h5').resolve()}"
+    }
+    assert [line for line in lines if line.startswith("Event")] == [f"Event: //{image}" for image in sorted(lattices)]
+    assert lines.count("hit = 0") == len(lattices)
+
+
+def test_source_that_moved(run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path: Path) -> None:
+    shutil.copytree(run[0].master.parent, tmp_path / "here", ignore=shutil.ignore_patterns("out"))
+    assert hitsieve("run", tmp_path / "here" / run[0].master.name, "-o", tmp_path / "out", "--quiet").returncode == 0
+    (tmp_path / "here").rename(tmp_path / "there")
+    lost = hitsieve("export", tmp_path / "out", "--format", "dials")
+    assert lost.returncode == 3
+    assert len(lost.stderr.splitlines()) == 1
+    assert not (tmp_path / "out" / "simulated.expt").exists()
+    master = tmp_path / "there" / run[0].master.name
+    assert hitsieve("export", tmp_path / "out", "--format", "dials", "--source", master).returncode == 0
+    assert (tmp_path / "out" / "simulated.expt").exists()
+    # Lists need nothing of the source.
+    assert hitsieve("export", tmp_path / "out", "--format", "events").returncode == 0
+
+
+def test_panels_of_a_geometry_file_in_the_order_of_the_images(
+    run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path: Path
+) -> None:
+    made = simulate(
+        tmp_path / "sim",
+        SimulateSettings(name="tiles", detector="jungfrau-1m", images=4, hit_fraction=1.0, modules=True, seed=3),
+    )
+    assert hitsieve("run", made.master, "-o", tmp_path / "out", "--quiet").returncode == 0
+    assert hitsieve("export", tmp_path / "out", "--format", "stream").returncode == 0
+    head, *panels = (tmp_path / "out" / "tiles.geom").read_text().split("\n\n")
+    assert len(panels) > 1
+    shuffled = tmp_path / "shuffled.geom"
+    shuffled.write_text("\n\n".join([head, *(panel.strip() for panel in reversed(panels))]) + "\n")
+    again = tmp_path / "again"
+    done = hitsieve("run", made.master, "-o", again, "--geometry", shuffled, "--quiet")
+    assert done.returncode == 0, done.stderr
+    for folder in (tmp_path / "out", again):
+        done = hitsieve("export", folder, "--format", "dials")
+        assert done.returncode == 0
+        assert "modules" not in done.stderr
+    expts = [json.loads((folder / "tiles.expt").read_text()) for folder in (tmp_path / "out", again)]
+    places = [[panel["raw_image_offset"] for panel in expt["detector"][0]["panels"]] for expt in expts]
+    assert places[0] == places[1]
+    # One panel where the images have several modules: DIALS cannot cut them so.
+    one = tmp_path / "one.geom"
+    first = [line for line in panels[0].splitlines() if not line.split("/")[1].startswith(("max", "min"))]
+    with h5py.File(made.master) as file:
+        n_slow, n_fast = file["entry/data/data"].shape[1:]
+    name = first[0].split("/")[0]
+    bounds = (("min_fs", 0), ("max_fs", n_fast - 1), ("min_ss", 0), ("max_ss", n_slow - 1))
+    one.write_text("\n".join([head, "", *first, *(f"{name}/{key} = {value}" for key, value in bounds)]) + "\n")
+    assert hitsieve("run", made.master, "-o", tmp_path / "o", "--geometry", one, "--quiet").returncode == 0
+    done = hitsieve("export", tmp_path / "o", "--format", "dials", "--only", "hits")
+    assert done.returncode == 0
+    assert "the geometry file used for the run has 1 other panels" in done.stderr
