@@ -18,6 +18,7 @@ from hitsieve.testing import SimulateSettings
 PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "run": speed.over_decoding,
     "workers": speed.two_workers,
+    "index-speed": speed.indexing_too,
     "copy": copying.copied,
     "memory": memory.peaks,
     "answers": answers.hits_and_blanks,
@@ -28,7 +29,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "peers": peers.peers,
     "indexing-peers": indexing_peers.indexing,
 }
-SMOKE = ("run", "workers", "copy", "memory", "answers", "weak", "agree")
+SMOKE = ("run", "workers", "index-speed", "copy", "memory", "answers", "weak", "agree")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

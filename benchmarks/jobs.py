@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import h5py
@@ -19,15 +19,25 @@ from hitsieve.spots import Finder, Searched
 BATCH = 64
 
 
-def sieve(master: Path, output: Path, workers: int = 1) -> RunReport:
-    """The whole job, all outputs written; those of the last time are replaced."""
-    settings = RunSettings(workers=workers, write=WriteSettings(output=output, overwrite=True))
+SPOTS_ONLY: dict[str, object] = {"index": {"indexing": "off"}, "verdict": {"min_spots": 8}}
+"""Settings with which nothing but spots is looked for."""
+ANY_CELL: dict[str, object] = {"index": {"cell": "unknown"}}
+"""Settings with which the cell is found in the run, although the source states it."""
+
+
+def sieve(master: Path, output: Path, workers: int = 1, rooms: Mapping[str, object] | None = None) -> RunReport:
+    """The whole job, all outputs written; those of the last time are replaced.
+
+    `rooms` are settings by room; by default those that a user has who gives none.
+    """
+    write = WriteSettings(output=output, overwrite=True)
+    settings = RunSettings.model_validate({**(rooms or {}), "workers": workers, "write": write})
     return hitsieve.run(master, settings=settings)
 
 
 def scan(opened: OpenedRun, finder: Finder, workers: int = 1) -> list[Searched]:
     """Spot finding alone."""
-    return list(finder.scan(opened.run, workers, BATCH))
+    return list(finder.scan(opened.run, np.arange(len(opened.run)), workers, BATCH))
 
 
 def decode(data_files: list[Path]) -> int:

@@ -14,9 +14,9 @@ from benchmarks.answers import area, column
 from benchmarks.bench import Bench
 from benchmarks.data import SimulatedRun, rearranged
 from benchmarks.found import Found, Subset
-from benchmarks.jobs import sieve
+from benchmarks.jobs import SPOTS_ONLY, sieve
 from benchmarks.table import Row
-from hitsieve.settings import VerdictSettings
+from hitsieve.verdict import DEFAULT_MIN_SPOTS
 
 Peer = Callable[[Subset], Found | None]
 AIM_MS = 2.0
@@ -95,13 +95,13 @@ def _chosen(bench: Bench, run: SimulatedRun, images: list[int], what: str) -> _C
 
 def _own_ms(bench: Bench) -> float:
     output: Path = bench.folder("peers-own")
-    sieve(bench.main.master, output)
-    return 1e3 * sieve(bench.main.master, output).summary.seconds / len(bench.main)
+    sieve(bench.main.master, output, rooms=SPOTS_ONLY)
+    return 1e3 * sieve(bench.main.master, output, rooms=SPOTS_ONLY).summary.seconds / len(bench.main)
 
 
 def _answers(name: str, chosen: _Chosen, n_spots: npt.NDArray[np.int64]) -> Row:
     """Called a hit by hitsieve's rule for all: peers count spots, and leave the rule to the user."""
-    least = VerdictSettings().min_spots
+    least = DEFAULT_MIN_SPOTS
     called, hits = n_spots >= least, chosen.hits
     value = area(n_spots, hits)
     measured = (

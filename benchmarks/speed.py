@@ -7,18 +7,19 @@ import shutil
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import child
 from benchmarks.bench import Bench
-from benchmarks.jobs import decode, lz4_alone, scan, sieve
+from benchmarks.jobs import ANY_CELL, SPOTS_ONLY, decode, lz4_alone, scan, sieve
 from benchmarks.table import Row
 from benchmarks.timing import Seconds, clock, faster, take_turns
 from hitsieve.settings import SpotSettings
 from hitsieve.source import open_run
 from hitsieve.spots import build_finder
 
-RUN_REACH, WORKERS_REACH, HELP_REACH = 2.5, 1.9, 0.3
+RUN_REACH, WORKERS_REACH, HELP_REACH, INDEX_REACH = 2.5, 1.9, 0.3, 0.85
 LZ4_IMAGES = 100
 
 
@@ -28,7 +29,8 @@ def times(master: Path, output: Path, rounds: int) -> dict[str, list[float]]:
         finder = build_finder(opened.run, SpotSettings())
         files = [file.path for file in opened.run.files]
         jobs = {
-            "run": lambda: sieve(master, output),
+            "run": lambda: sieve(master, output, rooms=SPOTS_ONLY),
+            "all": lambda: sieve(master, output),
             "finder": lambda: scan(opened, finder),
             "decode": lambda: decode(files),
         }
@@ -44,7 +46,8 @@ def over_decoding(bench: Bench) -> list[Row]:
     rows = []
     for where, seconds in (("", free), (", process pinned to one core", pinned)):
         rows += [
-            _ratio_row(bench, f"whole run, one worker, over decoding{where}", seconds, "run", reach=RUN_REACH),
+            _ratio_row(bench, f"whole run, spots only, one worker, over decoding{where}", seconds, "run", RUN_REACH),
+            _ratio_row(bench, f"whole run, indexed, one worker, over decoding{where}", seconds, "all"),
             _ratio_row(bench, f"finder alone, one worker, over decoding{where}", seconds, "finder"),
         ]
     bench.own_ms = 1e3 * statistics.median(free["run"]) / len(run)
@@ -84,8 +87,8 @@ def two_workers(bench: Bench) -> list[Row]:
         jobs = {
             "finder 1": lambda: scan(opened, finder, 1),
             "finder 2": lambda: scan(opened, finder, 2),
-            "run 1": lambda: sieve(master, one, 1),
-            "run 2": lambda: sieve(master, two, 2),
+            "run 1": lambda: sieve(master, one, 1, SPOTS_ONLY),
+            "run 2": lambda: sieve(master, two, 2, SPOTS_ONLY),
         }
         seconds = take_turns(jobs, bench.rounds)
     rows = []
@@ -97,6 +100,34 @@ def two_workers(bench: Bench) -> list[Row]:
         rows.append(
             Row(what, f"{ratio}; {rate:.0f} images/s", f">= {WORKERS_REACH}", ratio.median >= WORKERS_REACH, numbers)
         )
+    return rows
+
+
+def indexing_too(bench: Bench) -> list[Row]:
+    """A run that is indexed over one that only looks for spots, with all cores, as users have it."""
+    master, workers = bench.main.master, len(os.sched_getaffinity(0))
+    folders = {name: bench.folder(f"index-{name}") for name in ("spots", "known", "found")}
+    ways = {"spots": SPOTS_ONLY, "known": {}, "found": ANY_CELL}
+    reports = {}
+
+    def job(name: str) -> Callable[[], None]:
+        def go() -> None:
+            reports[name] = sieve(master, folders[name], workers, ways[name])
+
+        return go
+
+    seconds = take_turns({name: job(name) for name in ways}, bench.rounds)
+    spots = reports["spots"].summary
+    rows = []
+    for name, what, reach in (("known", "known cell", INDEX_REACH), ("found", "cell found in the run", None)):
+        summary = reports[name].summary
+        indexed = summary.index.n_indexed if summary.index else 0
+        ratio = faster(seconds, name, "spots")
+        measured = f"{ratio}; {indexed} images indexed, {summary.n_hits} hits ({spots.n_hits} by 8 spots alone)"
+        met = None if reach is None else ratio.median >= reach
+        numbers = {"ratio": ratio.median, "indexed": indexed, "hits": summary.n_hits, "seconds": seconds}
+        bound = "" if reach is None else f">= {reach}"
+        rows.append(Row(f"speed of a run with indexing ({what}) over spots only", measured, bound, met, numbers))
     return rows
 
 

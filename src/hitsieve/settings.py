@@ -37,6 +37,14 @@ def _is_pattern(text: str | None) -> str | None:
     return text
 
 
+def _absolute(path: Path | None) -> Path | None:
+    """The outputs record it, and may be read from another folder."""
+    return None if path is None else path.absolute()
+
+
+Input = Annotated[Path | None, AfterValidator(_absolute)]
+
+
 class Settings(BaseModel):
     """Base: frozen, and unknown names are errors."""
 
@@ -48,13 +56,13 @@ class Settings(BaseModel):
 class SourceSettings(Settings):
     """How the input is read."""
 
-    geometry: Path | None = None
+    geometry: Input = None
     """CrystFEL .geom file that overrides the geometry of the input."""
     set: tuple[str, ...] = ()
     """Metadata overrides NAME=VALUE; may be given more than once. Names: distance (m), wavelength (angstrom),
     beam_center_x, beam_center_y (pixels), pixel_size (m), saturation_value, underload_value (counts), sensor_material
     (Si, CdTe, ...), sensor_thickness (m), sample_name. Recorded in the outputs."""
-    mask: Path | None = None
+    mask: Input = None
     """HDF5 (FILE:/path) or NumPy file with a pixel mask that is added to that of the input (not 0: not used)."""
     pump: Annotated[str | None, AfterValidator(_is_pattern)] = None
     """Pump states by pattern, repeated over the run: NAME:IMAGES,NAME:IMAGES; "dark:1,light:3" is dark, light, light,
@@ -62,7 +70,7 @@ class SourceSettings(Settings):
     pump_dataset: str | None = None
     """Pump states by a per-image dataset of the input (HDF5 path, such as /entry/instrument/laser_on): images of equal
     value are of one state."""
-    pump_csv: Path | None = None
+    pump_csv: Input = None
     """Pump states by a CSV file: columns image and state, or one state a line for all images."""
 
     @model_validator(mode="after")
@@ -108,8 +116,8 @@ class IndexSettings(Settings):
     indexing: Literal["auto", "off"] = "auto"
     """auto: images with enough spots are indexed, where geometry and wavelength are known; off: spots only."""
     cell: str | None = None
-    """Unit cell: a,b,c,alpha,beta,gamma (angstrom, degrees), a PDB, mmCIF or CrystFEL cell file, or `unknown`. By default
-    that of the input's sample, else the one that the run's first hits agree on."""
+    """Unit cell: a,b,c,alpha,beta,gamma (angstrom, degrees), a PDB, mmCIF or CrystFEL cell file, or `unknown`. By
+    default that of the input's sample, else the one that some of the run's hits agree on."""
     centring: Literal["P", "A", "B", "C", "I", "F", "R"] | None = None
     """Centring of a cell given as numbers (R: hexagonal axes); P by default."""
     min_indexed: Annotated[int, Field(ge=3)] = 8

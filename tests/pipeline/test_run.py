@@ -92,7 +92,8 @@ def test_summary_says_what_the_table_says(simulated: Simulated, tmp_path: Path) 
 
 
 def test_run_without_hits_has_a_rate_of_zero(simulated: Simulated, tmp_path: Path) -> None:
-    summary = pipeline.run([simulated.master], into(tmp_path, verdict=VerdictSettings(rule="spots", min_spots=1_000))).summary
+    strict = VerdictSettings(rule="spots", min_spots=1_000)
+    summary = pipeline.run([simulated.master], into(tmp_path, verdict=strict)).summary
     assert (summary.n_hits, summary.n_misses, summary.hit_rate) == (0, 150, 0.0)
     assert summary.hit_rate_interval is not None
     assert summary.hit_rate_interval[0] == 0.0 < summary.hit_rate_interval[1]

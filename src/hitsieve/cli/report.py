@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hitsieve.write import Outputs, Summary
 
 
+SURE = 1e-6
+"""Shares below this are not told apart."""
 SEGMENTS = 5
 """Most stretches of the run that are named."""
 
@@ -41,11 +43,13 @@ def print_summary(summary: Summary) -> None:
         ("missing", f"{summary.n_missing:,}"),
         ("hit rate", _hit_rate(summary)),
         ("rule", _rule(summary)),
+        *_threshold_rows(summary),
         *_error_rows(summary),
         *_hit_rows(summary),
         *_index_rows(summary),
         *_segment_rows(summary),
         *_pump_rows(summary),
+        *_bias_rows(summary),
         ("kept", _kept(summary)),
         ("speed", f"{summary.images_per_second:,.0f} images/s, {summary.seconds:.1f} s in all"),
     ]
@@ -59,6 +63,7 @@ def print_outputs(outputs: Outputs) -> None:
         ("annotated", outputs.annotated),
         ("images", outputs.images),
         ("summary", outputs.summary),
+        *(("hits", path) for path in outputs.pump_hits),
     ]
     print()
     _print_rows([(what, str(path)) for what, path in named])
@@ -84,27 +89,38 @@ def _rule(summary: Summary) -> str:
     rule = summary.rule
     spots = f"{rule.min_spots} spots"
     what = {"spots": spots, "indexed": "a lattice", "either": f"{spots} or a lattice", "both": f"{spots} and a lattice"}
-    return f"{what[rule.rule]} ({rule.reason})" if rule.reason and rule.rule != "indexed" else what[rule.rule]
+    return what[rule.rule]
+
+
+def _threshold_rows(summary: Summary) -> list[tuple[str, str]]:
+    rule = summary.rule
+    return [("threshold", rule.reason)] if rule.origin != "given" and rule.rule != "indexed" else []
 
 
 def _error_rows(summary: Summary) -> list[tuple[str, str]]:
     rows = []
     if summary.blanks is not None:
         low, high = summary.blanks.false_hit_rate_interval
-        rate = f"{100 * summary.blanks.false_hit_rate:.3g} % of blanks"
-        rows.append(("false hits", f"{rate} (95 % interval {100 * low:.2g} to {100 * high:.2g} %)"))
+        # What is fitted to some hundred blanks says nothing of one in a million.
+        rate = summary.blanks.false_hit_rate
+        says = f"{100 * rate:.2g} % of blanks" if rate >= SURE else f"fewer than {100 * SURE:g} % of blanks"
+        rows.append(("false hits", f"{says} (95 % interval {_percent(low)} to {_percent(high)} %)"))
     if summary.missed is not None:
         low, high = summary.missed.interval
-        rate = f"{summary.missed.n_hits} of {summary.missed.n} misses looked at again"
-        rows.append(("missed hits", f"{rate} (95 % interval {100 * low:.2g} to {100 * high:.2g} %)"))
+        looked = f"{summary.missed.n_hits} of {summary.missed.n} misses looked at again"
+        rows.append(("missed hits", f"{looked} (95 % interval {100 * low:.2g} to {100 * high:.2g} %)"))
     return rows
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}" if share >= SURE else "0"
 
 
 def _index_rows(summary: Summary) -> list[tuple[str, str]]:
     index = summary.index
     if index is None:
         return []
-    cell = " ".join(f"{value:g}" for value in index.cell.parameters)
+    cell = " ".join(f"{value:.2f}" for value in index.cell.parameters)
     rows = [("cell", f"{cell} {index.cell.centring} ({index.cell.origin})")]
     if index.indexing_rate is not None:
         rows.append(("indexed", f"{100 * index.indexing_rate:.1f} % of the hits, {index.n_lattices:,} lattices"))
@@ -132,7 +148,11 @@ def _pump_rows(summary: Summary) -> list[tuple[str, str]]:
     for state in summary.pump.states:
         rate = "-" if state.hit_rate is None else f"{100 * state.hit_rate:.2f} %"
         rows.append((state.name, f"{state.n_images:,} images, hit rate {rate}"))
-    return rows + [("bias", test.statement) for test in summary.bias if test.differs]
+    return rows
+
+
+def _bias_rows(summary: Summary) -> list[tuple[str, str]]:
+    return [("bias", test.statement) for test in summary.bias if test.differs]
 
 
 def _kept(summary: Summary) -> str:

@@ -20,7 +20,7 @@ from hitsieve.settings import IndexSettings, RunSettings, VerdictSettings
 from hitsieve.spots import Searched
 from hitsieve.verdict import HitRule, calibrate, rate_spots
 
-PILOT = 512
+PILOT = 1024
 """Images that are looked at first, evenly spread over the run."""
 MOST = 8192
 """Images that are looked at if the first hold too few hits to tell their cell."""

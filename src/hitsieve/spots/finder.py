@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -190,7 +191,7 @@ def build_finder(run: Run, settings: SpotSettings) -> Finder:
     return Finder(core, bins.ring)
 
 
-def good_pixels(run: Run, image: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+def good_pixels(run: Run, image: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Tell which pixels of an unpacked image the search uses, shape (slow, fast)."""
     detector = run.detector
     good: npt.NDArray[np.bool_] = np.asarray(image >= _underload(run), dtype=np.bool_)
