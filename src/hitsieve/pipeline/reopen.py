@@ -33,6 +33,9 @@ def reopen(stored: StoredResults, source: Sequence[Path] = ()) -> OpenedRun:
         It cannot be opened, or it is another run.
     """
     paths = list(source) or list(stored.source_paths)
+    gone = [path for path in paths if not path.exists()] if not source else []
+    if gone:
+        raise SourceError(f"{gone[0]}: there is no such file", mend="name the original run with --source")
     pumpless = {"pump": None, "pump_dataset": None, "pump_csv": None}
     opened = open_run(paths, stored.settings.source.model_copy(update=pumpless))
     try:
