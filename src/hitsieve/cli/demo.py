@@ -78,7 +78,8 @@ def _print_next(made: Simulated, report: RunReport) -> None:
     hits = report.outputs.hits
     print("\nTry next:")
     print(f"  hitsieve verify {hits} --source {made.master}")
-    print(f"  hitsieve run {made.master} -o {hits.parent / 'strict'} --min-spots 20")
+    print(f"  hitsieve explain {hits} 12")
+    print(f"  hitsieve rethink {hits} -o {hits.parent / 'strict'} --rule both --min-spots 20")
     print("  hitsieve run --help")
 
 
