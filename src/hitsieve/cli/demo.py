@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from hitsieve.pipeline import RunReport
     from hitsieve.testing import Simulated, SimulateSettings
 
-IMAGES = 300
-JET_STOP = (200, 230)
+IMAGES = 400
+JET_STOP = (150, 270)
 
 
 def demo(
@@ -27,7 +27,7 @@ def demo(
 ) -> int:
     """Simulate a small run, sieve it, and compare with the truth.
 
-    The run has 300 images of a JUNGFRAU 4M, 5 % of them hits, and one stop of the jet.
+    The run has 400 images of a JUNGFRAU 4M, 8 % of them hits while the jet runs; it stops once.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def _simulation() -> SimulateSettings:
 
     first, last = JET_STOP
     return SimulateSettings(
-        name="demo", images=IMAGES, hit_fraction=0.05, jet_stops=(f"{first}:{last}",), seed=1, overwrite=True
+        name="demo", images=IMAGES, hit_fraction=0.08, jet_stops=(f"{first}:{last}",), seed=1, overwrite=True
     )
 
 
