@@ -171,7 +171,7 @@ def _scene(run: Run, finder: Finder, account: Account, pixels: Image, stored: St
             headline(account).split(": ", 1)[1],
             near(account),
             f"background {facts['background']}; resolution {facts['resolution']}"
-            + (f"; {facts['segment']}" if account.segment is not None else ""),
+            + (f"; {facts['segment']}" if "segment" in facts else ""),
         ),
         image=pixels,
         used=good_pixels(run, pixels),

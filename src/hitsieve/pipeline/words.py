@@ -27,7 +27,7 @@ def rows(account: Account) -> list[Row]:
         found += [("near", near(account)), *_again(account.again)]
         found += [("background", _background(account)), ("resolution", _resolution(account))]
         found += [("saturated", _saturated(account))]
-    if account.segment is not None:
+    if account.segment is not None and account.segment.kind != "unknown":
         found.append(("segment", f"{account.segment.kind}, images {account.segment.first} to {account.segment.last}"))
     if account.pump is not None:
         found.append(("pump", account.pump))
