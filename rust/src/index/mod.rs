@@ -18,6 +18,9 @@ use refine::{dual, nearest};
 /// Spots left by the lattices found in which another is looked for as hard as the first.
 const MANY: usize = 100;
 
+/// Lattices turned by less than this (degrees) are parts of one crystal.
+const SPLIT: f64 = 2.0;
+
 /// What makes a lattice acceptable.
 #[derive(Debug, Clone, Copy)]
 pub struct Acceptance {
@@ -51,7 +54,12 @@ pub struct Lattice {
 pub fn index_known(cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<Lattice> {
     let mut left = by_resolution(spots);
     let mut lattices = Vec::new();
-    while lattices.len() < accept.max_lattices && left.len() >= accept.min_spots.max(3) {
+    let mut found: Vec<Matrix> = Vec::new();
+    // A crystal's parts do not count, but there is an end to them.
+    while lattices.len() < accept.max_lattices
+        && found.len() < 2 * accept.max_lattices
+        && left.len() >= accept.min_spots.max(3)
+    {
         let q: Vec<Vector> = left.iter().map(|&i| spots[i]).collect();
         let tolerance = (accept.length_tolerance, accept.angle_tolerance);
         // Of few spots, what a lattice leaves is mostly no lattice: more effort would be spent on noise.
@@ -60,13 +68,26 @@ pub fn index_known(cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<La
         if !accept.holds(&fit, left.len()) {
             break;
         }
-        lattices.push(lattice(cell, &fit, spots, &left));
+        if !found.iter().any(|other| turned_by_less(&fit.direct, other, SPLIT)) {
+            lattices.push(lattice(cell, &fit, spots, &left));
+        }
+        found.push(fit.direct);
         let reciprocal = inverse(&fit.direct);
         // Wider than what is indexed, so that its fringe is not taken for another lattice.
         let fringe = (2.0 * fit.radius).min(chance::radius(chance::SHARES[0], cell)).max(fit.radius);
         left.retain(|&i| nearest(&fit.direct, &reciprocal, spots[i]).1 >= fringe);
     }
     lattices
+}
+
+/// Whether each vector of one lattice lies within an angle (degrees) of a vector of the other: whichever of its equivalent axes
+/// describe each of the two, they are turned by no more than that.
+fn turned_by_less(one: &Matrix, other: &Matrix, degrees: f64) -> bool {
+    let inner = matrix::transpose(&inverse(other));
+    one.iter().all(|row| {
+        let near = matrix::apply(&matrix::transpose(other), matrix::apply(&inner, *row).map(f64::round));
+        norm(matrix::cross(*row, near)).atan2(matrix::dot(*row, near)) < degrees.to_radians()
+    })
 }
 
 /// The lattice of unknown primitive cell that explains most, if it is acceptable; its cell is reduced.
@@ -117,5 +138,26 @@ fn lattice(cell: &Cell, fit: &refine::Fit, spots: &[Vector], left: &[usize]) -> 
         hkl: indexed.iter().map(|spot| spot.1).collect(),
         residual: distances.get(distances.len() / 2).copied().unwrap_or(f64::NAN),
         chance: fit.ln_chance.exp().min(1.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(rows: &Matrix, degrees: f64) -> Matrix {
+        let (sine, cosine) = degrees.to_radians().sin_cos();
+        rows.map(|[x, y, z]| [x * cosine - y * sine, x * sine + y * cosine, z])
+    }
+
+    #[test]
+    fn a_turn_is_told_whatever_the_axes() {
+        let rows = [[79.0, 0.0, 0.0], [0.0, 79.0, 0.0], [0.0, 0.0, 38.0]];
+        // The same lattice by other axes: a fourfold turn, a sum of two, an opposite.
+        let equivalent = [[0.0, 79.0, 0.0], [-79.0, 79.0, 0.0], [0.0, 0.0, -38.0]];
+        for (degrees, less) in [(0.0, true), (1.5, true), (2.5, false), (40.0, false), (89.0, true), (91.9, true)] {
+            assert_eq!(turned_by_less(&turn(&equivalent, degrees), &rows, 2.0), less, "{degrees}");
+            assert_eq!(turned_by_less(&turn(&rows, degrees), &equivalent, 2.0), less, "{degrees}");
+        }
     }
 }
