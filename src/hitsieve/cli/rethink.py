@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from pydantic import Field
 
 from hitsieve.cli.options import COMMON, VERDICT, Messages
 from hitsieve.cli.progress import shown_count
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from hitsieve.write import Summary
 
 
+class RuleFlags(VerdictSettings):
+    """Verdict settings that need no image."""
+
+    second_look: Annotated[int, Field(ge=0), Parameter(parse=False)] = 1000
+    """Without effect."""
+
+
 def rethink(
     results: Path,
     /,
@@ -26,14 +34,14 @@ def rethink(
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     source: list[Path] | None = None,
     json: Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)] = False,
-    verdict: Annotated[VerdictSettings, Parameter(name="*", group=VERDICT)] = VerdictSettings(),  # noqa: B008 - frozen
+    verdict: Annotated[RuleFlags, Parameter(name="*", group=VERDICT)] = RuleFlags(),  # noqa: B008 - frozen
     messages: Messages = Messages(),  # noqa: B008
 ) -> int:
     """Apply another rule to a finished run, without searching its images again.
 
     Writes <stem>_images.parquet and <stem>_summary.json with the new verdict. Settings that are not given stay those of
     the run; but without --min-spots it is found again from the run's blanks. Spots and lattices stay as they were
-    found; --second-look has no effect.
+    found.
 
     Parameters
     ----------
