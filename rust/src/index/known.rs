@@ -24,7 +24,7 @@ struct Effort {
 }
 
 /// A quick look that finds most lattices, and a thorough one for what it does not find beyond doubt.
-const QUICK: Effort = Effort { spots: 40, scan: 700_000, turn: 250_000, axes: 1000, refinements: (6, 18) };
+const QUICK: Effort = Effort { spots: 40, scan: 700_000, turn: 250_000, axes: 1000, refinements: (8, 44) };
 const THOROUGH: Effort = Effort { spots: 96, scan: 1_500_000, turn: 700_000, axes: 2400, refinements: (12, 60) };
 /// First vectors that are taken up together.
 const GROUP: usize = 8;
@@ -34,18 +34,21 @@ const STEP: f64 = 0.2;
 const TURNS_KEPT: usize = 3;
 /// ln chance below which a lattice is beyond doubt and the search ends.
 const CERTAIN: f64 = -30.0;
+/// ln chance above which a quick look at all spots leaves no hope: hardly any list without a lattice comes below it.
+const HOPELESS: f64 = 3.0;
 
 /// Largest deviation from the known cell: of lengths (a share) and of angles (degrees).
 pub type Tolerance = (f64, f64);
 
 /// The best lattice of the cell for these spots, whatever its chance; None without any. `spots` are sorted by |q|.
 ///
-/// `thorough`: look again with more effort where the first look leaves a doubt.
+/// `thorough`: look again with more effort where the first look leaves a doubt, and some hope.
 pub fn search(cell: &Cell, spots: &[Vector], tolerance: Tolerance, thorough: bool) -> Option<Fit> {
     let quick = look(cell, spots, tolerance, &QUICK);
     let best = match quick {
         Some(fit) if fit.ln_chance < CERTAIN => Some(fit),
         quick if !thorough => quick,
+        quick if spots.len() <= 2 * QUICK.spots && quick.as_ref().is_none_or(|fit| fit.ln_chance > HOPELESS) => None,
         quick => better(quick, look(cell, spots, tolerance, &THOROUGH)),
     }?;
     let start = judge(cell, &best.direct, spots);
@@ -64,12 +67,14 @@ fn look(cell: &Cell, spots: &[Vector], tolerance: Tolerance, effort: &Effort) ->
     let axes = first_vectors(cell, near, &columns, effort);
     let turns = ((std::f64::consts::PI * norm(cell.primitive[1]) * q / STEP) as usize)
         .clamp(24, (effort.turn / (axes.len() * near.len()).max(1)).max(24));
+    let angles: Vec<(f64, f64)> =
+        (0..turns).map(|k| (std::f64::consts::TAU * k as f64 / turns as f64).sin_cos()).collect();
     let mut best: Option<Fit> = None;
     let mut left = effort.refinements.1;
     for group in axes.chunks(GROUP) {
         let mut starts = Vec::new();
         for &axis in group {
-            pairs(cell, &columns, axis, turns, &mut starts);
+            pairs(cell, &columns, axis, &angles, &mut starts);
         }
         starts.sort_by(|x, y| y.0.total_cmp(&x.0));
         let n = effort.refinements.0.min(left);
@@ -99,7 +104,7 @@ fn first_vectors(cell: &Cell, spots: &[Vector], columns: &Columns, effort: &Effo
     let n = (std::f64::consts::TAU / (step * step)) as usize;
     let n = n.clamp(200, (effort.scan / spots.len().max(1)).max(200));
     let directions: Vec<Vector> = half_sphere(n).map(|direction| scale(direction, length)).collect();
-    let scores: Vec<f32> = directions.iter().map(|&v| columns.score(v)).collect();
+    let scores = columns.scores(&directions);
     let keep = (effort.axes / spots.len().max(1)).clamp(16, 150);
     let mut found: Vec<(f32, Vector)> = largest(&scores, 3 * keep)
         .into_iter()
@@ -130,10 +135,10 @@ fn sharpen(start: Vector, spots: &[Vector]) -> Vector {
 }
 
 /// Cells with this first vector and the second at the best turns around it.
-fn pairs(cell: &Cell, columns: &Columns, first: Vector, turns: usize, starts: &mut Vec<(f32, Matrix)>) {
+fn pairs(cell: &Cell, columns: &Columns, first: Vector, angles: &[(f64, f64)], starts: &mut Vec<(f32, Matrix)>) {
     let [a, b, _] = cell.primitive;
     let cosine = dot(a, b) / (norm(a) * norm(b));
-    let ring = columns.weighted(first).ring(unit(first), norm(b), cosine, turns);
+    let ring = columns.weighted(first).ring(unit(first), norm(b), cosine, angles);
     let n = ring.len();
     let peak = |k: usize| ring[k].0 >= ring[(k + n - 1) % n].0 && ring[k].0 > ring[(k + 1) % n].0;
     let mut peaks: Vec<usize> = (0..n).filter(|&k| peak(k)).collect();

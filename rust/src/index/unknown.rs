@@ -58,9 +58,8 @@ fn lattice_vectors(spots: &[Vector], (shortest, longest): Lengths) -> Vec<Vector
     for shell in 0..((longest - shortest) / pitch).ceil() as usize {
         let length = shortest + (shell as f64 + 0.5) * pitch;
         let n = (std::f64::consts::TAU * (length / pitch).powi(2)).ceil() as usize;
-        for direction in half_sphere(n) {
-            let v = scale(direction, length);
-            let score = columns.score(v);
+        let shell: Vec<Vector> = half_sphere(n).map(|direction| scale(direction, length)).collect();
+        for (&v, score) in shell.iter().zip(columns.scores(&shell)) {
             if score > floor {
                 scores.push(score);
                 trials.push(v);
