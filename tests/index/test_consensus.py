@@ -11,8 +11,8 @@ import pytest
 from hitsieve.index import CellIndexer, find_cell, find_cells
 from hitsieve.model import CellParameters
 from hitsieve.settings import IndexSettings
-
-from .stills import Crystal, Floats, real_list, spurious, still
+from hitsieve.testing.lists import real_list
+from hitsieve.testing.stills import Crystal, Floats, spurious, still
 
 KINDS = {
     "aP": Crystal((45, 60, 75, 80, 95, 105)),
