@@ -110,10 +110,8 @@ def agreement(bench: Bench) -> list[Row]:
 
 def _same_outputs(a: RunReport, b: RunReport) -> bool:
     tables = [pq.read_table(report.outputs.images) for report in (a, b)]
-    columns = [{name: np.asarray(table[name].to_pylist()) for name in table.column_names} for table in tables]
-    for name, values in columns[0].items():
-        if not np.array_equal(values, columns[1][name], equal_nan=values.dtype.kind == "f"):
-            return False
+    if not tables[0].equals(tables[1]):
+        return False
     kept = []
     for report in (a, b):
         with h5py.File(report.outputs.hits, "r") as file:

@@ -85,7 +85,7 @@ def test_counts_add_up(sieved: Sieved) -> None:
 def test_summary_keeps_its_schema(sieved: Sieved) -> None:
     path = sieved.found.hits.parent / f"{sieved.found.summary.source.stem}_summary.json"
     told = json.loads(path.read_text())
-    assert told["schema_version"] == "1.0"
+    assert told["schema_version"] == "2.0"
     assert set(told) == set(Summary.model_fields)
     assert Summary.model_validate(told).model_dump(mode="json") == told
 
@@ -98,9 +98,18 @@ def test_table_is_the_annotated_master(sieved: Sieved) -> None:
             number: name.lower() for name, number in h5py.check_enum_dtype(process["state"].dtype).items()
         }
         assert [names_of_states[number] for number in process["state"][()]] == sieved.found.state
+        elsewhere = ("image", "file", "row", "state", "reason", "pump", "lattices")
         for name in table.column_names:
-            if name not in ("image", "file", "row", "state", "reason"):
+            if name not in elsewhere:
                 np.testing.assert_array_equal(process[name][()], table[name].to_numpy(), err_msg=name)
+        starts, rows = process["lattices/offsets"][()], table["lattices"].to_pylist()
+        for name in ("A", "cell", "n_indexed", "residual", "chance"):
+            stored = process["lattices"][name][()]
+            told = [[np.reshape(lattice[name], stored.shape[1:]) for lattice in lattices or ()] for lattices in rows]
+            assert [len(lattices) for lattices in told] == np.diff(starts).tolist()
+            flat = [value for lattices in told for value in lattices]
+            np.testing.assert_array_equal(np.array(flat).reshape(stored.shape), stored, err_msg=name)
+        assert len(stored) > 0
         files = process["source_files"].asstr()[()]
         assert files[process["source_file"][()]].tolist() == table["file"].to_pylist()
         assert process["source_row"][()].tolist() == table["row"].to_pylist()

@@ -171,8 +171,9 @@ class OutputFiles:
         """
         with writing(final):
             temporary = _beside(final, "tmp")
-            self._streams[final] = OutputStream(temporary)
+            # An interruption in between must not leave what nobody knows of.
             self._temporaries[final] = temporary
+            self._streams[final] = OutputStream(temporary)
         return self._streams[final]
 
     def check(self, final: Path) -> None:

@@ -57,7 +57,8 @@ class RunWriter:
         folder = settings.write.output
         with ExitStack() as undo:
             undo.callback(self._files.abort)
-            streams = {final: self._files.open(final) for final in self.outputs}
+            with signals_held():
+                streams = {final: self._files.open(final) for final in self.outputs}
             self._hit_files: dict[Path, HitsFile] = {}
             for pump, final in ((None, self.outputs.hits), *enumerate(self.outputs.pump_hits)):
                 with self._writing(final):
