@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from hitsieve.errors import SourceError
-from hitsieve.index import GeometryCheck
+from hitsieve.index import GeometryCheck, GeometryFit
 from hitsieve.model import Problem, Run, State
 from hitsieve.pipeline.fetching import FetchedImages
 from hitsieve.pipeline.search import Plan
 from hitsieve.pipeline.searcher import Images, Searcher
 from hitsieve.pipeline.second_look import SecondLook, look_again
 from hitsieve.pipeline.summarise import Findings, Work, doubts, summarise
-from hitsieve.pipeline.survey import can_index, surveyed_search
+from hitsieve.pipeline.survey import Survey, can_index, surveyed_search
 from hitsieve.pipeline.tally import Tally
 from hitsieve.settings import RunSettings
 from hitsieve.source import OpenedRun, open_run
@@ -100,13 +100,22 @@ def run(
                     misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
                     progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
             _refuse_unreadable(source, tally)
+            fit = pool.submit(_geometry, geometry, surveyed)
             audit = choose_audit(tally.images(State.MISS), settings.write)
             missed = _missed(searcher, audit, surveyed.plan, settings)
             problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *writer.carry())))
             work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
-            summary = writer.named(summarise(run, settings, Findings(tally, surveyed, missed, geometry), work))
+            summary = writer.named(summarise(run, settings, Findings(tally, surveyed, missed, fit.result()), work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items())
     return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index)))
+
+
+def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit | None:
+    """What the lattices say about the geometry."""
+    lattices = surveyed.plan.lattices
+    if geometry is None or lattices is None:
+        return None
+    return geometry.fit(lattices.cell, cell_known=surveyed.cell_is_given)
 
 
 def _missed(searcher: Searcher, audit: Images, plan: Plan, settings: RunSettings) -> SecondLook | None:

@@ -11,7 +11,7 @@ from hitsieve.model import UnitCell
 from hitsieve.pipeline.lattices import candidates
 from hitsieve.pipeline.searcher import Images, Searcher
 from hitsieve.settings import RunSettings, SpotSettings
-from hitsieve.spots import Searched, build_finder
+from hitsieve.spots import Searched
 from hitsieve.verdict import rate_spots
 
 SNR = 4.5
@@ -47,7 +47,7 @@ def look_again(searcher: Searcher, misses: Images, cell: UnitCell | None, settin
     """
     run, spots, index = searcher.opened.run, sensitive(settings.spots), settings.index
     strict = index.model_copy(update={"max_chance": min(CHANCE, index.max_chance)})
-    finder = build_finder(run, spots)
+    finder = searcher.finder.retuned(spots)
     indexer = None if cell is None else CellIndexer(cell.parameters, cell.centring, strict)
 
     def found(image: int) -> bool:

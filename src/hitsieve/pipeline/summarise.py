@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from hitsieve.index import GeometryCheck
+from hitsieve.index import GeometryFit
 from hitsieve.model import Problem, Run
 from hitsieve.pipeline.content import Context, content, index_content
 from hitsieve.pipeline.second_look import SecondLook
@@ -50,8 +50,7 @@ class Findings:
     tally: Tally
     surveyed: Survey
     missed: SecondLook | None
-    geometry: GeometryCheck | None
-    """None where the geometry is unknown."""
+    geometry: GeometryFit | None
 
 
 def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -> Summary:
@@ -95,9 +94,7 @@ def _index(run: Run, settings: RunSettings, findings: Findings) -> IndexSummary 
     lattices = findings.surveyed.plan.lattices
     if lattices is None:
         return None
-    known = findings.surveyed.cell_is_given
-    fit = None if findings.geometry is None else findings.geometry.fit(lattices.cell, cell_known=known)
-    geometry = None if fit is None else GeometrySummary(**asdict(fit))
+    geometry = None if findings.geometry is None else GeometrySummary(**asdict(findings.geometry))
     return index_content(findings.tally, lattices.cell, geometry, settings.index.min_indexed)
 
 

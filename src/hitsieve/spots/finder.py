@@ -13,7 +13,7 @@ from hitsieve._core import Batch, Scan, SpotFinder
 from hitsieve.errors import SourceError
 from hitsieve.model import Codec, Run
 from hitsieve.settings import SpotSettings
-from hitsieve.spots.bins import rings, tiles
+from hitsieve.spots.bins import Bins, rings, tiles
 
 NOT_STORED = -1
 """File number of an image that `Finder.scan` passes over."""
@@ -116,12 +116,39 @@ class Scanning(Iterator[Searched]):
 
 
 @dataclass(frozen=True, slots=True)
+class _Ground:
+    """What a finder needs of a run: which pixels count, and the bin of each."""
+
+    bins: Bins
+    bin_width: float
+    valid: npt.NDArray[np.bool_]
+    panels: npt.NDArray[np.uint16] | None
+    dtype: str
+    underload: int
+    saturation: int | None
+    error_value: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finder:
     """Finds the spots of a run's images; may be shared between threads."""
 
     core: SpotFinder
     background_ring: tuple[float, float] | None
     """Resolution limits (angstrom) of the ring that gives the background level; None: the whole image."""
+    _ground: _Ground
+
+    def retuned(self, settings: SpotSettings) -> Finder:
+        """A finder for the same images with other settings.
+
+        Raises
+        ------
+        ValueError
+            The bins are others.
+        """
+        if settings.bin_width != self._ground.bin_width:
+            raise ValueError(f"bins of {settings.bin_width} pixels are not those of {self._ground.bin_width}")
+        return _tuned(self._ground, settings)
 
     def find(self, image: npt.NDArray[np.generic]) -> Searched:
         """Search one image of unpacked counts, shape (slow, fast)."""
@@ -176,19 +203,32 @@ def build_finder(run: Run, settings: SpotSettings) -> Finder:
         bins = rings(detector, run.beam, settings.bin_width, valid)
     else:
         bins = tiles(detector)
-    chosen = settings.model_dump(exclude={"bin_width"})
-    core = SpotFinder(
-        bins=bins.number,
+    ground = _Ground(
+        bins=bins,
+        bin_width=settings.bin_width,
         valid=valid,
+        panels=panels,
         dtype=run.dtype.newbyteorder("=").name,
         underload=_underload(run),
         saturation=_saturation(run),
         error_value=_error_value(run),
-        background_bins=bins.background,
-        panels=panels,
-        **chosen,
     )
-    return Finder(core, bins.ring)
+    return _tuned(ground, settings)
+
+
+def _tuned(ground: _Ground, settings: SpotSettings) -> Finder:
+    core = SpotFinder(
+        bins=ground.bins.number,
+        valid=ground.valid,
+        dtype=ground.dtype,
+        underload=ground.underload,
+        saturation=ground.saturation,
+        error_value=ground.error_value,
+        background_bins=ground.bins.background,
+        panels=ground.panels,
+        **settings.model_dump(exclude={"bin_width"}),
+    )
+    return Finder(core, ground.bins.ring, ground)
 
 
 def good_pixels(run: Run, image: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

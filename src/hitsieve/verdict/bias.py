@@ -19,6 +19,7 @@ from hitsieve.verdict.blocks import (
     along_run,
     between_states,
     merged,
+    ranked,
     rounds,
 )
 
@@ -158,8 +159,6 @@ def _series(
     resolution: npt.NDArray[np.float32],
 ) -> Iterator[_Series]:
     """The quantities that were measured."""
-    from scipy.stats import rankdata
-
     image = np.flatnonzero(used)
     if not len(image):
         return
@@ -175,7 +174,7 @@ def _series(
         if len(known):
             values = column[known].astype(np.float64)
             named: Quantity = "resolution" if quantity == "resolution" else "spots"
-            yield _Series(named, known, values, rankdata(values) / len(values))
+            yield _Series(named, known, values, ranked(values) / len(values))
 
 
 def _by_run(series: _Series) -> _Trial:

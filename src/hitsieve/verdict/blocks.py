@@ -79,7 +79,7 @@ def between_states(y: Values, code: Codes, t: Values, block: Codes) -> float | N
     float or None
         None where y does not vary.
     """
-    from scipy.stats import f
+    from scipy.special import fdtrc
 
     spread = float(y.std())
     if spread <= 1e-12 * float(np.abs(y).max()):
@@ -102,7 +102,16 @@ def between_states(y: Values, code: Codes, t: Values, block: Codes) -> float | N
         return None
     mean = scores.mean(axis=0)
     t2 = n_blocks * float(mean @ np.linalg.pinv(covariance, rcond=1e-9, hermitian=True) @ mean)
-    return float(f.sf(t2 * (n_blocks - rank) / (rank * (n_blocks - 1)), rank, n_blocks - rank))
+    return float(fdtrc(rank, n_blocks - rank, t2 * (n_blocks - rank) / (rank * (n_blocks - 1))))
+
+
+def ranked(values: Values) -> Values:
+    """Ranks from 1 on; equal values share the mean of theirs."""
+    # scipy.stats has this too, but takes longer to import than a short run to do.
+    _, place, times = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(times)
+    ranks: Values = (last - (times - 1) / 2)[place]
+    return ranks
 
 
 def _slope(x: Values, y: Values, weight: Values) -> float:
@@ -124,13 +133,12 @@ def along_run(y: Values, n_blocks: int) -> float | None:
     float or None
         None where the blocks do not differ.
     """
-    from scipy.stats import rankdata
-    from scipy.stats import t as student
+    from scipy.special import stdtr
 
     means = [float(part.mean()) for part in np.array_split(y, n_blocks)]
     if max(means) - min(means) <= 1e-12 * max(map(abs, means)):
         return None
-    ranks = rankdata(means)
+    ranks = ranked(np.array(means))
     rest, alike, found = _lag_one(n_blocks)
     rough = rest @ ranks
     square = float(rough @ rough)
@@ -138,7 +146,7 @@ def along_run(y: Values, n_blocks: int) -> float | None:
     r = float(np.interp(measured + 1 / n_blocks, found, alike))
     free = max(n_blocks * (1 - r) / (1 + r), 3.0) - 2
     spearman = min(abs(float(np.corrcoef(ranks, np.arange(n_blocks))[0, 1])), 1 - 1e-15)
-    chance = 2 * float(student.sf(spearman * np.sqrt(free / (1 - spearman**2)), free))
+    chance = 2 * float(stdtr(free, -spearman * np.sqrt(free / (1 - spearman**2))))
     # No order is rarer than one of all orders.
     return max(chance, 2 / factorial(n_blocks))
 
