@@ -103,9 +103,10 @@ def run(
             fit = pool.submit(_geometry, geometry, surveyed)
             audit = choose_audit(tally.images(State.MISS), settings.write)
             missed = _missed(searcher, audit, surveyed.plan, settings)
+            # Workers look again while the metadata are carried over.
             problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *writer.carry())))
             work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
-            summary = writer.named(summarise(run, settings, Findings(tally, surveyed, missed, fit.result()), work))
+            summary = writer.named(summarise(run, settings, Findings(tally, surveyed, missed(), fit.result()), work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items())
     return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index)))
 
@@ -118,11 +119,11 @@ def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit |
     return geometry.fit(lattices.cell, cell_known=surveyed.cell_is_given)
 
 
-def _missed(searcher: Searcher, audit: Images, plan: Plan, settings: RunSettings) -> SecondLook | None:
-    """Look again at some of the audited misses, where lattices can be found in them."""
+def _missed(searcher: Searcher, audit: Images, plan: Plan, settings: RunSettings) -> Callable[[], SecondLook | None]:
+    """Begin to look again at some of the audited misses, where lattices can be found in them."""
     most = settings.verdict.second_look
     if not most or not len(audit) or settings.index.indexing == "off" or not can_index(searcher.opened.run):
-        return None
+        return lambda: None
     evenly = audit[np.unique(np.linspace(0, len(audit) - 1, min(most, len(audit))).astype(np.int64))]
     return look_again(searcher, evenly, None if plan.lattices is None else plan.lattices.cell, settings)
 

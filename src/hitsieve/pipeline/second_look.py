@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +33,10 @@ class SecondLook:
     how: str
 
 
-def look_again(searcher: Searcher, misses: Images, cell: UnitCell | None, settings: RunSettings) -> SecondLook:
-    """Search misses again with lower thresholds, and index what is found.
+def look_again(
+    searcher: Searcher, misses: Images, cell: UnitCell | None, settings: RunSettings
+) -> Callable[[], SecondLook]:
+    """Begin to search misses again with lower thresholds, and to index what is found; what is returned waits for it.
 
     Parameters
     ----------
@@ -70,13 +73,13 @@ def look_again(searcher: Searcher, misses: Images, cell: UnitCell | None, settin
             return [bool(indexer.index(q)) for q in chosen.q]
         return [index_unknown(q, strict) is not None for q in chosen.q]
 
-    answers = np.fromiter(searcher.pool.map(found, misses.tolist()), dtype=np.bool_, count=len(misses))
+    answers = searcher.pool.map(found, misses.tolist())
     how = (
         f"spots of snr {spots.spot_snr:g}, pixels of snr {spots.snr:g} and {spots.min_count} counts, and a lattice of "
         + ("any cell" if cell is None else f"the cell {cell}")
         + f" with a chance below {strict.max_chance:g}"
     )
-    return SecondLook(len(misses), misses[answers], how)
+    return lambda: SecondLook(len(misses), misses[np.fromiter(answers, dtype=np.bool_, count=len(misses))], how)
 
 
 def sensitive(spots: SpotSettings) -> SpotSettings:

@@ -29,7 +29,7 @@ from hitsieve.write import (
 
 FEW = 20
 """Tried images from which on a low share that is indexed is doubted."""
-DOUBTFUL = 0.1
+DOUBTFUL = 0.3
 
 
 @dataclass(frozen=True, slots=True)

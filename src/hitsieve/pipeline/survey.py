@@ -20,8 +20,8 @@ from hitsieve.settings import IndexSettings, RunSettings, VerdictSettings
 from hitsieve.spots import Searched
 from hitsieve.verdict import HitRule, calibrate, rate_spots
 
-PILOT = 1024
-"""Images that are looked at first, evenly spread over the run."""
+PILOT = (256, 1024)
+"""Fewest and most images that are looked at first, evenly spread over the run; between them, a quarter of the run."""
 MOST = 8192
 """Images that are looked at if the first hold too few hits to tell their cell."""
 WANTED = 40
@@ -159,6 +159,8 @@ class _Pilot:
         there = np.ones(len(run), dtype=np.bool_)
         there[[*run.images.missing, *run.images.unreadable]] = False
         self._there = np.flatnonzero(there)
+        self.size = min(max(len(self._there) // 4, PILOT[0]), PILOT[1])
+        """Images to begin with."""
         self._counts: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]] = []
         self._first: Iterator[tuple[Images, Searched]] = iter(())
         self.n = 0
@@ -171,7 +173,7 @@ class _Pilot:
     def started(cls, searcher: Searcher, verdict: VerdictSettings) -> Iterator[_Pilot]:
         """Begin with the first images."""
         pilot = cls(searcher, verdict)
-        with searcher.searching(pilot._images(PILOT)) as batches:
+        with searcher.searching(pilot._images(pilot.size)) as batches:
             pilot._first = batches
             yield pilot
 
@@ -221,7 +223,7 @@ def _spread(n: int, wanted: int) -> Images:
 
 def _found_cell(pilot: _Pilot, settings: IndexSettings) -> UnitCell | Problem:
     """The cell that hits of the pilot agree on, or why there is none."""
-    n = PILOT
+    n = pilot.size
     while len(pilot.hits) < WANTED and n < MOST:
         n *= 2
         if not pilot.grow(n):

@@ -1,0 +1,113 @@
+"""What is decided before a run is searched: the threshold from its blanks, the cell from its hits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hitsieve import pipeline
+from hitsieve.errors import MetadataError, SettingsError
+from hitsieve.pipeline import RunReport
+from hitsieve.settings import IndexSettings, RunSettings, SourceSettings, VerdictSettings, WriteSettings
+from hitsieve.testing import Simulated, SimulateSettings, simulate
+
+CELL = (79.0, 79.0, 38.0, 90.0, 90.0, 90.0)
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    """More images than are looked at first."""
+    settings = SimulateSettings(name="long", detector="test-256k", images=700, hit_fraction=0.08, seed=5)
+    return simulate(tmp_path_factory.mktemp("long"), settings)
+
+
+def sieved(made: Simulated, folder: Path, **rooms: object) -> RunReport:
+    settings = {"write": WriteSettings(output=folder), "workers": 2, **rooms}
+    return pipeline.run([made.master], RunSettings.model_validate(settings))
+
+
+def test_threshold_and_cell_come_from_the_run(long: Simulated, tmp_path: Path) -> None:
+    report = sieved(long, tmp_path, index=IndexSettings(cell="unknown"))
+    rule, index = report.summary.rule, report.summary.index
+    assert (rule.rule, rule.origin, rule.min_spots) == ("either", "blanks", 5)
+    assert index is not None and "found in the run" in index.cell.origin
+    np.testing.assert_allclose(sorted(index.cell.parameters[:3]), [38, 79, 79], rtol=0.01)
+    np.testing.assert_allclose(index.cell.parameters[3:], 90, atol=1)
+    table = pq.read_table(report.outputs.images)
+    counted, lattices = (table[name].to_numpy() for name in ("n_spots_counted", "n_lattices"))
+    hit = np.array(table["state"].to_pylist()) == "hit"
+    assert np.array_equal(hit, (counted >= 5) | (lattices > 0))
+    assert index.n_indexed == (lattices > 0).sum() > 30
+
+
+def test_looking_first_changes_no_image(long: Simulated, tmp_path: Path) -> None:
+    found = sieved(long, tmp_path / "found")
+    given = sieved(long, tmp_path / "given", verdict=VerdictSettings(min_spots=5))
+    assert given.summary.rule.origin == "given"
+    one, two = (pq.read_table(report.outputs.images) for report in (found, given))
+    assert one.equals(two)
+    assert found.outputs.hits.stat().st_size > 0
+
+
+def test_a_wrong_cell_is_used_and_doubted(long: Simulated, tmp_path: Path) -> None:
+    report = sieved(long, tmp_path, index=IndexSettings(cell="50,60,70,90,90,90"))
+    assert report.summary.index is not None
+    assert report.summary.index.cell.parameters == (50, 60, 70, 90, 90, 90)
+    assert report.summary.index.n_indexed < 0.3 * report.summary.index.n_tried
+    assert report.summary.n_hits > 30
+    assert any("fit the cell 50 60 70" in str(problem) for problem in report.problems)
+
+
+def test_off_is_spots_only(long: Simulated, tmp_path: Path) -> None:
+    report = sieved(long, tmp_path, index=IndexSettings(indexing="off"))
+    assert report.summary.index is None and report.summary.missed is None
+    assert report.summary.rule.rule == "spots"
+    assert set(pq.read_table(report.outputs.images)["n_lattices"].to_pylist()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("rooms", "error", "says"),
+    [
+        ({"index": {"cell": "1,2,3"}}, SettingsError, "six numbers"),
+        ({"index": {"cell": "10,10,10,30,30,90"}}, SettingsError, "no crystal"),
+        ({"index": {"cell": "absent.pdb"}}, SettingsError, r"absent\.pdb"),
+        ({"index": {"centring": "C"}}, SettingsError, "--cell"),
+        ({"index": {"indexing": "off"}, "verdict": {"rule": "both"}}, SettingsError, "needs lattices"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(
+    long: Simulated, tmp_path: Path, rooms: dict[str, object], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        sieved(long, tmp_path / "out", **rooms)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_geometry_nothing_is_indexed(long: Simulated, tmp_path: Path) -> None:
+    report = pipeline.run(long.data_files[:1], RunSettings(write=WriteSettings(output=tmp_path / "plain")))
+    assert report.summary.index is None
+    assert any("not indexed" in problem.what for problem in report.problems)
+    for rooms in ({"index": {"cell": "79,79,38,90,90,90"}}, {"verdict": {"rule": "indexed"}}):
+        settings = RunSettings.model_validate({"write": {"output": tmp_path / "out"}, **rooms})
+        with pytest.raises(MetadataError):
+            pipeline.run(long.data_files[:1], settings)
+        assert not (tmp_path / "out").exists()
+
+
+def test_missed_hits_are_found_among_the_misses(long: Simulated, tmp_path: Path) -> None:
+    """With a rule that misses many hits, the second look at all misses says how many."""
+    strict = VerdictSettings(rule="spots", min_spots=60)
+    report = sieved(
+        long, tmp_path, verdict=strict, write=WriteSettings(output=tmp_path, audit_fraction=1), source=SourceSettings()
+    )
+    missed = report.summary.missed
+    assert missed is not None and missed.n == report.summary.n_misses
+    table = pq.read_table(report.outputs.images)
+    state, lattices = table["state"].to_pylist(), table["n_lattices"].to_pylist()
+    wrongly = sum(s == "miss" and n > 0 for s, n in zip(state, lattices, strict=True))
+    assert wrongly <= missed.n_hits <= wrongly + 6
+    assert wrongly > 10
+    assert missed.interval[0] < missed.rate < missed.interval[1]
