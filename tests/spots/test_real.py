@@ -14,22 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from hitsieve.testing.lists import IMAGE_FILES
+
 from . import reference
 from .cases import Case, assert_agree, assert_same, columns, finder
 from .reference import Params
 
-FILES = (
-    "dls_i03_pilatus3_6m",
-    "dls_i19_lcysteine_pilatus_2m",
-    "dls_i19_pilatus_300k_blank",
-    "dls_i23_pilatus_12m",
-    "dls_thaumatin_eiger2_4mroi",
-    "i24_thaumatin_pilatus3_6m",
-    "lcls_cxi_thermolysin_cspad",
-    "sls_jungfrau_module",
-    "sls_jungfrau_module_raw",
-    "su_timepix_electron",
-)
 DETECTOR = "/entry/instrument/detector/"
 PANEL_ROWS = {"lcls_cxi_thermolysin_cspad": 185}
 
@@ -72,7 +62,7 @@ def load(data_dir: Path, name: str, image: int) -> tuple[Case, bytes]:
         return Case(data[image], params), data.id.read_direct_chunk((image, 0, 0))[1]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", IMAGE_FILES)
 def test_first_image(name: str, data_dir: Path) -> None:
     case, stored = load(data_dir, name, 0)
     search = finder(case.image.dtype, case.params)
@@ -82,7 +72,7 @@ def test_first_image(name: str, data_dir: Path) -> None:
     assert_same(columns(got), columns(search.find(case.image)))
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", IMAGE_FILES)
 def test_first_image_by_dispersion(name: str, data_dir: Path) -> None:
     case, stored = load(data_dir, name, 0)
     params = replace(case.params, algorithm="dispersion", min_pixels=3)
@@ -91,7 +81,7 @@ def test_first_image_by_dispersion(name: str, data_dir: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("algorithm", ["radial", "dispersion"])
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", IMAGE_FILES)
 def test_every_image(name: str, algorithm: str, data_dir: Path) -> None:
     with h5py.File(data_dir / "images" / f"{name}.h5", "r") as file:
         n = len(file["raw"] if "raw" in file else file["/entry/data/data"])

@@ -15,22 +15,11 @@ import pytest
 from scipy.spatial import cKDTree
 
 from hitsieve.source import open_run
+from hitsieve.testing.lists import IMAGE_FILES
 
 from .conftest import Hitsieve
 from .reading import Found, read
 
-FILES = (
-    "dls_i03_pilatus3_6m",
-    "dls_i19_lcysteine_pilatus_2m",
-    "dls_i19_pilatus_300k_blank",
-    "dls_i23_pilatus_12m",
-    "dls_thaumatin_eiger2_4mroi",
-    "i24_thaumatin_pilatus3_6m",
-    "lcls_cxi_thermolysin_cspad",
-    "sls_jungfrau_module",
-    "sls_jungfrau_module_raw",
-    "su_timepix_electron",
-)
 DIALS_SPOTS = {
     "i24_thaumatin_pilatus3_6m": "thaumatin_i24",
     "dls_i03_pilatus3_6m": "i03_pilatus3_6m",
@@ -39,7 +28,7 @@ DIALS_SPOTS = {
     "lcls_cxi_thermolysin_cspad": "thermolysin_cspad",
 }
 
-COUNTED = tuple(name for name in FILES if name not in ("lcls_cxi_thermolysin_cspad", "sls_jungfrau_module_raw"))
+COUNTED = tuple(name for name in IMAGE_FILES if name not in ("lcls_cxi_thermolysin_cspad", "sls_jungfrau_module_raw"))
 """Files with DIALS' number of spots; DIALS was told a threshold of four photons on the CSPAD's."""
 
 
@@ -82,10 +71,10 @@ def sieve(data_dir: Path, hitsieve: Hitsieve, tmp_path_factory: pytest.TempPathF
 
 
 def test_all_files_are_tried(data_dir: Path) -> None:
-    assert sorted(path.stem for path in (data_dir / "images").glob("*.h5")) == sorted(FILES)
+    assert sorted(path.stem for path in (data_dir / "images").glob("*.h5")) == sorted(IMAGE_FILES)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", IMAGE_FILES)
 def test_flags_agree_with_the_labels(sieve: Sieve, name: str, data_dir: Path) -> None:
     found = sieve(name)
     known = labels(data_dir, name)
@@ -157,7 +146,7 @@ def test_strong_spots_of_dials_are_found_where_they_are(sieve: Sieve, name: str,
     assert compared > 50
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", IMAGE_FILES)
 def test_hits_hold_the_images_of_the_source(sieve: Sieve, name: str, data_dir: Path, hitsieve: Hitsieve) -> None:
     found = sieve(name)
     source = data_dir / "images" / f"{name}.h5"

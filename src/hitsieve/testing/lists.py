@@ -1,4 +1,4 @@
-"""Spot lists of real images with the orientations that other programs found, as the folder of test data holds them."""
+"""What the folder of test data holds: measured images, and spot lists with the orientations that other programs found."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ import numpy as np
 
 from hitsieve.testing.stills import Floats
 
+IMAGE_FILES = (
+    "dls_i03_pilatus3_6m",
+    "dls_i19_lcysteine_pilatus_2m",
+    "dls_i19_pilatus_300k_blank",
+    "dls_i23_pilatus_12m",
+    "dls_thaumatin_eiger2_4mroi",
+    "i24_thaumatin_pilatus3_6m",
+    "lcls_cxi_thermolysin_cspad",
+    "sls_jungfrau_module",
+    "sls_jungfrau_module_raw",
+    "su_timepix_electron",
+)
+"""Files of measured images, without folder and suffix."""
 _CENTRED_TO_PRIMITIVE = np.array([[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0.5]])
 
 
