@@ -1,4 +1,4 @@
-"""What the folder of test data holds: measured images, and spot lists with the orientations that other programs found."""
+"""What the folder of test data holds: measured images, and spot lists with orientations that other programs found."""
 
 from __future__ import annotations
 
