@@ -24,7 +24,7 @@ MIN_LATTICES = 10
 MIN_SPOTS = 200
 INDEXED, FREE = 150, 300
 """Spots indexed and not indexed of a lattice; of more, an even choice of both is used."""
-BLOCK = 256
+BLOCK = 64
 """Lattices solved together."""
 STRAIN = 0.005
 """Standard deviation of the strain of a lattice against the cell."""

@@ -112,6 +112,7 @@ class GrowingColumns:
                 maxshape=(None, *column.shape),
                 dtype=column.dtype,
                 chunks=(block, *column.shape),
+                rdcc_nbytes=1,  # whole chunks are written: the cache of a column, 8 MiB by default, would only fill up
                 **packing,
             )
             column.describe(dataset)
