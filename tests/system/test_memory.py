@@ -43,7 +43,7 @@ def _over(master: Path, times: int) -> Path:
             for number, source in enumerate(sources):
                 rows = shape[0] // len(sources)
                 first = again * shape[0] + number * rows
-                layout[first : first + rows] = h5py.VirtualSource(source.file_name, source.dset_name, (rows, *shape[1:]))
+                layout[first : first + rows] = h5py.VirtualSource(source.file_name, IMAGES, (rows, *shape[1:]))
         del file[IMAGES]
         file.create_virtual_dataset(IMAGES, layout)
     return made
