@@ -1,4 +1,4 @@
-"""Writes reference/cli.md and reference/settings.md from the code: python docs/generate.py."""
+"""Writes reference/cli.md, settings.md and summary.schema.json from the code: python docs/generate.py."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from pydantic import BaseModel
 
 from hitsieve.cli.commands import COMMANDS, HELP, PARAMETER, make_app, usage
 from hitsieve.settings import RunSettings
+from hitsieve.write import Summary
 
 REFERENCE = Path(__file__).parent / "reference"
 ROOMS = ("source", "spots", "index", "verdict", "write")
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write the pages and the schema."""
     (REFERENCE / "cli.md").write_text(cli_page(), encoding="utf-8")
     (REFERENCE / "settings.md").write_text(settings_page(), encoding="utf-8")
+    schema = json.dumps(Summary.model_json_schema(mode="serialization"), indent=2, ensure_ascii=False)
+    (REFERENCE / "summary.schema.json").write_text(schema + "\n", encoding="utf-8")
 
 
 def cli_page() -> str:

@@ -11,7 +11,7 @@ import pytest
 from hitsieve import pipeline
 from hitsieve.errors import MetadataError, SettingsError
 from hitsieve.pipeline import RunReport
-from hitsieve.settings import IndexSettings, RunSettings, SourceSettings, VerdictSettings, WriteSettings
+from hitsieve.settings import IndexSettings, RunSettings, SourceSettings, SpotSettings, VerdictSettings, WriteSettings
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 CELL = (79.0, 79.0, 38.0, 90.0, 90.0, 90.0)
@@ -76,6 +76,7 @@ def test_off_is_spots_only(long: Simulated, tmp_path: Path) -> None:
         ({"index": {"cell": "absent.pdb"}}, SettingsError, r"absent\.pdb"),
         ({"index": {"centring": "C"}}, SettingsError, "--cell"),
         ({"index": {"indexing": "off"}, "verdict": {"rule": "both"}}, SettingsError, "needs lattices"),
+        ({"index": {"indexing": "off", "cell": "79,79,38,90,90,90"}}, SettingsError, "indexing is off"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(
@@ -111,3 +112,26 @@ def test_missed_hits_are_found_among_the_misses(long: Simulated, tmp_path: Path)
     assert wrongly <= missed.n_hits <= wrongly + 6
     assert wrongly > 10
     assert missed.interval[0] < missed.rate < missed.interval[1]
+
+
+@pytest.mark.parametrize("rule", ["either", "both", "spots"])
+def test_images_with_a_lattice_are_no_blanks(tmp_path: Path, rule: str) -> None:
+    """All images show a crystal of few spots: their one mode of counts is not taken for blanks."""
+    settings = SimulateSettings(name="full", detector="test-256k", images=300, hit_fraction=1.0, spots=(9, 14), seed=2)
+    made = simulate(tmp_path / "made", settings)
+    report = sieved(made, tmp_path / "out", verdict=VerdictSettings.model_validate({"rule": rule}))
+    assert report.summary.rule.origin == "default"
+    assert "without a lattice are too few" in report.summary.rule.reason
+    assert report.summary.n_hits > 250
+
+
+def test_more_spots_wanted_than_kept_is_refused(long: Simulated, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"4 are kept, 5 are wanted.*--max-spots 5"):
+        sieved(long, tmp_path / "out", spots=SpotSettings(max_spots=4))
+    assert not (tmp_path / "out").exists()
+
+
+def test_why_lattices_lack_is_said_with_the_rule_that_needs_them(tmp_path: Path) -> None:
+    made = simulate(tmp_path / "made", SimulateSettings(name="few", detector="test-256k", images=10, hit_fraction=0.2))
+    with pytest.raises(MetadataError, match=r"a unit cell needs 5 that agree \(give --cell, or use --rule spots\)"):
+        sieved(made, tmp_path / "out", verdict=VerdictSettings(rule="both"), index=IndexSettings(cell="unknown"))

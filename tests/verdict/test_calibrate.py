@@ -195,3 +195,21 @@ def test_any_counts_give_a_threshold(parts: list[tuple[int, int]], rate: float, 
     assert (found.origin == "default") or found.blanks is not None
     share = false_hits(n_spots, least)
     assert share is None or 0.0 <= share.interval[0] <= share.rate <= share.interval[1] <= 1.0
+
+
+@pytest.mark.parametrize("n", [512, 3000])
+def test_the_mode_of_blanks_ends_where_hits_begin(n: int) -> None:
+    """Hits of few spots, a third of the images, lend no tail to blanks that have hardly any."""
+    random = np.random.default_rng(n)
+    n_hits = 3 * n // 10
+    blanks, hits = random.poisson(0.03, n - n_hits), random.integers(3, 21, n_hits)
+    found = calibrate(np.concatenate([blanks, hits]).astype(np.int32))
+    assert found.min_spots <= 8
+    assert found.blanks is not None and found.blanks.mean < 0.1
+
+
+def test_a_rate_that_fewer_spots_would_meet_is_said_to_be_met() -> None:
+    n_spots = np.random.default_rng(4).poisson(0.02, 2000).astype(np.int32)
+    found = calibrate(n_spots, false_hit_rate=0.1)
+    assert found.min_spots == FLOOR
+    assert "0.1 of them are expected to have 1 or more; fewer than 5 are never enough" in found.reason

@@ -33,8 +33,8 @@ class Warnings:
                 print("hitsieve: warning:", text, file=sys.stderr, flush=True)
 
 
-def print_summary(summary: Summary) -> None:
-    """Print the counts, the hit rate and how sure it is, what the hits are like, what was kept, and the speed."""
+def print_summary(summary: Summary, *, searched: bool = True) -> None:
+    """Print the counts, the hit rate and how sure it is, what the hits are like, and what a search kept and took."""
     rows = [
         ("images", f"{summary.n_images:,}"),
         ("hits", f"{summary.n_hits:,}"),
@@ -50,9 +50,10 @@ def print_summary(summary: Summary) -> None:
         *_segment_rows(summary),
         *_pump_rows(summary),
         *_bias_rows(summary),
-        ("kept", _kept(summary)),
-        ("speed", f"{summary.images_per_second:,.0f} images/s, {summary.seconds:.1f} s in all"),
     ]
+    if searched:
+        rows.append(("kept", _kept(summary)))
+        rows.append(("speed", f"{summary.images_per_second:,.0f} images/s, {summary.seconds:.1f} s in all"))
     _print_rows(rows)
 
 
@@ -63,7 +64,7 @@ def print_outputs(outputs: Outputs) -> None:
         ("annotated", outputs.annotated),
         ("images", outputs.images),
         ("summary", outputs.summary),
-        *(("hits", path) for path in outputs.pump_hits),
+        *(("of a state", path) for path in outputs.pump_hits),
     ]
     print()
     _print_rows([(what, str(path)) for what, path in named])
@@ -99,12 +100,14 @@ def _threshold_rows(summary: Summary) -> list[tuple[str, str]]:
 
 def _error_rows(summary: Summary) -> list[tuple[str, str]]:
     rows = []
-    if summary.blanks is not None:
+    if summary.blanks is not None and summary.rule.rule in ("either", "spots"):
         low, high = summary.blanks.false_hit_rate_interval
         # What is fitted to some hundred blanks says nothing of one in a million.
         rate = summary.blanks.false_hit_rate
         says = f"{100 * rate:.2g} % of blanks" if rate >= SURE else f"fewer than {100 * SURE:g} % of blanks"
-        rows.append(("false hits", f"{says} (95 % interval {_percent(low)} to {_percent(high)} %)"))
+        most = summary.blanks.at_most
+        bound = "" if most is None else f"; {_percent(most)} % at most: all with so many spots and no lattice"
+        rows.append(("false hits", f"{says} (95 % interval {_percent(low)} to {_percent(high)} %{bound})"))
     if summary.missed is not None:
         low, high = summary.missed.interval
         looked = f"{summary.missed.n_hits} of {summary.missed.n} misses looked at again"
@@ -130,9 +133,12 @@ def _index_rows(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _segment_rows(summary: Summary) -> list[tuple[str, str]]:
-    if summary.segments is None or len(summary.segments.segments) < 2:
+    if summary.segments is None:
         return []
-    stretches = [part for part in summary.segments.segments if part.kind != "jet running"]
+    parts = summary.segments.segments
+    stretches = [part for part in parts if part.kind != "jet running" and (part.kind != "unknown" or len(parts) > 1)]
+    if not stretches:
+        return []
     shown = "; ".join(f"{part.kind} {part.first:,} to {part.last:,}" for part in stretches[:SEGMENTS])
     more = f"; and {len(stretches) - SEGMENTS} more" if len(stretches) > SEGMENTS else ""
     rows = [("stretches", shown + more)]

@@ -2,13 +2,14 @@
 
 from hitsieve.index.bravais import BravaisCandidate, bravais_candidates
 from hitsieve.index.cellfile import read_cell
-from hitsieve.index.consensus import FoundCell, find_cell, find_cells
+from hitsieve.index.consensus import FEWEST_AGREEING, FoundCell, find_cell, find_cells
 from hitsieve.index.geometry import GeometryCheck, GeometryFit
 from hitsieve.index.known import CellIndexer, index_known
 from hitsieve.index.unknown import ConsensusCell, consensus_cell, index_unknown
 from hitsieve.index.vectors import reciprocal_vectors
 
 __all__ = [
+    "FEWEST_AGREEING",
     "BravaisCandidate",
     "CellIndexer",
     "ConsensusCell",

@@ -18,7 +18,7 @@ from hitsieve.settings import IndexSettings
 Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 """`map`, or that of a pool of threads: indexing leaves the interpreter free."""
 
-FEWEST = 5
+FEWEST_AGREEING = 5
 """Images that agree on a cell that is believed."""
 SHARE = 0.25
 """Least share of the images with a lattice that agree on it."""
@@ -56,7 +56,7 @@ class FoundCell:
     @property
     def believed(self) -> bool:
         """Whether enough images agree: 5, and a quarter of those with a lattice."""
-        return len(self.images) >= max(FEWEST, SHARE * self.n_indexed)
+        return len(self.images) >= max(FEWEST_AGREEING, SHARE * self.n_indexed)
 
 
 def find_cell(

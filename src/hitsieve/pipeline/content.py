@@ -17,9 +17,10 @@ from hitsieve.verdict import (
     find_segments,
     hit_rate,
     ice_share,
+    rate_interval,
     rates_by_state,
+    saturated_share,
     timeline,
-    wilson_interval,
 )
 from hitsieve.write import (
     BiasTest,
@@ -53,6 +54,7 @@ class Context:
 def content(tally: Tally, context: Context) -> dict[str, Any]:
     """Fields of the summary that hang on the state of each image, by name."""
     hits = tally.images(State.HIT)
+    state = tally.state[: tally.done]
     n_misses, n_hits, n_unreadable, n_missing = (int(n) for n in tally.counts)
     segments = _segments(tally, context)
     jet = np.ones(tally.done, dtype=np.bool_)
@@ -65,7 +67,7 @@ def content(tally: Tally, context: Context) -> dict[str, Any]:
         "n_unreadable": n_unreadable,
         "n_missing": n_missing,
         "hit_rate": hit_rate(n_hits, n_misses),
-        "hit_rate_interval": wilson_interval(n_hits, n_hits + n_misses),
+        "hit_rate_interval": rate_interval(state[(state == State.HIT) | (state == State.MISS)] == State.HIT),
         "rule": context.rule,
         "blanks": _blanks(tally, context.rule.min_spots),
         "segments": segments,
@@ -76,6 +78,7 @@ def content(tally: Tally, context: Context) -> dict[str, Any]:
         "resolution_hits": percentiles(tally.resolution[hits]),
         "background_median": median(tally.background),
         "n_saturated_images": int((tally.n_saturated > 0).sum()),
+        "saturated_fraction": saturated_share(tally.n_saturated),
         "ice_fraction": ice_share(tally.n_spots_ice, tally.n_spots_counted, tally.resolution),
     }
 
@@ -94,7 +97,7 @@ def index_content(tally: Tally, cell: UnitCell, geometry: GeometrySummary | None
         n_tried=int((tally.n_spots_counted >= min_indexed).sum()),
         n_indexed=n_indexed,
         indexing_rate=hit_rate(n_indexed_hits, n_hits - n_indexed_hits),
-        indexing_rate_interval=wilson_interval(n_indexed_hits, n_hits),
+        indexing_rate_interval=rate_interval(tally.n_lattices[hits] > 0),
         n_lattices=int(tally.n_lattices[indexed].sum()),
         multi_lattice_fraction=n_multi / n_indexed if n_indexed else None,
         cell_mean=_six(cells.mean(axis=0)) if len(cells) else None,
@@ -120,7 +123,14 @@ def _blanks(tally: Tally, min_spots: int) -> BlanksSummary | None:
     )
     if found is None:
         return None
-    return BlanksSummary(n=found.n, mean=found.mean, false_hit_rate=found.rate, false_hit_rate_interval=found.interval)
+    without = tally.n_spots_counted[searched & (tally.n_lattices == 0)]
+    return BlanksSummary(
+        n=found.n,
+        mean=found.mean,
+        false_hit_rate=found.rate,
+        false_hit_rate_interval=found.interval,
+        at_most=float((without >= min_spots).mean()) if len(without) else None,
+    )
 
 
 def _segments(tally: Tally, context: Context) -> SegmentsSummary | None:

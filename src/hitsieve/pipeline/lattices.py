@@ -88,11 +88,21 @@ class LatticeSearch:
         self._min_spots = settings.min_indexed
         self._indexer = CellIndexer(cell.parameters, cell.centring, settings)
         self._pool = pool
+        self._begun: dict[int, Future[tuple[Lattice, ...]]] = {}
+
+    def begin(self, image: int, q: Vectors) -> Future[tuple[Lattice, ...]]:
+        """Begin to index one image ahead of its batch, from the q of its counted spots; it is not indexed again."""
+        self._begun[image] = self._submit(q)
+        return self._begun[image]
+
+    def _submit(self, q: Vectors) -> Future[tuple[Lattice, ...]]:
+        return self._pool.submit(self._indexer.index, q)
 
     def start(self, images: npt.NDArray[np.int64], searched: Searched, rated: Rated) -> Callable[[], Indexed]:
         """Begin to index a batch; what is returned waits for the answer."""
         chosen = candidates(self._run, images, searched, rated, self._min_spots)
-        futures = [self._pool.submit(self._indexer.index, q) for q in chosen.q]
+        wanted = zip(images[chosen.positions].tolist(), chosen.q, strict=True)
+        futures = [self._begun.pop(image) if image in self._begun else self._submit(q) for image, q in wanted]
         return lambda: self._collect(len(images), len(searched.x), chosen, futures)
 
     @staticmethod

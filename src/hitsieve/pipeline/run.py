@@ -104,11 +104,24 @@ def run(
             audit = choose_audit(tally.images(State.MISS), settings.write)
             missed = _missed(searcher, audit, surveyed.plan, settings)
             # Workers look again while the metadata are carried over.
-            problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *writer.carry())))
+            problems = tuple(
+                dict.fromkeys((*run.problems, *surveyed.problems, *_unreadable(run, tally), *writer.carry()))
+            )
             work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
             summary = writer.named(summarise(run, settings, Findings(tally, surveyed, missed(), fit.result()), work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items())
     return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index)))
+
+
+def _unreadable(run: Run, tally: Tally) -> tuple[Problem, ...]:
+    """Name the images that are there but could not be read."""
+    n = int(tally.counts[State.UNREADABLE])
+    if not n:
+        return ()
+    files = {image: run.files[run.images.file[image]].path for image in tally.unreadable}
+    named = "; ".join(f"image {image} ({files[image]}): {why}" for image, why in tally.unreadable.items())
+    more = f"; and {n - len(files)} more" if n > len(files) else ""
+    return (Problem(str(run.path), f"{n} images cannot be read: {named}{more}", "copy these files again"),)
 
 
 def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit | None:

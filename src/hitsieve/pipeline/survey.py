@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import MetadataError, SettingsError
-from hitsieve.index import find_cell, read_cell
+from hitsieve.index import FEWEST_AGREEING, find_cell, read_cell
 from hitsieve.model import ImageResults, Problem, Run, UnitCell
 from hitsieve.pipeline.lattices import LatticeSearch, Vectors, candidates
 from hitsieve.pipeline.search import Plan, search
 from hitsieve.pipeline.searcher import Images, Searcher
-from hitsieve.settings import IndexSettings, RunSettings, VerdictSettings
+from hitsieve.settings import IndexSettings, RunSettings
 from hitsieve.spots import Searched
 from hitsieve.verdict import HitRule, calibrate, rate_spots
 
@@ -69,45 +69,64 @@ def surveyed_search(
     cell, wanted = known_cell(run, settings)
     with ExitStack() as stack:
         if verdict.min_spots is not None and not wanted:
-            surveyed = _decided(searcher, settings, cell, _given(verdict.min_spots))
+            lattices = _lattices(searcher, settings, cell)
+            surveyed = _decided(searcher, settings, lattices, _given(verdict.min_spots))
             batches = stack.enter_context(search(searcher, surveyed.plan))
             yield lambda: (surveyed, batches)
             return
-        pilot = stack.enter_context(_Pilot.started(searcher, verdict))
+        pilot = stack.enter_context(_Pilot.started(searcher, settings))
 
         def finish() -> tuple[Survey, Iterator[ImageResults]]:
             pilot.take()
-            given = verdict.min_spots
-            threshold = find_threshold(*pilot.counts, verdict) if given is None else _given(given)
             found = _found_cell(pilot, settings.index) if wanted else cell
-            surveyed = _decided(searcher, settings, found, threshold)
+            lattices = _lattices(searcher, settings, found)
+            threshold = _threshold(pilot, lattices, settings)
+            surveyed = _decided(searcher, settings, lattices, threshold)
             return surveyed, stack.enter_context(search(searcher, surveyed.plan))
 
         yield finish
 
 
+def _lattices(
+    searcher: Searcher, settings: RunSettings, cell: UnitCell | Problem | None
+) -> LatticeSearch | Problem | None:
+    """The search for lattices of a cell; or, where there is no cell, the reason, if the user should hear it."""
+    run = searcher.opened.run
+    if isinstance(cell, UnitCell):
+        return LatticeSearch(run, cell, settings.index, searcher.pool)
+    return cell or _why_not(run, settings)
+
+
 def _decided(
-    searcher: Searcher, settings: RunSettings, cell: UnitCell | Problem | None, threshold: Threshold
+    searcher: Searcher, settings: RunSettings, lattices: LatticeSearch | Problem | None, threshold: Threshold
 ) -> Survey:
     run, rule = searcher.opened.run, settings.verdict.rule
-    problem = cell if isinstance(cell, Problem) else _why_not(run, settings) if cell is None else None
-    if not isinstance(cell, UnitCell):
+    if rule != "indexed" and threshold.min_spots > settings.spots.max_spots:
+        kept, wanted = settings.spots.max_spots, threshold.min_spots
+        raise SettingsError(
+            f"{run.path}: no image could have spots enough: {kept} are kept, {wanted} are wanted ({threshold.reason})",
+            mend=f"give --max-spots {wanted} or more, or --min-spots",
+        )
+    if not isinstance(lattices, LatticeSearch):
         if rule in ("indexed", "both"):
-            why = problem.what if problem else "it is not indexed"
-            raise MetadataError(f"{run.path}: the rule {rule} needs lattices: {why}", mend="use --rule spots")
+            why, mend = (lattices.what, lattices.mend) if lattices else ("it is not indexed", "")
+            mend = f"{mend}, or use --rule spots" if mend else "use --rule spots"
+            raise MetadataError(f"{run.path}: the rule {rule} needs lattices: {why}", mend=mend)
         plan = Plan(settings.verdict, HitRule("spots", threshold.min_spots), None)
-        return Survey(plan, threshold, False, (problem,) if problem else ())
-    lattices = LatticeSearch(run, cell, settings.index, searcher.pool)
+        return Survey(plan, threshold, False, (lattices,) if lattices else ())
     plan = Plan(settings.verdict, HitRule(rule, threshold.min_spots), lattices)
     given = known_cell(run, settings)[0] is not None
     return Survey(plan, threshold, given, ())
 
 
-def find_threshold(
-    n_spots_counted: npt.NDArray[np.int32], background: npt.NDArray[np.float32], settings: VerdictSettings
-) -> Threshold:
-    """Find how many spots are enough from the counted spots and the background of searched images."""
-    found = calibrate(n_spots_counted, background=background, false_hit_rate=settings.false_hit_rate)
+def _threshold(pilot: _Pilot, lattices: LatticeSearch | Problem | None, settings: RunSettings) -> Threshold:
+    """How many spots are enough, by the images looked at first, unless the user says it."""
+    verdict = settings.verdict
+    if verdict.min_spots is not None:
+        return _given(verdict.min_spots)
+    indexed = pilot.indexed(lattices) if isinstance(lattices, LatticeSearch) else None
+    counts, background = pilot.counts
+    found = calibrate(counts, indexed=indexed, background=background, false_hit_rate=verdict.false_hit_rate)
     return Threshold(found.min_spots, found.origin, found.reason)
 
 
@@ -127,6 +146,8 @@ def known_cell(run: Run, settings: RunSettings) -> tuple[UnitCell | None, bool]:
     """
     chosen = settings.index
     if chosen.indexing == "off":
+        if chosen.cell is not None:
+            raise SettingsError("a cell is given, but indexing is off", mend="leave out --indexing off or --cell")
         if settings.verdict.rule in ("indexed", "both"):
             raise SettingsError(f"the rule {settings.verdict.rule} needs lattices", mend="leave out --indexing off")
         return None, False
@@ -152,9 +173,10 @@ def can_index(run: Run) -> bool:
 class _Pilot:
     """Images of a run that are searched before the others."""
 
-    def __init__(self, searcher: Searcher, verdict: VerdictSettings) -> None:
+    def __init__(self, searcher: Searcher, settings: RunSettings) -> None:
         self.searcher = searcher
-        self._verdict = verdict
+        self._verdict = settings.verdict
+        self._min_indexed = settings.index.min_indexed
         run = searcher.opened.run
         there = np.ones(len(run), dtype=np.bool_)
         there[[*run.images.missing, *run.images.unreadable]] = False
@@ -165,14 +187,15 @@ class _Pilot:
         self._first: Iterator[tuple[Images, Searched]] = iter(())
         self.n = 0
         """Images looked at."""
-        self.hits: list[Vectors] = []
-        """q of the counted spots of each image with enough to tell a cell."""
+        self._readable: list[Images] = []
+        self._candidates: dict[int, Vectors] = {}
+        """q of the counted spots of each image with enough to be indexed."""
 
     @classmethod
     @contextmanager
-    def started(cls, searcher: Searcher, verdict: VerdictSettings) -> Iterator[_Pilot]:
+    def started(cls, searcher: Searcher, settings: RunSettings) -> Iterator[_Pilot]:
         """Begin with the first images."""
-        pilot = cls(searcher, verdict)
+        pilot = cls(searcher, settings)
         with searcher.searching(pilot._images(pilot.size)) as batches:
             pilot._first = batches
             yield pilot
@@ -183,6 +206,18 @@ class _Pilot:
         none = (np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32))
         counts, backgrounds = zip(none, *self._counts, strict=True)
         return np.concatenate(counts), np.concatenate(backgrounds)
+
+    @property
+    def hits(self) -> list[Vectors]:
+        """q of the counted spots of each image with enough to tell a cell."""
+        return [q for q in self._candidates.values() if len(q) >= MIN_SPOTS]
+
+    def indexed(self, lattices: LatticeSearch) -> npt.NDArray[np.bool_]:
+        """Which of the images of `counts` have a lattice."""
+        tried = ((image, q) for image, q in self._candidates.items() if len(q) >= self._min_indexed)
+        begun = [(image, lattices.begin(image, q)) for image, q in tried]
+        found = [image for image, lattice in begun if lattice.result()]
+        return np.isin(np.concatenate([np.zeros(0, dtype=np.int64), *self._readable]), found)
 
     def take(self) -> None:
         """Wait for the first images."""
@@ -207,8 +242,10 @@ class _Pilot:
             readable = np.ones(len(images), dtype=np.bool_)
             readable[list(searched.reasons)] = False
             self._counts.append((rated.n_spots_counted[readable], searched.background[readable]))
+            self._readable.append(images[readable])
             if can_index(run):
-                self.hits += candidates(run, images, searched, rated, MIN_SPOTS).q
+                chosen = candidates(run, images, searched, rated, min(self._min_indexed, MIN_SPOTS))
+                self._candidates |= zip(images[chosen.positions].tolist(), chosen.q, strict=True)
             for i, image in enumerate(images.tolist()):
                 self.searcher.found[image] = searched.one(i)
             self.n += len(images)
@@ -234,7 +271,8 @@ def _found_cell(pilot: _Pilot, settings: IndexSettings) -> UnitCell | Problem:
     if found is not None:
         return found.cell
     what = f"not indexed: {len(pilot.hits)} of {pilot.n} images looked at have {MIN_SPOTS} spots or more"
-    agree = ", and they do not agree on a unit cell" if pilot.hits else ""
+    enough = len(pilot.hits) >= FEWEST_AGREEING
+    agree = ", and they do not agree on a unit cell" if enough else f"; a unit cell needs {FEWEST_AGREEING} that agree"
     return Problem(str(searcher.opened.run.path), what + agree, "give --cell")
 
 

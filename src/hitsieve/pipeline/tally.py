@@ -29,6 +29,10 @@ COLUMNS = (
 )
 
 
+SHOWN = 5
+"""Reasons that are remembered."""
+
+
 @dataclass(slots=True)
 class Tally:
     """A few numbers an image, filled in batch by batch; as in ImageResults, shape (images,) each."""
@@ -48,6 +52,8 @@ class Tally:
     """Images of each state so far."""
     first_reason: str = ""
     """Why the first image that could not be searched could not."""
+    unreadable: dict[int, str] = field(default_factory=dict)
+    """Why the first images that could not be read could not."""
     cells: list[npt.NDArray[np.float64]] = field(default_factory=list)
     """Cells of the lattices, in parts of shape (m, 6)."""
     residuals: list[npt.NDArray[np.float64]] = field(default_factory=list)
@@ -84,6 +90,8 @@ class Tally:
         if not self.first_reason and results.reasons:
             image = min(results.reasons)
             self.first_reason = f"image {image}: {results.reasons[image]}"
+        spoiled = results.image[results.state == State.UNREADABLE].tolist()
+        self.unreadable |= {image: results.reasons[image] for image in spoiled[: SHOWN - len(self.unreadable)]}
 
     def images(self, state: State) -> npt.NDArray[np.int64]:
         """Indices of the images in a state."""

@@ -43,6 +43,10 @@ _MINOR = 0.25
 """Share of the images below which the lowest mode is not the one of the running jet, if the rest may be of blanks."""
 _STRAY = 0.02
 """Share of the images, those of fewest spots, that make no mode of their own."""
+_NEXT = 5
+"""Counts after one that are held against it."""
+_RISE = 3.0
+"""Standard deviations by which they have more images where another mode begins."""
 _DROP = 1.0
 """Log likelihood, below the best, of the distributions that the threshold has to hold for."""
 _DROP_95 = 1.92
@@ -126,14 +130,17 @@ def calibrate(
         return Calibration(DEFAULT_MIN_SPOTS, "default", found, None)
     # The end of the likely range rather than its middle: a threshold too low makes false hits of many blanks.
     tails = upper_tail(*likely(found.histogram, found.mode, _DROP), _MOST)
-    least = max(FLOOR, int((tails > false_hit_rate).sum(axis=-1).max()))
+    wanted = int((tails > false_hit_rate).sum(axis=-1).max())
+    least = max(FLOOR, wanted)
     blanks = found.blanks
     if found.trouble:
         return Calibration(max(least, DEFAULT_MIN_SPOTS), "default", found.trouble, blanks)
     reason = (
         f"{blanks.n} blanks have {blanks.mean:.3g} spots on average (variance over mean {blanks.dispersion:.2g}): at "
-        f"most {false_hit_rate:g} of them are expected to have {least} or more"
+        f"most {false_hit_rate:g} of them are expected to have {max(wanted, 1)} or more"
     )
+    if wanted < FLOOR:
+        reason += f"; fewer than {FLOOR} are never enough"
     return Calibration(least, "blanks", reason, blanks)
 
 
@@ -218,9 +225,9 @@ def _lowest_mode(histogram: Counts, lattices: Counts) -> _Found | str:
     n = int(histogram.sum())
     if n < MIN_BLANKS:
         return f"{n} images without a lattice are too few blanks to tell: {MIN_BLANKS} are needed"
-    mode = _grow(histogram, 0)
+    mode = _grow(histogram, lattices, 0)
     if mode.images < _MINOR * n and _narrow(histogram, mode.last + 1):
-        mode = _grow(histogram, mode.last + 1)
+        mode = _grow(histogram, lattices, mode.last + 1)
     if mode.images < MIN_BLANKS:
         return f"{mode.images} images of few spots are too few blanks to tell: {MIN_BLANKS} are needed"
     width = sqrt((1.0 + mode.excess) / mode.mean)
@@ -260,7 +267,7 @@ def _narrow(histogram: Counts, first: int) -> bool:
     return median <= MAX_MEAN and high < _NARROW * max(low, 1)
 
 
-def _grow(histogram: Counts, first: int) -> Mode:
+def _grow(histogram: Counts, lattices: Counts, first: int) -> Mode:
     """Fit the lowest mode from count `first` on, with a window that grows with the fit."""
     smooth = _smooth(histogram)
     seen = np.cumsum(histogram[first:])
@@ -270,19 +277,30 @@ def _grow(histogram: Counts, first: int) -> Mode:
         peak = first + int(smooth[first : peak + FLOOR + ceil(sqrt(peak))].argmax())
     # A few images below it (of a stopped jet) are not of this mode.
     first = max(first, peak - ceil(3.0 * sqrt(peak + 1)))
-    last = min(max(first + FLOOR - 1, peak + ceil(sqrt(peak + 1))), _MOST - 1)
+    end = _end(histogram + lattices, smooth, peak)
+    last = min(max(first + FLOOR - 1, peak + ceil(sqrt(peak + 1))), end)
     mode = fit(histogram, (first, last))
-    while mode.mean <= MAX_MEAN and last < _MOST - 1:
+    while mode.mean <= MAX_MEAN and last < end:
         tail = upper_tail(np.array(mode.mean), np.array(mode.excess), _MOST)
         enough = int((tail > 1.0 - _COVER).sum()) - 1
         if enough <= last:
             break
-        last = min(enough, last + max(1, ceil(0.5 * sqrt(last))), _MOST - 1)
+        last = min(enough, last + max(1, ceil(0.5 * sqrt(last))), end)
         wider = fit(histogram, (first, last))
         if wider.misfit > _GOOD + _noise(wider):
             break
         mode = wider
     return mode
+
+
+def _end(histogram: Counts, smooth: Floats, peak: int) -> int:
+    """The count above the peak after which there are clearly more images again: those are of another mode."""
+    total = np.concatenate([[0], np.cumsum(histogram)])
+    # Of a mode that falls, the counts after k have no more images each than k; smoothing has moved the peak ahead.
+    k = np.arange(peak + 1 + int(sqrt(peak) / 2), _MOST - 1 - _NEXT)
+    after, here = total[k + 1 + _NEXT] - total[k + 1], smooth[k]
+    rises = after - _NEXT * here > _RISE * np.sqrt(after + _NEXT**2 * np.maximum(here, 1))
+    return int(k[rises.argmax()]) if rises.any() else _MOST - 1
 
 
 def _smooth(histogram: Counts) -> Floats:

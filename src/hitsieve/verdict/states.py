@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.model import PumpStates, State
-from hitsieve.verdict.rate import hit_rate, wilson_interval
+from hitsieve.verdict.rate import hit_rate, rate_interval
 
 Interval = tuple[float, float]
 
@@ -24,13 +24,13 @@ class StateRates:
     hit_rate: float | None
     """None where no image was searched."""
     hit_rate_interval: Interval | None
-    """95 % Wilson interval (low, high)."""
+    """95 % interval (low, high)."""
     n_indexed: int
     """Hits with a lattice."""
     indexing_rate: float | None
     """n_indexed / n_hits; None without hits or where the run is not indexed."""
     indexing_rate_interval: Interval | None
-    """95 % Wilson interval (low, high)."""
+    """95 % interval (low, high)."""
     n_spots_median_hits: float | None
     resolution_median_hits: float | None
     """Median over the hits that have a resolution estimate (angstrom)."""
@@ -63,6 +63,7 @@ def rates_by_state(
     found = []
     for number, name in enumerate(pump.names):
         mine = np.flatnonzero(pump.code == number)
+        searched = mine[(state[mine] == State.HIT) | (state[mine] == State.MISS)]
         hits = mine[state[mine] == State.HIT]
         n_hits, n_misses = len(hits), int((state[mine] == State.MISS).sum())
         n_indexed = int((n_lattices[hits] > 0).sum())
@@ -73,10 +74,10 @@ def rates_by_state(
                 n_hits=n_hits,
                 n_misses=n_misses,
                 hit_rate=hit_rate(n_hits, n_misses),
-                hit_rate_interval=wilson_interval(n_hits, n_hits + n_misses),
+                hit_rate_interval=rate_interval(state[searched] == State.HIT),
                 n_indexed=n_indexed,
                 indexing_rate=hit_rate(n_indexed, n_hits - n_indexed) if indexing else None,
-                indexing_rate_interval=wilson_interval(n_indexed, n_hits) if indexing else None,
+                indexing_rate_interval=rate_interval(n_lattices[hits] > 0) if indexing else None,
                 n_spots_median_hits=_median(n_spots[hits]),
                 resolution_median_hits=_median(resolution[hits]),
             )

@@ -48,7 +48,7 @@ def write_process(group: h5py.Group, summary: Summary, run: Run) -> None:
         rate = group.create_dataset("hit_rate", data=summary.hit_rate)
         rate.attrs["description"] = "n_hits / (n_hits + n_misses)"
         interval = group.create_dataset("hit_rate_interval", data=np.asarray(summary.hit_rate_interval))
-        interval.attrs["description"] = "95 % Wilson interval (low, high) of the hit rate"
+        interval.attrs["description"] = "95 % interval (low, high) of the hit rate"
     _described(group, "rule", summary.rule.rule, "what made a hit: enough spots, a lattice (indexed), either or both")
     _described(group, "min_spots", np.int64(summary.rule.min_spots), "fewest counted spots that were enough")
     _indexing(group, summary)
@@ -72,7 +72,7 @@ def _indexing(group: h5py.Group, summary: Summary) -> None:
     if index.indexing_rate is not None and index.indexing_rate_interval is not None:
         _described(group, "indexing_rate", index.indexing_rate, "share of the hits that have a lattice")
         interval = np.asarray(index.indexing_rate_interval)
-        _described(group, "indexing_rate_interval", interval, "95 % Wilson interval (low, high) of the indexing rate")
+        _described(group, "indexing_rate_interval", interval, "95 % interval (low, high) of the indexing rate")
 
 
 def _described(group: h5py.Group, name: str, value: object, description: str) -> None:

@@ -56,7 +56,7 @@ class HitRuleSummary(_Part):
 
 
 class BlanksSummary(_Part):
-    """How often blanks are taken for hits, from the counted spots of images at or below the mode of blanks."""
+    """How often blanks have enough spots, from the counted spots of images at or below the mode of blanks."""
 
     n: Count
     """Images taken as blanks."""
@@ -65,7 +65,10 @@ class BlanksSummary(_Part):
     false_hit_rate: Share
     """Expected share of blanks with min_spots counted spots or more."""
     false_hit_rate_interval: tuple[Share, Share]
-    """95 % interval (low, high) of it."""
+    """95 % interval (low, high) of it, if the counts of blanks are negative binomial."""
+    at_most: Share | None = None
+    """Share with min_spots counted spots or more of all images without a lattice: no more of the blanks can be false
+    hits by their spots, whatever their distribution. null where the run is not indexed."""
 
 
 class MissedSummary(_Part):
@@ -133,7 +136,7 @@ class IndexSummary(_Part):
     indexing_rate: Share | None
     """Indexed share of the hits; null without hits."""
     indexing_rate_interval: tuple[Share, Share] | None
-    """95 % Wilson interval (low, high) of it."""
+    """95 % interval (low, high) of it, likewise."""
     n_lattices: Count
     """Lattices of all images."""
     multi_lattice_fraction: Share | None
@@ -185,13 +188,13 @@ class PumpStateSummary(_Part):
     n_misses: Count
     hit_rate: Share | None
     hit_rate_interval: tuple[Share, Share] | None
-    """95 % Wilson interval (low, high)."""
+    """95 % interval (low, high)."""
     n_indexed: Count
     """Hits with a lattice; 0 where the run is not indexed."""
     indexing_rate: Share | None
     """n_indexed / n_hits; null without hits or where the run is not indexed."""
     indexing_rate_interval: tuple[Share, Share] | None
-    """95 % Wilson interval (low, high)."""
+    """95 % interval (low, high)."""
     n_spots_median_hits: float | None
     resolution_median_hits: float | None
     """Median resolution estimate of the hits (angstrom)."""
@@ -303,7 +306,7 @@ class Summary(_Part):
     hit_rate: Share | None
     """n_hits / (n_hits + n_misses); null where both are 0."""
     hit_rate_interval: tuple[Share, Share] | None
-    """95 % Wilson interval (low, high) of the hit rate; null where there is no hit rate."""
+    """95 % interval (low, high) of the hit rate, as wide as bursts of hits make it; null where there is no hit rate."""
     rule: HitRuleSummary
     blanks: BlanksSummary | None = None
     """null where too few images are blanks to tell."""
@@ -326,6 +329,8 @@ class Summary(_Part):
     """Median over searched images of the background (counts a pixel)."""
     n_saturated_images: Count = 0
     """Images with at least one saturated good pixel."""
+    saturated_fraction: Share | None = None
+    """Their share of the searched images; null where none was searched."""
     ice_fraction: Share | None = None
     """Share of the searched images with ice; null where no resolution is known."""
     audit: AuditSummary
