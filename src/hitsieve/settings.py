@@ -66,17 +66,17 @@ class SourceSettings(Settings):
     """HDF5 (FILE:/path) or NumPy file with a pixel mask that is added to that of the input (not 0: not used)."""
     pump: Annotated[str | None, AfterValidator(_is_pattern)] = None
     """Pump states by pattern, repeated over the run: NAME:IMAGES,NAME:IMAGES; "dark:1,light:3" is dark, light, light,
-    light, dark, ..."""
+    light, dark, ... With pump_dataset it is counted along the pulse numbers there, not along the images."""
     pump_dataset: str | None = None
     """Pump states by a per-image dataset of the input (HDF5 path, such as /entry/instrument/laser_on): images of equal
     value are of one state."""
     pump_csv: Input = None
-    """Pump states by a CSV file: columns image and state, or one state a line for all images."""
+    """Pump states by a CSV file: header image,state and a line for each image, or header state and all states."""
 
     @model_validator(mode="after")
     def _one_way_to_label(self) -> SourceSettings:
         given = [name for name in ("pump", "pump_dataset", "pump_csv") if getattr(self, name) is not None]
-        if len(given) > 1:
+        if len(given) > 1 and "pump_csv" in given:
             raise ValueError(f"{' and '.join(given)} exclude each other: give one")
         return self
 

@@ -97,6 +97,8 @@ def test_pattern_is_read_as_runs_of_images() -> None:
 def test_one_way_to_label() -> None:
     with pytest.raises(ValidationError, match="pump and pump_csv exclude each other"):
         SourceSettings(pump="dark:1", pump_csv=Path("states.csv"))
+    with pytest.raises(ValidationError, match="pump_dataset and pump_csv exclude each other"):
+        SourceSettings(pump_dataset="/entry/code", pump_csv=Path("states.csv"))
 
 
 # Datasets
@@ -112,7 +114,22 @@ TRUE_FALSE = h5py.enum_dtype({"dark": 0, "light": 5}, basetype="i1")
         ([0, 5, 5, 1], {"dtype": TRUE_FALSE}, ["dark", "light", "light", "laser_on=1"]),
         ([b"off", b"on", b"", b"on"], {"dtype": "S3"}, ["off", "on", "", "on"]),
         (["off", "on ", "zeit: 3 µs", "on"], {"dtype": h5py.string_dtype()}, ["off", "on", "zeit: 3 µs", "on"]),
-        ([0.0, np.nan, 2.5, 0.0], {}, ["laser_on=0", "", "laser_on=2.5", "laser_on=0"]),
+        ([0.0, np.nan, 2.5, -0.0], {}, ["laser_on=0", "", "laser_on=2.5", "laser_on=0"]),
+        (
+            [1234567.0, 1234568.0, 1e-9, 0.1],
+            {},
+            ["laser_on=1234567", "laser_on=1234568", "laser_on=1e-09", "laser_on=0.1"],
+        ),
+        (
+            [1234567.0, 1234568.0, 0.1, 0.10000001],
+            {"dtype": "f4"},
+            ["laser_on=1234567", "laser_on=1234568", "laser_on=0.1", "laser_on=0.10000001"],
+        ),
+        (
+            [2**63, 2**63 + 1, 0, 2**63],
+            {"dtype": "u8"},
+            [f"laser_on={2**63}", f"laser_on={2**63 + 1}", "laser_on=0", f"laser_on={2**63}"],
+        ),
         ([[1], [2], [1], [1]], {}, ["laser_on=1", "laser_on=2", "laser_on=1", "laser_on=1"]),
         ([1, 255, 2, 255], {"dtype": "u1", "fillvalue": 255}, ["laser_on=1", "", "laser_on=2", ""]),
         ([1, 0, 1, 0], {"dtype": "u1", "fillvalue": 0}, ["laser_on=1", "laser_on=0", "laser_on=1", "laser_on=0"]),
@@ -260,6 +277,87 @@ def test_images_of_other_formats_have_no_datasets(tmp_path: Path) -> None:
     assert states(images, pump="dark:1,light:1") == ["dark", "light"]
 
 
+# Patterns along pulses
+
+
+def pulsed(path: Path, pulses: Any, **options: Any) -> Path:
+    return with_dataset(nxmx(path, n=len(pulses)), "entry/pulse", pulses, **options)
+
+
+PULSES = {"pump": "dark:1,light:3", "pump_dataset": "/entry/pulse"}
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8", "u4"])
+@pytest.mark.parametrize(("first", "step"), [(0, 1), (1000, 1), (7, 2), (90, 3)])
+def test_pattern_along_pulses_steps_over_dropped_frames(tmp_path: Path, first: int, step: int, dtype: str) -> None:
+    """What the pattern gives without a dropped frame is what the frames that are left have with some dropped."""
+    kept = [0, 1, 2, 4, 5, 9, 10, 11, 12, 30]
+    whole = [("dark", "light", "light", "light")[place % 4] for place in range(31)]
+    run = pulsed(tmp_path / "run.h5", np.array([first + step * place for place in kept], dtype=dtype))
+    pump = pumped(run, **PULSES)
+    assert [pump.names[code] for code in pump.code] == [whole[place] for place in kept]
+    told = f"pattern dark:1,light:3 along /entry/pulse, from {first} in steps of {step} (--pump, --pump-dataset)"
+    assert pump.origin == told
+
+
+def test_more_pulses_than_states(tmp_path: Path) -> None:
+    run = pulsed(tmp_path / "run.h5", np.arange(100))
+    assert states(run, **PULSES) == states(run, pump=PULSES["pump"])
+    with pytest.raises(MetadataError, match=r"100 different values or more: this is no pump state.*give --pump too"):
+        open_run(run, SourceSettings(pump_dataset="/entry/pulse"))
+
+
+def test_pulses_of_one_image(tmp_path: Path) -> None:
+    assert states(pulsed(tmp_path / "run.h5", [2**63 - 1], dtype="u8"), **PULSES) == ["dark"]
+
+
+@pytest.mark.parametrize("style", [_single, _in_data_files, _links, _vds, _strided, _in_master, _masters])
+def test_pulses_of_every_style(tmp_path: Path, style: Callable[[Path, list[int]], Path | list[Path]]) -> None:
+    paths = style(tmp_path, [10, 11, 13, 14, 15, 18])
+    assert states(paths, pump="a:1,b:1,c:1", pump_dataset="entry/code") == ["a", "b", "a", "b", "c", "c"]
+
+
+def test_pulses_of_a_lost_data_file(tmp_path: Path) -> None:
+    master = _links(tmp_path, [10, 11, 14, 15, 16, 18])
+    with h5py.File(master, "a") as file:
+        file["entry/instrument/detector/detectorSpecific/nimages"] = 6
+    (tmp_path / "d_1.h5").unlink()
+    assert states(master, pump="a:1,b:1,c:1", pump_dataset="entry/code") == ["a", "b", "", "", "a", "c"]
+
+
+def test_pulses_that_begin_in_a_lost_data_file(tmp_path: Path) -> None:
+    master = _links(tmp_path, [10, 11, 14, 15, 16, 18])
+    with h5py.File(master, "a") as file:
+        file["entry/instrument/detector/detectorSpecific/nimages"] = 6
+    (tmp_path / "d_0.h5").unlink()
+    with pytest.raises(MetadataError, match=r"m.h5: entry/code of image 0 is lost, and the pattern begins there"):
+        open_run(master, SourceSettings(pump="a:1,b:1", pump_dataset="entry/code"))
+
+
+@pytest.mark.parametrize(
+    ("pulses", "told"),
+    [
+        ([1, 2, 2, 3], "is 2 of image 2, after 2: values that do not rise from image to image do not count pulses"),
+        ([1, 2, 0, 4], "is 0 of image 2, after 2: values that do not rise"),
+        ([0, 1, 0, 1], "is 0 of image 2, after 1: values that do not rise"),
+        ([0, 99, 200, 300], "rises by 101 to image 2, no multiple of the smallest rise, 99: it does not count pulses"),
+        ([0.0, 1.0, 2.0, 3.0], r"holds float64, and a pump pattern is counted along integers below 2\^63"),
+        ([True, False, True, False], "holds bool, and"),
+        (["1", "2", "3", "4"], "holds object, and"),
+        (np.array([2**63, 2**63 + 1], dtype="u8"), "holds uint64, and"),
+        ([[1, 2], [3, 4]], r"has shape \(2, 2\)"),
+    ],
+)
+def test_what_does_not_count_pulses(tmp_path: Path, pulses: Any, told: str) -> None:
+    with pytest.raises(MetadataError, match=rf"run.h5: /entry/pulse {told}"):
+        open_run(pulsed(tmp_path / "run.h5", pulses), SourceSettings(**PULSES))
+
+
+def test_pulses_without_a_dataset(tmp_path: Path) -> None:
+    with pytest.raises(MetadataError, match=r"run.h5: has no dataset /entry/pulse"):
+        open_run(nxmx(tmp_path / "run.h5"), SourceSettings(**PULSES))
+
+
 # CSV files
 
 
@@ -274,8 +372,8 @@ def csv(folder: Path, text: str) -> Path:
     [
         ("image,state\n0,dark\n2,light\n", ["dark", "", "light"]),
         ('\ufeffImage , State\r\n2, light\r\n\r\n0,"dark"\r\n', ["dark", "", "light"]),
-        ("dark\nlight\ndark\n", ["dark", "light", "dark"]),
-        ("state\n1\n0\n1\n\n\n", ["1", "0", "1"]),
+        ("state\ndark\nlight\ndark\n", ["dark", "light", "dark"]),
+        (" State \n1\n0\n1\n\n\n", ["1", "0", "1"]),
         ("image,state\n000,a,\n".replace("a,", "a"), ["a", "", ""]),
     ],
 )
@@ -283,8 +381,19 @@ def test_csv(tmp_path: Path, text: str, wanted: list[str]) -> None:
     assert states(nxmx(tmp_path / "run.h5", n=3), pump_csv=csv(tmp_path, text)) == wanted
 
 
+@pytest.mark.parametrize("text", ["state\na\nb\nc\nd\ne\nf\n", "image,state\n0,a\n5,f\n1,b\n2,c\n3,d\n4,e\n"])
+def test_csv_counts_missing_images(tmp_path: Path, text: str) -> None:
+    master = _links(tmp_path, [0] * 6)
+    with h5py.File(master, "a") as file:
+        file["entry/instrument/detector/detectorSpecific/nimages"] = 6
+    (tmp_path / "d_1.h5").unlink()
+    assert states(master, pump_csv=csv(tmp_path, text)) == list("abcdef")
+    with pytest.raises(MetadataError, match="has 4 states, one a line, and the run has 6 images"):
+        open_run(master, SourceSettings(pump_csv=csv(tmp_path, "state\na\nb\ne\nf\n")))
+
+
 def test_csv_names_come_as_they_appear(tmp_path: Path) -> None:
-    path = csv(tmp_path, "late\nearly\nlate\n")
+    path = csv(tmp_path, "state\nlate\nearly\nlate\n")
     pump = pumped(nxmx(tmp_path / "run.h5", n=3), pump_csv=path)
     assert pump.names == ("late", "early")
     assert str(path) in pump.origin
@@ -293,10 +402,19 @@ def test_csv_names_come_as_they_appear(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("dark\nlight\n", "has 2 states, one a line, and the run has 3 images"),
+        ("state\ndark\nlight\n", "has 2 states, one a line, and the run has 3 images"),
         ("state\ndark\nlight\na\nb\n", "has 4 states, one a line, and the run has 3 images"),
-        ("dark\n\nlight\n", "line 2: no state"),
-        ("0,dark\n1,light\n", "lines 1-2: several cells, and the first line is not image,state"),
+        ("state\ndark\n\nlight\n", "line 3: no state"),
+        ("state\n0,dark\n1,light\n", "lines 2-3: several cells, and the header is state"),
+        # Three lines for three images, of which the first is a header in other words.
+        ("laser\ndark\nlight\n", "line 1 is 'laser', not the header image,state or state"),
+        ("dark\nlight\ndark\n", "line 1 is 'dark', not the header image,state or state"),
+        ("0,dark\n1,light\n", "line 1 is '0,dark', not the header"),
+        ("frame,state\n0,dark\n", "line 1 is 'frame,state', not the header"),
+        ("image;state\n0;dark\n1;light\n", r"line 1 is 'image;state', not the header .*separated by commas"),
+        ("image\tstate\n0\tdark\n", r"line 1 is 'image.tstate', not the header .*separated by commas"),
+        ("state\n0;dark\n1;light\n2;dark\n", r"lines 2-4: a semicolon or tab in the state .*separated by commas"),
+        ("image,state\n0,dark;1\n1,a\tb\n", r"lines 2-3: a semicolon or tab in the state .*separated by commas"),
         (
             "image,state\n0,dark\nx,dark\n-1,dark\n1\n2,\n3,dark\n0,light\n1e9,a\n99999999999999999999,a\n",
             (
@@ -305,7 +423,10 @@ def test_csv_names_come_as_they_appear(tmp_path: Path) -> None:
                 "line 8: image is named a second time"
             ),
         ),
-        ("", "holds no states|is empty"),
+        ("", "is empty"),
+        ("\n\n", "line 1 is '', not the header"),
+        ("\ufeff", "line 1 is '', not the header"),
+        ("state\n", "has 0 states, one a line, and the run has 3 images"),
         ("image,state\n", "holds no states"),
         ('image,state\n0,"dark\n', "is not CSV text"),
     ],
@@ -328,7 +449,7 @@ def test_csv_that_is_no_text_or_not_there(tmp_path: Path) -> None:
 def test_csv_of_a_counter(tmp_path: Path) -> None:
     run = nxmx(tmp_path / "run.h5", n=65)
     with pytest.raises(MetadataError, match="no pump state"):
-        open_run(run, SourceSettings(pump_csv=csv(tmp_path, "\n".join(map(str, range(65))))))
+        open_run(run, SourceSettings(pump_csv=csv(tmp_path, "state\n" + "\n".join(map(str, range(65))))))
 
 
 # Outputs of hitsieve as input

@@ -1,4 +1,4 @@
-"""A time-resolved run: the three ways to label its images, what the outputs then hold, and what is refused."""
+"""A time-resolved run: the ways to label its images, what the outputs then hold, and what is refused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def by_image(run: Simulated, folder: Path) -> list[str | Path]:
 
 
 def by_line(run: Simulated, folder: Path) -> list[str | Path]:
-    (folder / "lines.csv").write_text("\n".join(true_states(run)) + "\n")
+    (folder / "lines.csv").write_text("\n".join(["state", *true_states(run)]) + "\n")
     return ["--pump-csv", folder / "lines.csv"]
 
 
@@ -154,6 +154,41 @@ def test_states_of_a_run_with_a_lost_file(tmp_path: Path, hitsieve: Hitsieve) ->
         assert [s.n_images - s.n_hits - s.n_misses for s in summary.pump.states] == [4, 11]
 
 
+def test_pattern_along_pulses_of_a_run_with_gaps(tmp_path: Path, hitsieve: Hitsieve) -> None:
+    """Frames were dropped here and there, and a data file is lost; flags and a settings file say the same."""
+    gappy = simulate(
+        tmp_path / "in", SimulateSettings.model_validate({**SETTINGS, "images": 60, "images_per_file": 15})
+    )
+    place = np.flatnonzero(np.arange(70) % 7 != 5)
+    for number, path in enumerate(gappy.data_files):
+        with h5py.File(path, "a") as file:
+            file["entry/pulse_id"] = 5000 + 2 * place[15 * number : 15 * number + 15]
+    gappy.data_files[1].unlink()
+    wanted = ["dark" if p % 4 == 0 else "light" for p in place.tolist()]
+    wanted[15:30] = [""] * 15
+    (tmp_path / "tr.toml").write_text('[source]\npump = "dark:1,light:3"\npump_dataset = "/entry/pulse_id"\n')
+    flags = ["--pump", "dark:1,light:3", "--pump-dataset", "/entry/pulse_id"]
+    for name, given in (("flags", flags), ("file", ["--config", tmp_path / "tr.toml"])):
+        done = hitsieve("run", gappy.master, "-o", tmp_path / name, *given)
+        assert done.returncode == 0, done.stderr
+        assert "the pump state of 15 of 60 images is unknown" in done.stderr
+        assert recorded(tmp_path / name / "tr_annotated.h5") == wanted
+        pump = summary_of(tmp_path / name).pump
+        assert pump is not None
+        assert pump.origin.startswith("pattern dark:1,light:3 along /entry/pulse_id, from 5000 in steps of 2 (")
+
+
+def test_settings_file_labels_as_flags_do(run: Simulated, tmp_path: Path, hitsieve: Hitsieve) -> None:
+    _, path = by_line(run, tmp_path)
+    (tmp_path / "tr.toml").write_text(f'[source]\npump_csv = "{path}"\n\n[write]\nsplit_pump = true\n')
+    done = hitsieve("run", run.master, "-o", tmp_path / "out", "--config", tmp_path / "tr.toml")
+    assert done.returncode == 0, done.stderr
+    assert recorded(tmp_path / "out" / "tr_annotated.h5") == true_states(run)
+    summary = summary_of(tmp_path / "out")
+    assert summary.pump is not None and all(state.hits_file for state in summary.pump.states)
+    assert summary.pump.origin == f"CSV file {path} (--pump-csv)"
+
+
 def test_images_that_a_csv_does_not_name_are_unknown(run: Simulated, tmp_path: Path, hitsieve: Hitsieve) -> None:
     (tmp_path / "some.csv").write_text("image,state\n3,on\n7,off\n")
     done = hitsieve("run", run.master, "-o", tmp_path / "out", "--pump-csv", tmp_path / "some.csv")
@@ -191,7 +226,7 @@ def test_images_that_a_csv_does_not_name_are_unknown(run: Simulated, tmp_path: P
     ],
 )
 def test_bad_labels(run: Simulated, tmp_path: Path, hitsieve: Hitsieve, flags: list[str], code: int, told: str) -> None:
-    (tmp_path / "short.csv").write_text("dark\nlight\nlight\n")
+    (tmp_path / "short.csv").write_text("state\ndark\nlight\nlight\n")
     (tmp_path / "bad.csv").write_text("image,state\n0,dark\n120,light\n2,\n")
     flags = [str(tmp_path / flag) if flag.endswith(".csv") else flag for flag in flags]
     done = hitsieve("run", run.master, "-o", tmp_path / "out", *flags)

@@ -86,6 +86,20 @@ def simulated(
     )
 
 
+ALL = [
+    (quantity, across)
+    for quantity in ("hit rate", "indexing rate", "resolution", "spots")
+    for across in ("pump state", "run")
+]
+"""What every report on pump states tells of, in this order."""
+
+
+def told(found: tuple[BiasFinding, ...], across: str) -> dict[str, str]:
+    """Why each quantity was not tested, in words, without what all such statements share."""
+    assert all(f.p is None and not f.differs and not f.test for f in found if f.across == across)
+    return {f.quantity: f.statement.partition(": ")[2] for f in found if f.across == across}
+
+
 def one(found: tuple[BiasFinding, ...], quantity: str, across: str) -> BiasFinding:
     (match,) = [f for f in found if (f.quantity, f.across) == (quantity, across)]
     return match
@@ -202,9 +216,9 @@ def test_drift_is_found_and_told(shape: Callable[[int, Generator], np.ndarray]) 
     found = [
         one(simulated(codes(LONG, 1, 3), random, shape, trend=trend).report(), "hit rate", "run") for _ in range(20)
     ]
-    told = [f for f in found if f.differs]
-    assert len(told) >= 19
-    assert all(f.statement.startswith("hit rate drifts along the run: ") for f in told)
+    seen = [f for f in found if f.differs]
+    assert len(seen) >= 19
+    assert all(f.statement.startswith("hit rate drifts along the run: ") for f in seen)
 
 
 def test_drift_is_no_difference_between_slow_states() -> None:
@@ -248,6 +262,53 @@ def test_indexing_rate() -> None:
     assert one(run.report(), "indexing rate", "pump state").differs
 
 
+def test_difference_without_any_scatter_is_found() -> None:
+    """Every light image is a hit, every dark one a miss: all blocks agree to the last image."""
+    code = codes(20_000, 1, 3)
+    light = (code == 1).astype(np.uint8)
+    found = bias_report(
+        PumpStates(("dark", "light"), code, "test"),
+        light,
+        np.where(light, 1, 0).astype(np.int32),
+        np.where(light, 20, 0).astype(np.int32),
+        np.full(20_000, np.nan, dtype=np.float32),
+    )
+    finding = one(found, "hit rate", "pump state")
+    assert finding.differs and finding.p is not None and finding.p < 1e-20
+    assert finding.statement == "hit rate differs between pump states: dark 0 %, light 100 % (p < 1e-99)"
+    assert "(p = 1)" in one(found, "hit rate", "run").statement
+
+
+def test_states_without_any_difference_are_tested() -> None:
+    """Of eight images the first two are hits, one of each state: nothing scatters, and nothing differs."""
+    code = codes(20_000, 1, 1)
+    hit = (np.arange(20_000) % 8 < 2).astype(np.uint8)
+    found = bias_report(
+        PumpStates(("dark", "light"), code, "test"),
+        hit,
+        np.full(20_000, -1, dtype=np.int32),
+        np.where(hit, 20 + code, 0).astype(np.int32),
+        np.full(20_000, np.nan, dtype=np.float32),
+    )
+    rate, spots = one(found, "hit rate", "pump state"), one(found, "spots", "pump state")
+    assert rate.p == pytest.approx(1, abs=1e-3) and not rate.differs
+    assert rate.statement.startswith("no sign that the hit rate differs between pump states: dark 25 %, light 25 %")
+    assert spots.differs and "dark 20, light 21 (p" in spots.statement
+
+
+@pytest.mark.parametrize("counts", [(1, 3), (500, 500)])
+def test_a_jump_along_the_run_is_no_difference_between_states(counts: tuple[int, ...]) -> None:
+    """No hit of the first half of the run has a lattice, and every later one has."""
+    random = default_rng(31)
+    alarms = 0
+    for _ in range(20):
+        run = simulated(codes(20_000, *counts), random)
+        run.n_lattices = ((np.arange(20_000) >= 10_000) & (run.state == State.HIT)).astype(np.int32)
+        p = one(run.report(), "indexing rate", "pump state").p
+        alarms += p is not None and p < 0.01
+    assert alarms <= 2
+
+
 # What is tested, and what is said
 
 
@@ -285,13 +346,19 @@ def test_statement_has_the_numbers() -> None:
         np.full(40_000, 30, dtype=np.int32),
         np.full(40_000, np.nan, dtype=np.float32),
     )
-    # No lattices, no resolution, equal spots: there is nothing to say of them.
-    assert [(f.quantity, f.across) for f in found] == [("hit rate", "pump state"), ("hit rate", "run")]
+    assert [(f.quantity, f.across) for f in found] == ALL
     assert found[0].p is not None and found[0].p < 1e-15
     exponent = f"{found[0].p:.0e}"
-    told = f"hit rate differs between pump states: dark 5 %, light 10 % (p = {exponent})"
-    assert found[0].statement == told
+    assert found[0].statement == f"hit rate differs between pump states: dark 5 %, light 10 % (p = {exponent})"
     assert "no sign of a steady drift of the hit rate along the run: " in found[1].statement
+    assert [f.statement for f in found[2:]] == [
+        "not tested whether the indexing rate differs between pump states: the run is not indexed",
+        "not tested whether the indexing rate drifts along the run: the run is not indexed",
+        "not tested whether the resolution of the hits differs between pump states: no hit has a resolution estimate",
+        "not tested whether the resolution of the hits drifts along the run: no hit has a resolution estimate",
+        "not tested whether the number of spots of the hits differs between pump states: it is 30 for all of them",
+        "not tested whether the number of spots of the hits drifts along the run: it is 30 for all of them",
+    ]
 
 
 def test_without_pump_states_only_drifts_are_tested() -> None:
@@ -304,20 +371,58 @@ def test_without_pump_states_only_drifts_are_tested() -> None:
         assert "first fifth" in finding.statement and "(p = " in finding.statement
 
 
-def test_run_that_is_not_indexed() -> None:
-    run = simulated(codes(20_000, 1, 3), default_rng(19))
-    run.n_lattices[:] = -1
-    assert "indexing rate" not in {f.quantity for f in run.report()}
+@pytest.mark.parametrize("counts", [(1, 3), (500, 500)])
+def test_a_difference_between_slow_states_is_told_with_a_warning(counts: tuple[int, ...]) -> None:
+    finding = one(
+        simulated(codes(LONG, *counts), default_rng(32), factor=(1.0, 2.0)).report(), "hit rate", "pump state"
+    )
+    assert finding.differs
+    warning = "; a state waits 1000 images for its next turn, and what swings with this period looks the same"
+    assert finding.statement.endswith(warning) == (counts == (500, 500))
+    assert ("swings" in finding.statement) == (counts == (500, 500))
 
 
 def test_too_few_hits_are_told() -> None:
-    report = simulated(codes(400, 1, 3), default_rng(20)).report()
-    n_hits = int((simulated(codes(400, 1, 3), default_rng(20)).state == State.HIT).sum())
-    assert [(f.quantity, f.p, f.differs, f.test) for f in report] == [("hit rate", None, False, "")] * 2
-    assert report[0].statement == (
-        f"not tested whether the hit rate differs between pump states: {n_hits} hits are too few to compare two states"
-    )
-    assert report[1].statement == f"not tested whether the hit rate drifts along the run: {n_hits} hits are too few"
+    run = simulated(codes(400, 1, 3), default_rng(20))
+    hits = np.flatnonzero(run.state == State.HIT)
+    n = len(hits)
+    run.n_lattices[hits] = np.arange(n) >= 3
+    report = run.report()
+    assert [(f.quantity, f.across) for f in report] == ALL
+    few = {"indexing rate": "3 hits without a lattice are too few"}
+    few |= dict.fromkeys(("hit rate", "resolution", "spots"), f"{n} hits are too few")
+    assert told(report, "run") == few
+    assert told(report, "pump state") == {quantity: f"{why} to compare two states" for quantity, why in few.items()}
+    assert report[0].statement.startswith("not tested whether the hit rate differs between pump states: ")
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "why"),
+    [
+        (("dark",), 0, "there are {} of dark only"),
+        (("dark", "light"), 1, "there are {} of light only"),
+        (("dark", "light"), -1, "no state of the {} is known"),
+    ],
+)
+def test_a_single_state_is_compared_with_none(names: tuple[str, ...], code: int, why: str) -> None:
+    run = simulated(codes(20_000, 1, 1), default_rng(33))
+    run.pump = PumpStates(names, np.full(20_000, code, dtype=np.int16), "test")
+    report = run.report()
+    assert [(f.quantity, f.across) for f in report] == ALL
+    hits = dict.fromkeys(("indexing rate", "resolution", "spots"), why.format("hits"))
+    assert told(report, "pump state") == {"hit rate": why.format("images"), **hits}
+    assert all(f.p is not None for f in report if f.across == "run")
+
+
+def test_what_is_not_there_is_told() -> None:
+    run = simulated(codes(20_000, 1, 1), default_rng(34))
+    hitless = dict.fromkeys(("indexing rate", "resolution", "spots"), "there are no hits")
+    stopped = {"hit rate": "no image was searched while the jet ran", **hitless}
+    assert told(run.report(np.zeros(20_000, dtype=np.bool_)), "run") == stopped
+    run.state[:] = State.MISS
+    assert told(run.report(), "run") == {"hit rate": "0 hits are too few", **hitless}
+    run.state[:] = State.MISSING
+    assert told(run.report(), "pump state") == {"hit rate": "no image was searched", **hitless}
 
 
 def test_states_that_take_turns_too_seldom_are_told() -> None:
@@ -360,8 +465,8 @@ def test_small_and_uniform_runs(n: int, kind: State) -> None:
         np.full(n, 20, dtype=np.int32),
         np.full(n, 2.0, dtype=np.float32),
     )
+    assert [(f.quantity, f.across) for f in report] == ALL
     assert all(f.p is None and not f.differs for f in report)
-    assert bool(report) == (n > 0 and kind is not State.MISSING)
 
 
 # Rounds and blocks

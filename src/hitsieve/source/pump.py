@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -17,9 +18,12 @@ from hitsieve.source.access import FileUnavailable, reading
 from hitsieve.source.fields import as_text, member
 from hitsieve.source.nxmx import entry_of
 from hitsieve.source.pumpcsv import read_states
-from hitsieve.source.pumpvalues import MOST_STATES, UNKNOWN, Values, read_values, too_many
+from hitsieve.source.pumpvalues import MOST_STATES, UNKNOWN, Values, read_pulses, read_values, too_many
 
 PROCESS = "hit_finding"
+Rows = slice | npt.NDArray[np.int64]
+Column = TypeVar("Column", Values, npt.NDArray[np.int64])
+Read = Callable[[Any, int, str, Path], Column]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,9 @@ class _Coder:
     n: int
     names: dict[str, float | None] = field(default_factory=dict)
     """By name, its number where the values are numbers."""
-    parts: list[tuple[slice | npt.NDArray[np.int64], Values]] = field(default_factory=list)
+    parts: list[tuple[Rows, Values]] = field(default_factory=list)
 
-    def put(self, at: slice | npt.NDArray[np.int64], values: Values, where: str) -> None:
+    def put(self, at: Rows, values: Values, where: str) -> None:
         """States of the images `at`."""
         for name, number in zip(values.names, values.numbers, strict=True):
             self.names.setdefault(name, number)
@@ -72,8 +76,8 @@ def with_pump(run: Run, named: Sequence[Path], lengths: Mapping[Path, int], sett
     lengths : mapping of Path to int
         Images of each named HDF5 file that could be opened.
     settings : SourceSettings
-        At most one of pump, pump_dataset and pump_csv is set; with none, states that hitsieve recorded in the input
-        are used.
+        Of pump, pump_dataset and pump_csv one is set, or the first two; with none, states that hitsieve recorded in
+        the input are used.
 
     Returns
     -------
@@ -83,14 +87,15 @@ def with_pump(run: Run, named: Sequence[Path], lengths: Mapping[Path, int], sett
     Raises
     ------
     MetadataError
-        There is no such dataset, it is not one value an image, it has more than 64 values; the CSV file does not fit
-        the run; or the pattern would be counted along images that do not follow one another.
+        There is no such dataset, it is not one value an image, it has more than 64 values, or, with a pattern, does
+        not count pulses; the CSV file does not fit the run; or the pattern would be counted along images that do not
+        follow one another.
     SourceError
         A file cannot be read.
     """
     blocks = tuple(_blocks(run, named, lengths))
     if settings.pump is not None:
-        pump: PumpStates | None = _by_pattern(run, blocks, settings.pump)
+        pump: PumpStates | None = _by_pattern(run, blocks, settings.pump, settings.pump_dataset)
     elif settings.pump_dataset is not None:
         pump = _by_dataset(run, blocks, settings.pump_dataset)
     elif settings.pump_csv is not None:
@@ -117,8 +122,8 @@ def _blocks(run: Run, named: Sequence[Path], lengths: Mapping[Path, int]) -> Ite
             start += int(np.isin(run.images.file, own).sum())
 
 
-def _by_pattern(run: Run, blocks: Sequence[_Block], pattern: str) -> PumpStates:
-    """The pattern repeated over the run; a missing image keeps its place."""
+def _by_pattern(run: Run, blocks: Sequence[_Block], pattern: str, dataset: str | None) -> PumpStates:
+    """The pattern repeated over the run: along the images, of which a missing one keeps its place, or along pulses."""
     for block in blocks:
         with reading(block.path) as file:
             process = _process(file)
@@ -134,29 +139,83 @@ def _by_pattern(run: Run, blocks: Sequence[_Block], pattern: str) -> PumpStates:
     names = tuple(dict.fromkeys(name for name, _ in cycle))
     codes = np.array([names.index(name) for name, _ in cycle], dtype=np.int16)
     ends = np.cumsum([count for _, count in cycle])
-    place = np.arange(len(run)) % ends[-1]
-    return PumpStates(names, codes[np.searchsorted(ends, place, side="right")], f"pattern {pattern} (--pump)")
+    known, place, origin = _places(run, blocks, dataset)
+    code = np.full(len(run), UNKNOWN, dtype=np.int16)
+    code[known] = codes[np.searchsorted(ends, place % ends[-1], side="right")]
+    return PumpStates(names, code, f"pattern {pattern} {origin}")
+
+
+def _places(run: Run, blocks: Sequence[_Block], dataset: str | None) -> tuple[Rows, npt.NDArray[np.int64], str]:
+    """Images, the place of each in a pattern that is never repeated, and in words how it was counted."""
+    if dataset is None:
+        return slice(None), np.arange(len(run)), "(--pump)"
+    pulse = np.zeros(len(run), dtype=np.int64)
+    has = np.zeros(len(run), dtype=np.bool_)
+    for at, values, _ in _by_image(run, blocks, dataset, read_pulses):
+        pulse[at], has[at] = values, True
+    known = np.flatnonzero(has)
+    step = _step(f"{run.path}: {dataset}", known, pulse[known])
+    place = (pulse[known] - pulse[0]) // step
+    return known, place, f"along {dataset}, from {pulse[0]} in steps of {step} (--pump, --pump-dataset)"
+
+
+def _step(where: str, known: npt.NDArray[np.int64], pulse: npt.NDArray[np.int64]) -> int:
+    """From one pulse to the next: the smallest difference, of which all are multiples.
+
+    A pattern begins with the first image, so nothing is known without its pulse.
+    """
+    mend = "label the images with --pump-csv"
+    if not len(known) or known[0] != 0:
+        raise MetadataError(f"{where} of image 0 is lost, and the pattern begins there", mend=mend)
+    rises = np.diff(pulse)
+    falls = np.flatnonzero(pulse[1:] <= pulse[:-1])
+    if len(falls):
+        odd = falls[0]
+        raise MetadataError(
+            f"{where} is {pulse[odd + 1]} of image {known[odd + 1]}, after {pulse[odd]}: values that do not rise from "
+            "image to image do not count pulses",
+            mend=f"name the files in the order in which they were taken, or {mend}",
+        )
+    step = int(rises.min()) if len(rises) else 1
+    uneven = np.flatnonzero(rises % step)
+    if len(uneven):
+        odd = uneven[0]
+        raise MetadataError(
+            f"{where} rises by {rises[odd]} to image {known[odd + 1]}, no multiple of the smallest rise, {step}: "
+            "it does not count pulses",
+            mend=f"name a dataset with the pulse number of each image, or {mend}",
+        )
+    return step
 
 
 def _by_dataset(run: Run, blocks: Sequence[_Block], name: str) -> PumpStates:
-    """One value an image, of the file that the user named, or else gathered from its data files."""
+    """States by value."""
+    coder = _Coder(len(run))
+    for at, values, where in _by_image(run, blocks, name, read_values):
+        coder.put(at, values, where)
+    return coder.states(f"dataset {name} of {run.path} (--pump-dataset)")
+
+
+def _by_image(run: Run, blocks: Sequence[_Block], name: str, read: Read[Column]) -> Iterator[tuple[Rows, Column, str]]:
+    """One value an image, of the files that the user named, or else gathered from their data files.
+
+    Images, their values, and where these are from.
+    """
     if not blocks:
         raise MetadataError(
             f"{run.path}: has no dataset {name}, for it is no HDF5 file", mend="label the images with --pump-csv"
         )
-    coder = _Coder(len(run))
     for block in blocks:
         with reading(block.path) as file:
             item = member(file, name)
-            if item is not None:
-                values = read_values(item, block.stop - block.start, name, block.path)
-                coder.put(slice(block.start, block.stop), values, f"{block.path}: {name}")
-                continue
-        _gather(run, block, name, coder)
-    return coder.states(f"dataset {name} of {run.path} (--pump-dataset)")
+            values = None if item is None else read(item, block.stop - block.start, name, block.path)
+        if values is None:
+            yield from _gathered(run, block, name, read)
+        else:
+            yield slice(block.start, block.stop), values, f"{block.path}: {name}"
 
 
-def _gather(run: Run, block: _Block, name: str, coder: _Coder) -> None:
+def _gathered(run: Run, block: _Block, name: str, read: Read[Column]) -> Iterator[tuple[Rows, Column, str]]:
     """Take the values of a block from the data files of its images."""
     here = np.arange(block.start, block.stop)
     lost = run.images.missing.keys() | run.images.unreadable.keys()
@@ -173,15 +232,15 @@ def _gather(run: Run, block: _Block, name: str, coder: _Coder) -> None:
                         f"{block.path}: has no dataset {name}{data}",
                         mend="name the path of a dataset with one value an image; h5ls -r FILE lists them",
                     )
-                values = read_values(item, data_file.n_images, name, data_file.path)
+                values = read(item, data_file.n_images, name, data_file.path)
         except FileUnavailable:
             # Of a lost file no image is searched: their states do not matter.
             if not lost.issuperset(at.tolist()):
                 raise
             continue
         there = rows[files == number]
-        inside = (there >= 0) & (there < len(values.index))
-        coder.put(at[inside], values.take(there[inside]), f"{data_file.path}: {name}")
+        inside = (there >= 0) & (there < len(values))
+        yield at[inside], values[there[inside]], f"{data_file.path}: {name}"
 
 
 def _recorded(run: Run, blocks: Sequence[_Block]) -> PumpStates | None:

@@ -13,8 +13,9 @@ from hitsieve.errors import MetadataError
 from hitsieve.source.access import check_file
 from hitsieve.source.pumpvalues import MOST_STATES, UNKNOWN, too_many
 
-HEADER = ["image", "state"]
-MEND = "mend these lines; a file of states has the header image,state or one state a line"
+BY_IMAGE = ["image", "state"]
+BY_LINE = ["state"]
+MEND = "mend these lines; cells are separated by commas"
 Row = tuple[int, list[str]]
 """Line number and cells."""
 
@@ -26,14 +27,14 @@ def read_states(path: Path, n: int) -> tuple[tuple[str, ...], npt.NDArray[np.int
     ----------
     path : Path
         With the header `image,state`: the state of image `image`, from 0; images that are not named are unknown, empty
-        lines mean nothing. Otherwise one state a line, for all images, after the header `state` or none.
+        lines mean nothing. With the header `state`: one state a line, for all images.
     n : int
         Images of the run.
 
     Raises
     ------
     MetadataError
-        The file does not fit the run, or has bad lines: each is named by its number, from 1.
+        The file has no such header, does not fit the run, or has bad lines: each is named by its number, from 1.
     SourceError
         The file cannot be read.
     """
@@ -46,14 +47,19 @@ def read_states(path: Path, n: int) -> tuple[tuple[str, ...], npt.NDArray[np.int
         raise MetadataError(f"{path}: is not CSV text in UTF-8 ({error})", mend="save it as such") from None
     while rows and not any(rows[-1][1]):
         rows.pop()
-    if not rows:
-        raise MetadataError(f"{path}: holds no states", mend="name a CSV file with columns image and state")
-    head = [cell.lower() for cell in rows[0][1]]
-    images, words = _by_image(path, rows[1:], n) if head == HEADER else _by_line(path, rows, n)
+    # Were a header optional, one in other words and a missing line would make up for each other, and shift all states.
+    head = [cell.lower() for cell in rows[0][1]] if rows else []
+    if head not in (BY_IMAGE, BY_LINE):
+        shown = ",".join(rows[0][1])[:40] if rows else ""
+        raise MetadataError(
+            f"{path}: line 1 is {shown!r}, not the header image,state or state",
+            mend="write image,state above lines of both, separated by commas, or state above one state a line",
+        )
+    images, words = _by_image(path, rows[1:], n) if head == BY_IMAGE else _by_line(path, rows[1:], n)
     names: dict[str, int] = {}
     numbers = [names.setdefault(word, len(names)) for word in words]
     if len(names) > MOST_STATES:
-        raise too_many(str(path), len(names))
+        raise too_many(str(path), len(names), "let it name states, not pulses or times")
     code = np.full(n, UNKNOWN, dtype=np.int16)
     code[images] = numbers
     return tuple(names), code
@@ -78,7 +84,7 @@ def _by_image(path: Path, rows: Sequence[Row], n: int) -> tuple[list[int], list[
 
 def _fault(cells: list[str], n: int, found: dict[int, str]) -> str:
     """What is wrong with a line of image and state."""
-    if len(cells) != len(HEADER):
+    if len(cells) != len(BY_IMAGE):
         return "not two cells, image and state"
     image, state = cells
     if not (image.isascii() and image.isdecimal()):
@@ -87,20 +93,24 @@ def _fault(cells: list[str], n: int, found: dict[int, str]) -> str:
         return f"no such image, the run has {n}, counted from 0"
     if int(image) in found:
         return "image is named a second time"
+    return _odd(state)
+
+
+def _odd(state: str) -> str:
+    """What is wrong with a state."""
+    if ";" in state or "\t" in state:
+        return "a semicolon or tab in the state"
     return "" if state and state.isprintable() else "no state"
 
 
 def _by_line(path: Path, rows: Sequence[Row], n: int) -> tuple[npt.NDArray[np.int64], list[str]]:
     bad: dict[str, list[int]] = {}
     for line, cells in rows:
-        if len(cells) > 1:
-            bad.setdefault("several cells, and the first line is not image,state", []).append(line)
-        elif not cells or not cells[0] or not cells[0].isprintable():
-            bad.setdefault("no state", []).append(line)
+        reason = "several cells, and the header is state" if len(cells) > 1 else _odd(cells[0] if cells else "")
+        if reason:
+            bad.setdefault(reason, []).append(line)
     _refuse(path, bad)
     states = [cells[0] for _, cells in rows]
-    if states[0].lower() == "state":
-        states = states[1:]
     if len(states) != n:
         raise MetadataError(
             f"{path}: has {len(states)} states, one a line, and the run has {n} images",

@@ -1,4 +1,4 @@
-"""A dataset with one value an image, as names of states."""
+"""A dataset with one value an image: as names of states, or as a count of pulses."""
 
 from __future__ import annotations
 
@@ -28,16 +28,25 @@ class Values:
     index: npt.NDArray[np.int64]
     """State of each image, as index in names; UNKNOWN where there is none."""
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Values:
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.int64]) -> Values:
         """Of some images."""
         return Values(self.names, self.numbers, self.index[rows])
 
 
-def too_many(where: str, n: int) -> MetadataError:
+NO_STATE = (
+    "name a dataset of few values, such as an event code; give --pump too, if it counts pulses; or label the images "
+    "with --pump-csv"
+)
+
+
+def too_many(where: str, n: int, mend: str = NO_STATE) -> MetadataError:
     """The error for values that are no states."""
     return MetadataError(
         f"{where} has {n} different values or more: this is no pump state, of which a run has {MOST_STATES} at most",
-        mend="name a dataset of few values, such as an event code, or label the images with --pump-csv",
+        mend=mend,
     )
 
 
@@ -61,15 +70,7 @@ def read_values(item: Any, n: int, name: str, path: Path) -> Values:
         It is no dataset, not one value an image, of another type, or has more than 64 values.
     """
     where = f"{path}: {name}"
-    if not isinstance(item, h5py.Dataset):
-        raise MetadataError(f"{where} is a group, not a dataset", mend="name a dataset in it")
-    shape = item.shape
-    if not shape or shape[0] != n or any(length != 1 for length in shape[1:]):
-        raise MetadataError(
-            f"{where} has shape {shape}, and its file {n} images: it is not one value an image",
-            mend="name a dataset with one value an image, or label the images with --pump-csv",
-        )
-    raw = np.asarray(item[()]).reshape(-1)
+    raw = _column(item, n, where)
     short = name.rstrip("/").rpartition("/")[2]
     if h5py.check_string_dtype(item.dtype) is not None:
         return _words(raw, where)
@@ -85,7 +86,7 @@ def read_values(item: Any, n: int, name: str, path: Path) -> Values:
     if np.count_nonzero(known) > MOST_STATES:
         raise too_many(where, int(np.count_nonzero(known)))
     members = {value: key for key, value in (h5py.check_enum_dtype(item.dtype) or {}).items()}
-    values = distinct[known].tolist()
+    values = distinct[known]
     return Values(
         names=tuple(members.get(value) or f"{short}={_shown(value)}" for value in values),
         numbers=tuple(float(value) for value in values),
@@ -93,10 +94,50 @@ def read_values(item: Any, n: int, name: str, path: Path) -> Values:
     )
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
+def read_pulses(item: Any, n: int, name: str, path: Path) -> npt.NDArray[np.int64]:
+    """Pulse numbers of n images from an HDF5 item; as `read_values`, but of integers only, and any number of them.
+
+    Returns
+    -------
+    array of int64, shape (n,)
+
+    Raises
+    ------
+    MetadataError
+        It is no dataset, not one value an image, or of another type.
+    """
+    where = f"{path}: {name}"
+    raw = _column(item, n, where)
+    if raw.dtype.kind not in "iu" or (n and int(raw.max()) > np.iinfo(np.int64).max):
+        raise MetadataError(
+            f"{where} holds {raw.dtype}, and a pump pattern is counted along integers below 2^63",
+            mend="name a dataset with the pulse number of each image, or label the images with --pump-csv",
+        )
+    return raw.astype(np.int64)
+
+
+def _column(item: Any, n: int, where: str) -> npt.NDArray[Any]:
+    """One value for each of n images, shape (n,)."""
+    if not isinstance(item, h5py.Dataset):
+        raise MetadataError(f"{where} is a group, not a dataset", mend="name a dataset in it")
+    shape = item.shape
+    if not shape or shape[0] != n or any(length != 1 for length in shape[1:]):
+        raise MetadataError(
+            f"{where} has shape {shape}, and its file {n} images: it is not one value an image",
+            mend="name a dataset with one value an image, or label the images with --pump-csv",
+        )
+    return np.asarray(item[()]).reshape(-1)
+
+
+def _shown(value: Any) -> str:
+    """Shortest text that tells the value from all others of its type."""
+    if isinstance(value, np.bool_):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, np.floating):
+        return str(value)
+    plain = value == 0 or 1e-4 <= abs(value) < 1e16
+    # The sum turns -0 into 0, which it equals.
+    return (np.format_float_positional if plain else np.format_float_scientific)(value + 0, trim="-")
 
 
 def _words(raw: npt.NDArray[Any], where: str) -> Values:

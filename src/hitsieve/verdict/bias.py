@@ -34,7 +34,8 @@ PER_BLOCK_AND_STATE = 2
 """Likewise in a test between states, of each state."""
 SPARE_BLOCKS = 6
 """Blocks that a test between states has more than states, at least."""
-SAME = "all blocks of images are alike"
+SLOW = 100
+"""Images a state waits for its next turn, from which on a difference is stated with a warning."""
 MOST_LISTED = 6
 """Most states that a statement lists one by one."""
 
@@ -65,6 +66,8 @@ class _Series:
     """0 and 1 for a rate."""
     tested: Values
     """The values, or their ranks."""
+    lacks: str = ""
+    """Why there are no values; empty where there are."""
 
     @property
     def is_rate(self) -> bool:
@@ -93,7 +96,15 @@ class _Series:
     def rarer(self) -> str:
         """What limits a test, counted."""
         few = self.events()
-        return f"{few} misses" if self.quantity == "hit rate" and self.values.sum() > few else f"{few} hits"
+        mostly = bool(self.values.sum() > few)
+        of = {"hit rate": ("hits", "misses"), "indexing rate": ("indexed hits", "hits without a lattice")}
+        return f"{few} {of.get(self.quantity, ('hits', 'hits'))[mostly]}"
+
+    def alike(self) -> str:
+        """Why values that are all alike give no test; empty where they are not."""
+        if self.values.min() < self.values.max():
+            return ""
+        return f"it is {self.shown(slice(None))} for all of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +117,8 @@ class _Trial:
     p: float | None
     numbers: str
     """What was compared; of a test left out, why."""
+    caution: str = ""
+    """What else could make such a difference."""
 
 
 def bias_report(
@@ -135,17 +148,17 @@ def bias_report(
     Returns
     -------
     tuple of BiasFinding
-        Without what could not be measured (no lattices, no resolution). Where the hits are too few to test the hit
-        rate, a finding without p says so.
+        Each quantity between pump states, where there are any, and along the run; what was not measured, or could
+        not be tested, has no p, and says why.
     """
     used = (state == State.HIT) | (state == State.MISS)
     if running is not None:
         used &= running
     trials: list[_Trial] = []
     for series in _series(used, state, n_lattices, n_spots, resolution):
-        tried = [_by_state(series, pump)] if pump is not None and len(pump.names) > 1 else []
-        tried.append(_by_run(series))
-        trials += [trial for trial in tried if trial.p is not None or series.quantity == "hit rate"]
+        if pump is not None:
+            trials.append(_by_state(series, pump))
+        trials.append(_by_run(series))
     differing = _differing([trial.p for trial in trials])
     n_tests = sum(trial.p is not None for trial in trials)
     return tuple(_finding(trial, number in differing, n_tests) for number, trial in enumerate(trials))
@@ -158,48 +171,60 @@ def _series(
     n_spots: npt.NDArray[np.int32],
     resolution: npt.NDArray[np.float32],
 ) -> Iterator[_Series]:
-    """The quantities that were measured."""
+    """All quantities, with what was measured of them."""
     image = np.flatnonzero(used)
-    if not len(image):
-        return
     hit = (state[image] == State.HIT).astype(np.float64)
-    yield _Series("hit rate", image, hit, hit)
+    searched = bool(((state == State.HIT) | (state == State.MISS)).any())
+    idle = "no image was searched while the jet ran" if searched else "no image was searched"
+    yield _Series("hit rate", image, hit, hit, "" if len(image) else idle)
     hits = image[hit > 0]
+    none = "there are no hits"
     tried = hits[n_lattices[hits] >= 0]
-    if len(tried):
-        indexed = (n_lattices[tried] > 0).astype(np.float64)
-        yield _Series("indexing rate", tried, indexed, indexed)
-    for quantity, column in (("resolution", resolution), ("spots", n_spots)):
-        known = hits[np.isfinite(column[hits])]
-        if len(known):
-            values = column[known].astype(np.float64)
-            named: Quantity = "resolution" if quantity == "resolution" else "spots"
-            yield _Series(named, known, values, ranked(values) / len(values))
+    indexed = (n_lattices[tried] > 0).astype(np.float64)
+    lacks = "" if len(tried) else "the run is not indexed" if len(hits) else none
+    yield _Series("indexing rate", tried, indexed, indexed, lacks)
+    known = hits[np.isfinite(resolution[hits])]
+    lacks = "" if len(known) else "no hit has a resolution estimate" if len(hits) else none
+    yield _values("resolution", known, resolution, lacks)
+    yield _values("spots", hits, n_spots, "" if len(hits) else none)
+
+
+def _values(
+    quantity: Quantity, image: npt.NDArray[np.int64], column: npt.NDArray[np.float32 | np.int32], lacks: str
+) -> _Series:
+    values = column[image].astype(np.float64)
+    return _Series(quantity, image, values, ranked(values) / max(len(values), 1), lacks)
 
 
 def _by_run(series: _Series) -> _Trial:
     n_blocks = min(TREND_BLOCKS, series.events() // PER_BLOCK)
-    if n_blocks < FEWEST_BLOCKS:
-        return _Trial(series, "run", "", None, f"{series.rarer()} are too few")
+    if series.lacks or n_blocks < FEWEST_BLOCKS:
+        return _Trial(series, "run", "", None, series.lacks or f"{series.rarer()} are too few")
+    if why := series.alike():
+        return _Trial(series, "run", "", None, why)
     p = along_run(series.tested, n_blocks)
     fifth = max(1, len(series.values) // 5)
     numbers = f"{series.shown(slice(fifth))} in its first fifth, {series.shown(slice(-fifth, None))} in its last"
     test = f"Spearman's correlation of {n_blocks} block means{'' if series.is_rate else ' of ranks'} with position"
-    return _Trial(series, "run", test, p, numbers if p is not None else SAME)
+    return _Trial(series, "run", test, p, numbers)
 
 
 def _by_state(series: _Series, pump: PumpStates) -> _Trial:
     code = pump.code[series.image].astype(np.int64)
     counts = np.bincount(code[code >= 0], minlength=len(pump.names))
     # A block should hold hits of every state; a state of too few images would leave too few blocks for all.
-    expected = counts * (series.events() / len(series.values))
+    expected = counts * (series.events() / max(len(series.values), 1))
     enough = expected >= PER_BLOCK_AND_STATE * FEWEST_BLOCKS
     compared = np.flatnonzero(enough)
-    if len(compared) < 2:
-        return _Trial(series, "pump state", "", None, f"{series.rarer()} are too few to compare two states")
     here = np.isin(code, compared)
     code = np.searchsorted(compared, code[here])
     part = replace(series, image=series.image[here], values=series.values[here], tested=series.tested[here])
+    why = series.lacks or _one_sided(series, counts, pump.names)
+    if not why and len(compared) < 2:
+        why = f"{series.rarer()} are too few to compare two states"
+    why = why or part.alike()
+    if why:
+        return _Trial(series, "pump state", "", None, why)
     block = _blocks(part, code, int(expected[compared].min()) // PER_BLOCK_AND_STATE)
     n_blocks = int(block[-1]) + 1
     if n_blocks < max(FEWEST_BLOCKS, len(compared) + SPARE_BLOCKS):
@@ -214,7 +239,26 @@ def _by_state(series: _Series, pump: PumpStates) -> _Trial:
             len(absent) > MOST_LISTED
         )
     test = f"{scores} scores, Hotelling's T2 over {n_blocks} blocks"
-    return _Trial(series, "pump state", test, p, numbers if p is not None else SAME)
+    return _Trial(series, "pump state", test, p, numbers, _caution(pump, compared))
+
+
+def _one_sided(series: _Series, counts: Codes, names: Sequence[str]) -> str:
+    """Why there is nothing to compare where fewer than two states occur; empty where two do."""
+    present = np.flatnonzero(counts)
+    if len(present) > 1:
+        return ""
+    what = "images" if series.quantity == "hit rate" else "hits"
+    return f"there are {what} of {names[present[0]]} only" if len(present) else f"no state of the {what} is known"
+
+
+def _caution(pump: PumpStates, compared: Codes) -> str:
+    """Say so where states take turns so slowly that a jet could well swing with them."""
+    known = pump.code[pump.code >= 0]
+    turns = np.bincount(known[np.flatnonzero(np.diff(known, prepend=-1))], minlength=len(pump.names))[compared]
+    wait = round(len(known) / int(turns.min()))
+    if wait < SLOW:
+        return ""
+    return f"; a state waits {wait} images for its next turn, and what swings with this period looks the same"
 
 
 def _blocks(series: _Series, code: Codes, most: int) -> Codes:
@@ -266,7 +310,7 @@ def _finding(trial: _Trial, differs: bool, n_tests: int) -> BiasFinding:
     if trial.p is None:
         statement = f"not tested whether the {claim}: {trial.numbers}"
     elif differs:
-        statement = f"{claim}: {trial.numbers} ({_probability(trial.p)})"
+        statement = f"{claim}: {trial.numbers} ({_probability(trial.p)}){trial.caution}"
     else:
         alone = f", not enough among {n_tests} tests" if trial.p < ALPHA else ""
         statement = f"{sign}: {trial.numbers} ({_probability(trial.p)}{alone})"

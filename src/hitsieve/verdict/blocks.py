@@ -57,7 +57,7 @@ def merged(starts: Codes, weight: Values, most: int) -> Codes:
     return np.cumsum(first)
 
 
-def between_states(y: Values, code: Codes, t: Values, block: Codes) -> float | None:
+def between_states(y: Values, code: Codes, t: Values, block: Codes) -> float:
     """Probability that the mean of y differs between states as much by chance.
 
     In each block, the sum of y of a state is compared with what the block's mean and the run's linear trend let
@@ -67,24 +67,17 @@ def between_states(y: Values, code: Codes, t: Values, block: Codes) -> float | N
     Parameters
     ----------
     y : array of float, shape (n,)
+        Not all alike.
     code : array of int, shape (n,)
         State, 0 to S - 1; each is in every block.
     t : array of float, shape (n,)
         Position in the run.
     block : array of int, shape (n,)
-        0 to B - 1, B > S.
-
-    Returns
-    -------
-    float or None
-        None where y does not vary.
+        0 to B - 1, B >= S.
     """
     from scipy.special import fdtrc
 
-    spread = float(y.std())
-    if spread <= 1e-12 * float(np.abs(y).max()):
-        return None
-    y = (y - y.mean()) / spread
+    y = (y - y.mean()) / y.std()
     n_states, n_blocks = int(code.max()) + 1, int(block.max()) + 1
     cell = block * n_states + code
 
@@ -96,13 +89,13 @@ def between_states(y: Values, code: Codes, t: Values, block: Codes) -> float | N
     mean_y, mean_t = of_y.sum(axis=1) / here, of_t.sum(axis=1) / here
     slope = _slope(mean_t, mean_y, here)
     scores = (of_y - n * mean_y[:, None] - slope * (of_t - n * mean_t[:, None]))[:, :-1]
-    covariance = np.atleast_2d(np.cov(scores, rowvar=False))
-    rank = int(np.linalg.matrix_rank(covariance, tol=1e-9 * float(here.max()), hermitian=True))
-    if rank == 0 or n_blocks <= rank:
-        return None
-    mean = scores.mean(axis=0)
-    t2 = n_blocks * float(mean @ np.linalg.pinv(covariance, rcond=1e-9, hermitian=True) @ mean)
-    return float(fdtrc(rank, n_blocks - rank, t2 * (n_blocks - rank) / (rank * (n_blocks - 1))))
+    # Blocks can agree to the last image, and be no less right for it: what independent images would scatter counts
+    # as one block more, so that there always is a scatter to judge by.
+    alone = np.diag(n.mean(axis=0)) - (n / here[:, None]).T @ n / n_blocks
+    covariance = np.atleast_2d(np.cov(scores, rowvar=False)) + alone[:-1, :-1] / n_blocks
+    mean, free = scores.mean(axis=0), n_states - 1
+    t2 = n_blocks * float(mean @ np.linalg.solve(covariance, mean))
+    return float(fdtrc(free, n_blocks - free, t2 * (n_blocks - free) / (free * (n_blocks - 1))))
 
 
 def ranked(values: Values) -> Values:
@@ -120,24 +113,19 @@ def _slope(x: Values, y: Values, weight: Values) -> float:
     return float(np.sum(weight * dx * y)) / square if square > 0 else 0.0
 
 
-def along_run(y: Values, n_blocks: int) -> float | None:
+def along_run(y: Values, n_blocks: int) -> float:
     """Probability that y, in the order of the run, rises or falls as steadily by chance.
 
     The means of blocks of equally many values are ranked, and the correlation of rank and position (Spearman) is
     judged by Student's t. Where neighbouring blocks are alike, fewer of them are independent, n (1 - r) / (1 + r)
     (Bayley and Hammersley, J. R. Stat. Soc. Suppl. 8 (1946) 184), r being the lag-one correlation of the ranks less
-    a cubic, which takes out the drift itself, freed of the bias that this brings.
-
-    Returns
-    -------
-    float or None
-        None where the blocks do not differ.
+    a cubic, which takes out the drift itself, freed of the bias that this brings. It is 1 where the blocks are alike.
     """
     from scipy.special import stdtr
 
     means = [float(part.mean()) for part in np.array_split(y, n_blocks)]
     if max(means) - min(means) <= 1e-12 * max(map(abs, means)):
-        return None
+        return 1.0
     ranks = ranked(np.array(means))
     rest, alike, found = _lag_one(n_blocks)
     rough = rest @ ranks
