@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hitsieve.model import PumpStates, State, UnitCell
 from hitsieve.pipeline.tally import Tally
 from hitsieve.verdict import (
+    HitTrust,
     bias_report,
     false_hits,
     files_without_jet,
@@ -54,7 +55,8 @@ def content(tally: Tally, context: Context) -> dict[str, Any]:
     """Fields of the summary that hang on the state of each image, by name."""
     hits = tally.images(State.HIT)
     n_misses, n_hits, n_unreadable, n_missing = (int(n) for n in tally.counts)
-    segments = _segments(tally, context)
+    blanks = _blanks(tally, context.rule.min_spots)
+    segments = _segments(tally, context, blanks)
     jet = np.ones(tally.done, dtype=np.bool_)
     for segment in segments.segments if segments else ():
         jet[segment.first : segment.last + 1] = segment.kind not in WITHOUT_JET
@@ -67,7 +69,7 @@ def content(tally: Tally, context: Context) -> dict[str, Any]:
         "hit_rate": hit_rate(n_hits, n_misses),
         "hit_rate_interval": wilson_interval(n_hits, n_hits + n_misses),
         "rule": context.rule,
-        "blanks": _blanks(tally, context.rule.min_spots),
+        "blanks": blanks,
         "segments": segments,
         "pump": _pump(tally, context.pump),
         "bias": _bias(tally, context.pump, jet),
@@ -123,8 +125,11 @@ def _blanks(tally: Tally, min_spots: int) -> BlanksSummary | None:
     return BlanksSummary(n=found.n, mean=found.mean, false_hit_rate=found.rate, false_hit_rate_interval=found.interval)
 
 
-def _segments(tally: Tally, context: Context) -> SegmentsSummary | None:
-    found = find_segments(tally.background, tally.n_spots_counted, tally.n_spots_ice, tally.state, tally.max_count)
+def _segments(tally: Tally, context: Context, blanks: BlanksSummary | None) -> SegmentsSummary | None:
+    trust = HitTrust(tally.n_lattices > 0, blanks.false_hit_rate_interval[1] if blanks else None)
+    found = find_segments(
+        tally.background, tally.n_spots_counted, tally.n_spots_ice, tally.state, tally.max_count, trust
+    )
     if not found:
         return None
     parts = []
