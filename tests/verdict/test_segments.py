@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitsieve.model import State
-from hitsieve.verdict import Segment, files_without_jet, find_segments
+from hitsieve.verdict import HitTrust, Segment, files_without_jet, find_segments
 
 Stretches = Sequence[tuple[int, int]]
 AIR = 0.08
@@ -80,7 +80,7 @@ def assert_complete(found: Sequence[Segment], n: int) -> None:
     assert found[-1].last == n - 1
     for before, after in pairwise(found):
         assert after.first == before.last + 1
-        assert after.kind != before.kind
+        assert after.kind != before.kind or after.kind == "unknown"
     assert all(segment.first <= segment.last for segment in found)
 
 
@@ -134,9 +134,101 @@ def test_beam_never_on() -> None:
 
 
 @pytest.mark.parametrize("stops", [[], [(1000, 1999)], [(0, 2999)]], ids=["none", "some", "all"])
-def test_without_hits_nothing_is_said_of_the_jet(stops: list[tuple[int, int]]) -> None:
+def test_without_hits_levels_are_told_but_nothing_is_said_of_the_jet(stops: list[tuple[int, int]]) -> None:
     found = find_segments(*simulate(0, 3000, Conditions(hit_rate=0.0), stops=stops))
-    assert found == (Segment("unknown", 0, 2999),)
+    assert {segment.kind for segment in found} == {"unknown"}
+    assert [segment.first for segment in found] == ([0, 1000, 2000] if stops == [(1000, 1999)] else [0])
+    assert files_without_jet(found, np.arange(3000) // 1000) == []
+
+
+def test_certain_hits_tell_of_the_jet_where_few_hits_are() -> None:
+    stops = [(10_000, 11_999), (30_000, 30_499)]
+    columns = simulate(0, 50_000, Conditions(hit_rate=0.002, left=0.2), stops=stops)
+    blind = find_segments(*columns)
+    assert [segment.kind for segment in blind] == ["unknown"] * 5
+    found = find_segments(*columns, HitTrust(columns[3] == State.HIT, None))
+    assert [segment.kind for segment in found] == ["jet running", "jet stopped"] * 2 + ["jet running"]
+    for segments in (blind, found):
+        for segment, (first, last) in zip(segments[1::2], stops, strict=True):
+            assert abs(segment.first - first) <= 20
+            assert abs(segment.last - last) <= 20
+    assert files_without_jet(blind, np.arange(50_000) // 1000) == []
+    assert files_without_jet(found, np.arange(50_000) // 1000) == [10, 11]
+
+
+def test_the_rate_of_false_hits_decides_what_hits_tell() -> None:
+    columns = simulate(0, 50_000, Conditions(hit_rate=0.002, left=0.2), stops=[(10_000, 11_999)])
+    none = np.zeros(50_000, dtype=np.bool_)
+    kinds = {rate: [part.kind for part in find_segments(*columns, HitTrust(none, rate))] for rate in (5e-4, 0.01)}
+    assert kinds == {5e-4: ["jet running", "jet stopped", "jet running"], 0.01: ["unknown"] * 3}
+
+
+def every(period: int, n: int, length: int = 200) -> list[tuple[int, int]]:
+    return [(first, first + length - 1) for first in range(period - length, n - length, period)]
+
+
+@pytest.mark.parametrize(
+    ("n", "stops"),
+    [
+        (20_000, every(400, 20_000)),
+        (20_000, every(500, 20_000)),
+        (2000, [(200, 399), (600, 799), (1000, 1199), (1500, 1699)]),
+        (1000, [(200, 399), (600, 799)]),
+        (700, [(200, 499)]),
+        (600, [(200, 399)]),
+        (450, [(0, 199)]),
+        (240, [(100, 239)]),
+        (200, [(0, 99)]),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else f"{len(value)} stops",
+)
+def test_stops_that_fill_the_run(n: int, stops: list[tuple[int, int]]) -> None:
+    for seed in range(3):
+        found = find_segments(*simulate(seed, n, Conditions(hit_rate=0.1, left=0.2), stops=stops))
+        stopped = [segment for segment in found if segment.kind == "jet stopped"]
+        assert len(stopped) == len(stops)
+        for segment, (first, last) in zip(stopped, stops, strict=True):
+            assert abs(segment.first - first) <= 20
+            assert abs(segment.last - last) <= 20
+
+
+def test_a_small_step_is_a_stop_where_the_hits_end() -> None:
+    conditions = Conditions(left=0.6)
+    found = find_segments(*simulate(0, 10_000, conditions, stops=[(4000, 5999)]))
+    assert [segment.kind for segment in found] == ["jet running", "jet stopped", "jet running"]
+    assert abs(found[1].first - 4000) <= 20
+    assert abs(found[1].last - 5999) <= 20
+    background, *others = simulate(0, 10_000, conditions)
+    background[4000:6000] *= 0.6
+    assert find_segments(background, *others) == (Segment("jet running", 0, 9999),)
+
+
+def test_a_small_step_between_bursts_is_no_stop() -> None:
+    background, counted, icy, state, largest = simulate(0, 50_000, Conditions(hit_rate=0.0))
+    for first in range(0, 50_000, 2000):
+        state[first : first + 100 : 2] = State.HIT
+    background[20_500:21_500] *= 0.65
+    assert find_segments(background, counted, icy, state, largest) == (Segment("jet running", 0, 49_999),)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.005, 0.005), (0.05, 0.012)])
+def test_half_the_beam_with_hits_is_no_stop(before: float, after: float) -> None:
+    for seed in range(3):
+        background, counted, icy, state, largest = simulate(seed, 50_000, Conditions(hit_rate=before))
+        background[20_000:] *= 0.5
+        state[20_000:] = np.where(np.random.default_rng(seed).random(30_000) < after, State.HIT, State.MISS)
+        found = find_segments(background, counted, icy, state, largest)
+        assert found == (Segment("jet running", 0, 49_999),)
+
+
+def test_half_the_beam_is_unknown_where_hits_are_too_few_to_tell() -> None:
+    for seed in range(5):
+        background, *others = simulate(seed, 50_000, Conditions(hit_rate=0.005))
+        for first in (5000, 15_000, 25_000, 40_000):
+            background[first : first + 2500] *= 0.5
+        found = find_segments(background, *others)
+        assert {segment.kind for segment in found} <= {"jet running", "unknown"}
+        assert files_without_jet(found, np.arange(50_000) // 500) == []
 
 
 def test_lower_beam_with_as_many_hits_is_no_stop() -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hitsieve.model import PumpStates, State, UnitCell
 from hitsieve.pipeline.tally import Tally
 from hitsieve.verdict import (
+    HitTrust,
     bias_report,
     false_hits,
     files_without_jet,
@@ -56,7 +57,8 @@ def content(tally: Tally, context: Context) -> dict[str, Any]:
     hits = tally.images(State.HIT)
     state = tally.state[: tally.done]
     n_misses, n_hits, n_unreadable, n_missing = (int(n) for n in tally.counts)
-    segments = _segments(tally, context)
+    blanks = _blanks(tally, context.rule.min_spots)
+    segments = _segments(tally, context, blanks)
     jet = np.ones(tally.done, dtype=np.bool_)
     for segment in segments.segments if segments else ():
         jet[segment.first : segment.last + 1] = segment.kind not in WITHOUT_JET
@@ -69,7 +71,7 @@ def content(tally: Tally, context: Context) -> dict[str, Any]:
         "hit_rate": hit_rate(n_hits, n_misses),
         "hit_rate_interval": rate_interval(state[(state == State.HIT) | (state == State.MISS)] == State.HIT),
         "rule": context.rule,
-        "blanks": _blanks(tally, context.rule.min_spots),
+        "blanks": blanks,
         "segments": segments,
         "pump": _pump(tally, context.pump),
         "bias": _bias(tally, context.pump, jet),
@@ -133,8 +135,11 @@ def _blanks(tally: Tally, min_spots: int) -> BlanksSummary | None:
     )
 
 
-def _segments(tally: Tally, context: Context) -> SegmentsSummary | None:
-    found = find_segments(tally.background, tally.n_spots_counted, tally.n_spots_ice, tally.state, tally.max_count)
+def _segments(tally: Tally, context: Context, blanks: BlanksSummary | None) -> SegmentsSummary | None:
+    trust = HitTrust(tally.n_lattices > 0, blanks.false_hit_rate_interval[1] if blanks else None)
+    found = find_segments(
+        tally.background, tally.n_spots_counted, tally.n_spots_ice, tally.state, tally.max_count, trust
+    )
     if not found:
         return None
     parts = []
