@@ -44,6 +44,7 @@ def test_files_without_a_jet_are_named_where_hits_can_be_trusted(
     context = Context(rule, None, np.repeat(np.arange(len(FILES), dtype=np.int32), 1000), FILES)
     found = content(tally_of(0, lattices=lattices, blanks=0.5), context)["segments"]
     assert found.files_without_jet == files
+    assert found.files_in_doubt == (() if files else FILES[7:9])
     assert [segment.first for segment in found.segments] == pytest.approx([0, 7000, 9000], abs=20)
     kinds = ["jet running", "jet stopped", "jet running"] if files else ["unknown"] * 3
     assert [segment.kind for segment in found.segments] == kinds

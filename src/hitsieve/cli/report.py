@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hitsieve.model import Problem
-    from hitsieve.write import Outputs, Summary
+    from hitsieve.write import Outputs, SegmentSummary, Summary
 
 
 SURE = 1e-6
@@ -139,12 +139,19 @@ def _segment_rows(summary: Summary) -> list[tuple[str, str]]:
     stretches = [part for part in parts if part.kind != "jet running" and (part.kind != "unknown" or len(parts) > 1)]
     if not stretches:
         return []
-    shown = "; ".join(f"{part.kind} {part.first:,} to {part.last:,}" for part in stretches[:SEGMENTS])
+    shown = "; ".join(map(_stretch, stretches[:SEGMENTS]))
     more = f"; and {len(stretches) - SEGMENTS} more" if len(stretches) > SEGMENTS else ""
     rows = [("stretches", shown + more)]
     if summary.segments.files_without_jet:
         rows.append(("no jet in", ", ".join(Path(name).name for name in summary.segments.files_without_jet)))
+    if summary.segments.files_in_doubt:
+        rows.append(("jet unclear", ", ".join(Path(name).name for name in summary.segments.files_in_doubt)))
     return rows
+
+
+def _stretch(part: SegmentSummary) -> str:
+    level = f" (background {part.background:.3g})" if part.kind == "unknown" and part.background is not None else ""
+    return f"{part.kind} {part.first:,} to {part.last:,}{level}"
 
 
 def _pump_rows(summary: Summary) -> list[tuple[str, str]]:

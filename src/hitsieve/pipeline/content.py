@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ from hitsieve.write import (
 )
 
 WITHOUT_JET = ("jet stopped", "beam off")
+LOWER = 0.55
+"""Share of the highest background of a stretch that may be one without a jet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +157,21 @@ def _segments(tally: Tally, context: Context, blanks: BlanksSummary | None) -> S
                 background=median(tally.background[segment.first : segment.last + 1]),
             )
         )
+    without = files_without_jet(found, context.file)
+    highest = max(part.background or 0.0 for part in parts)
+    # As if all stretches of unknown condition and low background were without a jet.
+    worst = [
+        replace(segment, kind="jet stopped")
+        if part.kind == "unknown" and part.background is not None and part.background <= LOWER * highest
+        else segment
+        for segment, part in zip(found, parts, strict=True)
+    ]
+    in_doubt = [number for number in files_without_jet(worst, context.file) if number not in without]
     return SegmentsSummary(
         segments=tuple(parts),
         n_without_jet=sum(part.last - part.first + 1 for part in parts if part.kind in WITHOUT_JET),
-        files_without_jet=tuple(context.files[number] for number in files_without_jet(found, context.file)),
+        files_without_jet=tuple(context.files[number] for number in without),
+        files_in_doubt=tuple(context.files[number] for number in in_doubt),
     )
 
 

@@ -157,7 +157,7 @@ class SegmentSummary(_Part):
     """A stretch of the run in one condition."""
 
     kind: Literal["jet running", "jet stopped", "beam off", "ice", "unknown"]
-    """unknown: nothing tells, as in a run without hits."""
+    """unknown: nothing tells, as in a run without hits, or in a stretch of lower background with too few."""
     first: Count
     """First image, from 0."""
     last: Count
@@ -177,6 +177,8 @@ class SegmentsSummary(_Part):
     """Images with the jet stopped or the beam off."""
     files_without_jet: tuple[str, ...] = ()
     """Data files in which the jet never ran."""
+    files_in_doubt: tuple[str, ...] = ()
+    """Data files all of whose images have a background as without a jet, in a run whose hits are too few to tell."""
 
 
 class PumpStateSummary(_Part):
