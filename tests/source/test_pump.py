@@ -66,6 +66,13 @@ def test_a_state_may_come_twice_or_never(tmp_path: Path) -> None:
     assert pumped(run, pump="dark:9,light:1").names == ("dark", "light")
 
 
+def test_pattern_longer_than_the_run_is_told(tmp_path: Path) -> None:
+    run = nxmx(tmp_path / "run.h5", n=7)
+    told = problems(run, pump="dark:1000,light:1000")
+    assert "none of the 7 images is light" in told and "longer than the run" in told
+    assert "none of the" not in problems(run, pump="dark:1,light:1")
+
+
 def test_missing_images_keep_their_place(tmp_path: Path) -> None:
     for k in (1, 3):
         data_file(tmp_path / f"d_{k}.h5", counts(0, 3))

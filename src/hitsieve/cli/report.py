@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hitsieve.model import Problem
     from hitsieve.write import Outputs, SegmentSummary, Summary
@@ -17,6 +17,8 @@ SURE = 1e-6
 """Shares below this are not told apart."""
 SEGMENTS = 5
 """Most stretches of the run that are named."""
+FILES = 10
+"""Likewise, files."""
 
 
 class Warnings:
@@ -143,10 +145,15 @@ def _segment_rows(summary: Summary) -> list[tuple[str, str]]:
     more = f"; and {len(stretches) - SEGMENTS} more" if len(stretches) > SEGMENTS else ""
     rows = [("stretches", shown + more)]
     if summary.segments.files_without_jet:
-        rows.append(("no jet in", ", ".join(Path(name).name for name in summary.segments.files_without_jet)))
+        rows.append(("no jet in", _files(summary.segments.files_without_jet)))
     if summary.segments.files_in_doubt:
-        rows.append(("jet unclear", ", ".join(Path(name).name for name in summary.segments.files_in_doubt)))
+        rows.append(("jet unclear", _files(summary.segments.files_in_doubt)))
     return rows
+
+
+def _files(names: Sequence[str]) -> str:
+    more = f" and {len(names) - FILES:,} more" if len(names) > FILES else ""
+    return ", ".join(Path(name).name for name in names[:FILES]) + more
 
 
 def _stretch(part: SegmentSummary) -> str:

@@ -82,7 +82,7 @@ def with_pump(run: Run, named: Sequence[Path], lengths: Mapping[Path, int], sett
     Returns
     -------
     Run
-        With a problem where some images have no known state.
+        With a problem where some images have no known state, or no image has some state.
 
     Raises
     ------
@@ -105,9 +105,17 @@ def with_pump(run: Run, named: Sequence[Path], lengths: Mapping[Path, int], sett
         pump = _recorded(run, blocks)
     if pump is None:
         return run
-    unknown = int(np.count_nonzero(pump.code == UNKNOWN))
-    problem = Problem(str(run.path), f"the pump state of {unknown} of {len(run)} images is unknown")
-    return replace(run, pump=pump, problems=(*run.problems, problem) if unknown else run.problems)
+    return replace(run, pump=pump, problems=(*run.problems, *_doubts(run, pump)))
+
+
+def _doubts(run: Run, pump: PumpStates) -> Iterator[Problem]:
+    """What the user may not have meant."""
+    counts = np.bincount(pump.code[pump.code != UNKNOWN], minlength=len(pump.names))
+    if unknown := len(run) - int(counts.sum()):
+        yield Problem(str(run.path), f"the pump state of {unknown} of {len(run)} images is unknown")
+    if absent := [name for name, n in zip(pump.names, counts.tolist(), strict=True) if not n]:
+        what = f"none of the {len(run)} images is {' or '.join(absent)}, by the {pump.origin}"
+        yield Problem(str(run.path), what, "check the pattern: it is longer than the run")
 
 
 def _blocks(run: Run, named: Sequence[Path], lengths: Mapping[Path, int]) -> Iterator[_Block]:
