@@ -3,6 +3,7 @@
 from hitsieve.index.bravais import BravaisCandidate, bravais_candidates
 from hitsieve.index.cellfile import read_cell
 from hitsieve.index.consensus import FEWEST_AGREEING, FoundCell, find_cell, find_cells
+from hitsieve.index.doubt import another_cell
 from hitsieve.index.geometry import GeometryCheck, GeometryFit
 from hitsieve.index.known import CellIndexer, index_known
 from hitsieve.index.unknown import ConsensusCell, consensus_cell, index_unknown
@@ -16,6 +17,7 @@ __all__ = [
     "FoundCell",
     "GeometryCheck",
     "GeometryFit",
+    "another_cell",
     "bravais_candidates",
     "consensus_cell",
     "find_cell",

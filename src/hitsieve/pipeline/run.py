@@ -105,7 +105,15 @@ def run(
             missed = _missed(searcher, audit, surveyed.plan, settings)
             # Workers look again while the metadata are carried over.
             problems = tuple(
-                dict.fromkeys((*run.problems, *surveyed.problems, *_unreadable(run, tally), *writer.carry()))
+                dict.fromkeys(
+                    (
+                        *run.problems,
+                        *surveyed.problems,
+                        *_unreadable(run, tally),
+                        *_cell_doubts(run, surveyed),
+                        *writer.carry(),
+                    )
+                )
             )
             work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
             summary = writer.named(summarise(run, settings, Findings(tally, surveyed, missed(), fit.result()), work))
@@ -122,6 +130,17 @@ def _unreadable(run: Run, tally: Tally) -> tuple[Problem, ...]:
     named = "; ".join(f"image {image} ({files[image]}): {why}" for image, why in tally.unreadable.items())
     more = f"; and {n - len(files)} more" if n > len(files) else ""
     return (Problem(str(run.path), f"{n} images cannot be read: {named}{more}", "copy these files again"),)
+
+
+def _cell_doubts(run: Run, surveyed: Survey) -> tuple[Problem, ...]:
+    """Say so where hits by themselves agree on another cell than the one given."""
+    found, lattices = surveyed.another.result() if surveyed.another else None, surveyed.plan.lattices
+    if found is None or lattices is None:
+        return ()
+    given, other = (" ".join(f"{value:.4g}" for value in cell.parameters) for cell in (lattices.cell, found.cell))
+    what = f"the cell {given} {lattices.cell.centring} ({lattices.cell.origin}) is not the one that hits show by themselves"
+    mend = f"{other} {found.cell.centring}: see `hitsieve cell`, or use --cell unknown"
+    return (Problem(str(run.path), what, mend),)
 
 
 def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit | None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import MetadataError, SettingsError
-from hitsieve.index import FEWEST_AGREEING, find_cell, read_cell
+from hitsieve.index import FEWEST_AGREEING, FoundCell, another_cell, find_cell, read_cell
 from hitsieve.model import ImageResults, Problem, Run, UnitCell
 from hitsieve.pipeline.lattices import LatticeSearch, Vectors, candidates
 from hitsieve.pipeline.search import Plan, search
@@ -26,6 +27,8 @@ MOST = 8192
 """Images that are looked at if the first hold too few hits to tell their cell."""
 WANTED = 40
 """Hits from which the cell is found."""
+COMPARED = 8
+"""Hits of which the cell is found to be held against the one that is given."""
 MIN_SPOTS = 15
 """Fewest counted spots of such a hit."""
 GOLDEN = 0.6180339887498949
@@ -49,6 +52,8 @@ class Survey:
     cell_is_given: bool
     """The cell is the user's or the source's, not found in the run."""
     problems: tuple[Problem, ...]
+    another: Future[FoundCell | None] | None = None
+    """Will be the cell that hits agree on, if it is not the one given."""
 
 
 @contextmanager
@@ -82,6 +87,8 @@ def surveyed_search(
             lattices = _lattices(searcher, settings, found)
             threshold = _threshold(pilot, lattices, settings)
             surveyed = _decided(searcher, settings, lattices, threshold)
+            if surveyed.cell_is_given:
+                surveyed = replace(surveyed, another=_compared(pilot, settings, surveyed))
             return surveyed, stack.enter_context(search(searcher, surveyed.plan))
 
         yield finish
@@ -256,6 +263,15 @@ def _spread(n: int, wanted: int) -> Images:
     if n <= wanted:
         return np.arange(n, dtype=np.int64)
     return np.unique((np.arange(wanted) * GOLDEN % 1 * n).astype(np.int64))
+
+
+def _compared(pilot: _Pilot, settings: RunSettings, surveyed: Survey) -> Future[FoundCell | None] | None:
+    """Begin to hold the cell that is given against some hits."""
+    lattices = surveyed.plan.lattices
+    if lattices is None or len(pilot.hits) < FEWEST_AGREEING:
+        return None
+    best = sorted(pilot.hits, key=len, reverse=True)[:COMPARED]
+    return pilot.searcher.pool.submit(another_cell, best, lattices.cell, settings.index)
 
 
 def _found_cell(pilot: _Pilot, settings: IndexSettings) -> UnitCell | Problem:
