@@ -61,6 +61,30 @@ def test_a_wrong_cell_is_used_and_doubted(long: Simulated, tmp_path: Path) -> No
     assert any("fit the cell 50 60 70" in str(problem) for problem in report.problems)
 
 
+@pytest.mark.parametrize(
+    ("cell", "centring", "doubted"),
+    [
+        ("79,79,38,90,90,90", None, False),
+        ("38.3,78.6,79.2,90,90,90", None, False),
+        ("79,79,38,90,90,100", None, True),
+        ("158,158,76,90,90,90", None, True),
+        ("79,79,38,90,90,90", "I", True),
+    ],
+    ids=["right", "nearly right, other axes", "wrong angle", "of several cells", "wrong centring"],
+)
+def test_a_cell_that_fits_but_is_not_that_of_the_hits_is_doubted(
+    long: Simulated, tmp_path: Path, cell: str, centring: str | None, doubted: bool
+) -> None:
+    settings = IndexSettings.model_validate({"cell": cell, "centring": centring})
+    report = sieved(long, tmp_path, index=settings)
+    assert report.summary.index is not None
+    assert report.summary.index.n_indexed > 0.5 * report.summary.n_hits
+    told = [str(problem) for problem in report.problems if "show by themselves" in str(problem)]
+    assert len(told) == doubted
+    assert all("90 90 90 P: see `hitsieve cell`" in line for line in told)
+    assert set(told) <= set(report.summary.problems)
+
+
 def test_off_is_spots_only(long: Simulated, tmp_path: Path) -> None:
     report = sieved(long, tmp_path, index=IndexSettings(indexing="off"))
     assert report.summary.index is None and report.summary.missed is None

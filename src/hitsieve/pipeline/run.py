@@ -14,11 +14,12 @@ import numpy as np
 from hitsieve.errors import SourceError
 from hitsieve.index import GeometryCheck, GeometryFit
 from hitsieve.model import Problem, Run, State
+from hitsieve.pipeline.doubts import another_cell, doubts, unreadable
 from hitsieve.pipeline.fetching import FetchedImages
 from hitsieve.pipeline.search import Plan
 from hitsieve.pipeline.searcher import Images, Searcher
 from hitsieve.pipeline.second_look import SecondLook, look_again
-from hitsieve.pipeline.summarise import Findings, Work, doubts, summarise
+from hitsieve.pipeline.summarise import Findings, Work, summarise
 from hitsieve.pipeline.survey import Survey, can_index, surveyed_search
 from hitsieve.pipeline.tally import Tally
 from hitsieve.settings import RunSettings
@@ -104,43 +105,12 @@ def run(
             audit = choose_audit(tally.images(State.MISS), settings.write)
             missed = _missed(searcher, audit, surveyed.plan, settings)
             # Workers look again while the metadata are carried over.
-            problems = tuple(
-                dict.fromkeys(
-                    (
-                        *run.problems,
-                        *surveyed.problems,
-                        *_unreadable(run, tally),
-                        *_cell_doubts(run, surveyed),
-                        *writer.carry(),
-                    )
-                )
-            )
+            found = (*unreadable(run, tally), *another_cell(run, surveyed))
+            problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *found, *writer.carry())))
             work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
             summary = writer.named(summarise(run, settings, Findings(tally, surveyed, missed(), fit.result()), work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items())
     return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index)))
-
-
-def _unreadable(run: Run, tally: Tally) -> tuple[Problem, ...]:
-    """Name the images that are there but could not be read."""
-    n = int(tally.counts[State.UNREADABLE])
-    if not n:
-        return ()
-    files = {image: run.files[run.images.file[image]].path for image in tally.unreadable}
-    named = "; ".join(f"image {image} ({files[image]}): {why}" for image, why in tally.unreadable.items())
-    more = f"; and {n - len(files)} more" if n > len(files) else ""
-    return (Problem(str(run.path), f"{n} images cannot be read: {named}{more}", "copy these files again"),)
-
-
-def _cell_doubts(run: Run, surveyed: Survey) -> tuple[Problem, ...]:
-    """Say so where hits by themselves agree on another cell than the one given."""
-    found, lattices = surveyed.another.result() if surveyed.another else None, surveyed.plan.lattices
-    if found is None or lattices is None:
-        return ()
-    given, other = (" ".join(f"{value:.4g}" for value in cell.parameters) for cell in (lattices.cell, found.cell))
-    what = f"the cell {given} {lattices.cell.centring} ({lattices.cell.origin}) is not the one that hits show by themselves"
-    mend = f"{other} {found.cell.centring}: see `hitsieve cell`, or use --cell unknown"
-    return (Problem(str(run.path), what, mend),)
 
 
 def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit | None:

@@ -11,6 +11,7 @@ import numpy as np
 from hitsieve.index import GeometryFit
 from hitsieve.model import Problem, Run
 from hitsieve.pipeline.content import Context, content, index_content
+from hitsieve.pipeline.doubts import doubts
 from hitsieve.pipeline.second_look import SecondLook
 from hitsieve.pipeline.survey import Survey
 from hitsieve.pipeline.tally import Tally
@@ -26,10 +27,6 @@ from hitsieve.write import (
     SourceSummary,
     Summary,
 )
-
-FEW = 20
-"""Tried images from which on a low share that is indexed is doubted."""
-DOUBTFUL = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +99,6 @@ def _missed(look: SecondLook) -> MissedSummary:
     n_hits = len(look.hits)
     interval = wilson_interval(n_hits, look.n)
     return MissedSummary(n=look.n, n_hits=n_hits, rate=n_hits / look.n, interval=interval or (0.0, 1.0), how=look.how)
-
-
-def doubts(where: str, index: IndexSummary | None) -> tuple[Problem, ...]:
-    """What the lattices say against the cell or the geometry."""
-    found = []
-    if index is not None and index.geometry is not None and index.geometry.warning:
-        found.append(Problem(where, index.geometry.warning))
-    if index is not None and index.n_tried >= FEW and index.n_indexed < DOUBTFUL * index.n_tried:
-        cell = " ".join(f"{value:g}" for value in index.cell.parameters)
-        what = f"only {index.n_indexed} of {index.n_tried} images with enough spots fit the cell {cell}"
-        found.append(
-            Problem(
-                where, f"{what} ({index.cell.origin})", "see which cell `hitsieve cell` finds, and check the geometry"
-            )
-        )
-    return tuple(found)
 
 
 def _facts(run: Run) -> Facts:
