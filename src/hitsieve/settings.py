@@ -157,7 +157,10 @@ class VerdictSettings(Settings):
     false_hit_rate: Annotated[float, Field(gt=0, lt=0.5)] = 1e-3
     """Share of the blanks that may have enough spots, where min_spots is found from them."""
     second_look: Annotated[int, Field(ge=0)] = 1000
-    """Most misses of the random sample that are searched again, more sensitively, for hits that were missed."""
+    """Most misses that are searched again, more sensitively, for hits that were missed; 0: none."""
+    second_look_fraction: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Share of the misses that are, but no fewer than the random sample that is kept has. Each takes about as long as
+    three images of the run."""
     d_min: Annotated[float, Field(gt=0)] | None = None
     """High-resolution limit (angstrom) of spots that count."""
     d_max: Annotated[float, Field(gt=0)] | None = None

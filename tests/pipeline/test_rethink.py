@@ -17,12 +17,12 @@ import pytest
 from hitsieve import pipeline
 from hitsieve.cli.commands import call
 from hitsieve.errors import MetadataError, OutputError, SettingsError, SourceError
-from hitsieve.model import Spots, State
+from hitsieve.model import Looked, Spots, State
 from hitsieve.pipeline.rethink import RethinkRequest, rethink
 from hitsieve.pipeline.verify import verify
 from hitsieve.settings import IndexSettings, RunSettings, SourceSettings, VerdictSettings, WriteSettings
-from hitsieve.testing import Simulated
-from hitsieve.write import Outputs, Summary, open_results
+from hitsieve.testing import Simulated, SimulateSettings, simulate
+from hitsieve.write import HitRuleSummary, Outputs, Summary, open_results
 
 N = 150
 OFF = IndexSettings(indexing="off")
@@ -74,7 +74,17 @@ def test_rule_over_the_table(finished: Outputs, tmp_path: Path, rule: str, min_s
     assert summary.index.indexing_rate == ((hit & indexed).sum() / hit.sum() if hit.any() else None)
     assert summary.pump is not None
     assert sum(state.n_hits for state in summary.pump.states) == hit.sum()
-    assert summary.missed is None
+    with open_results(finished.annotated) as stored:
+        assert stored.second_look is not None
+        looked = stored.second_look.looked
+    told = ~hit & ~indexed & (looked != Looked.OUTSIDE)
+    missed = summary.missed
+    assert missed is not None
+    assert missed.n == (told & (looked != Looked.NOT_DRAWN)).sum() <= 20
+    assert missed.n_hits == (told & (looked == Looked.LATTICE)).sum()
+    assert missed.n_indexed == (~hit & indexed).sum()
+    assert missed.n_indexed + missed.n_unknown + told.sum() == summary.n_misses
+    assert missed.n_lost == missed.n_indexed + missed.rate * told.sum()
     assert "spots and lattices are those found then" in summary.problems[-1]
 
 
@@ -118,14 +128,59 @@ def test_table_alone_counts_again_too(simulated: Simulated, finished: Outputs, t
     assert table["n_spots_counted"].to_pylist() == np.bincount(owner[counted], minlength=N).tolist()
 
 
-def test_threshold_is_found_again(finished: Outputs, tmp_path: Path) -> None:
-    given = rethink(finished.summary, request(tmp_path / "a", min_spots=70)).summary
-    found = rethink(finished.summary, request(tmp_path / "b")).summary
-    strict = rethink(finished.summary, request(tmp_path / "c", false_hit_rate=1e-9)).summary
-    assert given.rule.origin == "given"
-    assert found.rule.origin != "given" and found.rule.reason
-    assert found.settings["verdict"]["min_spots"] is None
-    assert strict.rule.min_spots >= found.rule.min_spots
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of more images than are looked at first: `found` with a threshold from them, `given` with that of a user."""
+    folder = tmp_path_factory.mktemp("longer")
+    made = simulate(folder, SimulateSettings(name="long", detector="test-256k", images=300, hit_fraction=0.1, seed=9))
+    for name, verdict in (("found", VerdictSettings()), ("given", VerdictSettings(min_spots=17))):
+        settings = RunSettings(write=WriteSettings(output=folder / name), index=OFF, verdict=verdict, workers=2)
+        pipeline.run([made.master], settings)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["found", "given"])
+def test_without_changes_a_run_is_as_it_was(longer: Path, tmp_path: Path, name: str) -> None:
+    report = rethink(longer / name, request(tmp_path))
+    assert report.before.rule.origin == ("blanks" if name == "found" else "given")
+    changed = {"date", "settings", "seconds", "images_per_second", "workers", "audit", "hit_bytes", "problems"}
+    assert report.summary.model_dump(exclude=changed) == report.before.model_dump(exclude=changed)
+    assert pq.read_table(report.files[0]).equals(pq.read_table(Outputs.of(longer / name, "long").images))
+
+
+def test_a_second_look_is_heeded_unchanged(finished: Outputs, tmp_path: Path) -> None:
+    report = rethink(finished.summary, RethinkRequest(VerdictSettings(), tmp_path / "a", hits=True))
+    assert report.before.missed is not None
+    assert report.summary.missed == report.before.missed
+    assert rethink(tmp_path / "a", request(tmp_path / "b")).summary.missed == report.before.missed
+
+
+def test_threshold_is_found_again_where_it_has_to_be(longer: Path, tmp_path: Path) -> None:
+    def rule(name: str, **settings: object) -> HitRuleSummary:
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        return rethink(longer / name, request(folder, **settings)).summary.rule
+
+    before, again = rule("found"), rule("found", min_spots=None)
+    assert again.origin == "blanks" and again.reason != before.reason
+    assert rule("found", ice=False).reason not in (before.reason, "set by the user")
+    assert rule("found", false_hit_rate=1e-9).min_spots > before.min_spots
+    assert rule("found", min_spots=70).origin == "given"
+    assert (rule("given", rule="spots").min_spots, rule("given", ice=False).min_spots) == (17, 17)
+    assert rule("given", false_hit_rate=1e-3) == rule("given", min_spots=None) == again
+
+
+def test_what_cannot_be_carried_now_is_told(simulated: Simulated, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(simulated.master.parent, folder)
+    settings = RunSettings(write=WriteSettings(output=tmp_path / "run"), index=OFF, workers=2)
+    before = pipeline.run([folder / simulated.master.name], settings)
+    with h5py.File(folder / simulated.master.name, "r+") as master:
+        del master["entry/definition"]
+    report = rethink(tmp_path / "run", RethinkRequest(VerdictSettings(), tmp_path / "again", hits=True))
+    lacks = [problem for problem in report.problems if "definition" in str(problem)]
+    assert lacks and not set(lacks) & set(before.problems)
+    assert str(lacks[0]) in report.summary.problems
+    assert report.summary == Summary.model_validate_json(report.files[3].read_text())
 
 
 def test_files_of_states_are_written_again(simulated: Simulated, tmp_path: Path) -> None:
@@ -222,6 +277,7 @@ def test_command(finished: Outputs, tmp_path: Path, capsys: pytest.CaptureFixtur
     text = capsys.readouterr().out
     assert f"before: {Summary.model_validate_json(finished.summary.read_text()).n_hits} hits" in text
     assert text.splitlines()[-4:] == [str(path) for path in Outputs.of(tmp_path / "b", "small")]
+    assert "missed hits at least " in text and " that a lattice tells (95 % interval " in text
     assert call(["rethink", folder, "-o", folder]) == 4
     assert call(["rethink", str(tmp_path), "-o", str(tmp_path / "c")]) == 3
     assert call(["rethink", folder]) == 2

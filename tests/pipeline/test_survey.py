@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from hitsieve import pipeline
 from hitsieve.errors import MetadataError, SettingsError
+from hitsieve.model import Looked, State
 from hitsieve.pipeline import RunReport
 from hitsieve.settings import IndexSettings, RunSettings, SourceSettings, SpotSettings, VerdictSettings, WriteSettings
 from hitsieve.testing import Simulated, SimulateSettings, simulate
+from hitsieve.write import open_results
 
+NAMED = "79,79,38,90,90,90"
 CELL = (79.0, 79.0, 38.0, 90.0, 90.0, 90.0)
 
 
@@ -129,13 +134,39 @@ def test_missed_hits_are_found_among_the_misses(long: Simulated, tmp_path: Path)
         long, tmp_path, verdict=strict, write=WriteSettings(output=tmp_path, audit_fraction=1), source=SourceSettings()
     )
     missed = report.summary.missed
-    assert missed is not None and missed.n == report.summary.n_misses
+    assert missed is not None
     table = pq.read_table(report.outputs.images)
     state, lattices = table["state"].to_pylist(), table["n_lattices"].to_pylist()
     wrongly = sum(s == "miss" and n > 0 for s, n in zip(state, lattices, strict=True))
-    assert wrongly <= missed.n_hits <= wrongly + 6
-    assert wrongly > 10
-    assert missed.interval[0] < missed.rate < missed.interval[1]
+    assert missed.n_indexed == wrongly > 10
+    assert missed.n == report.summary.n_misses - wrongly
+    assert missed.n_hits <= 6
+    assert missed.interval[0] <= missed.rate < missed.interval[1]
+    # All misses are looked at: nothing is left to chance.
+    lost = wrongly + missed.n_hits
+    assert (missed.n_lost, missed.n_lost_interval) == (lost, (lost, lost))
+    assert missed.lost_share == lost / (report.summary.n_hits + lost)
+
+
+@pytest.mark.parametrize(("most", "fraction", "n"), [(1000, 0.2, 0), (50, 0.2, 50), (1000, 0.0, 20), (5, 0.2, 5)])
+def test_more_misses_than_are_kept_are_looked_at_again(
+    long: Simulated, tmp_path: Path, most: int, fraction: float, n: int
+) -> None:
+    verdict = VerdictSettings(second_look=most, second_look_fraction=fraction)
+    report = sieved(long, tmp_path, verdict=verdict, index=IndexSettings(cell=NAMED))
+    n = n or math.ceil(fraction * report.summary.n_misses)
+    missed, n_hits = report.summary.missed, report.summary.n_hits
+    assert missed is not None and missed.n == n
+    low, high = missed.n_lost_interval
+    assert missed.n_hits <= low <= missed.n_lost == missed.rate * report.summary.n_misses < high
+    assert missed.lost_share_interval == (low / (n_hits + low), high / (n_hits + high))
+    with open_results(tmp_path) as stored, h5py.File(report.outputs.hits) as hits:
+        assert stored.second_look is not None
+        looked, state = stored.second_look.looked, stored.column("state")
+        audit = hits["entry/hit_finding/audit/source_image"][()]
+    assert np.array_equal(looked == Looked.OUTSIDE, state != State.MISS)
+    assert (looked >= Looked.NOTHING).sum() == n
+    assert (looked[audit] >= Looked.NOTHING).sum() == min(n, 20)
 
 
 @pytest.mark.parametrize("rule", ["either", "both", "spots"])

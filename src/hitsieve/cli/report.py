@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hitsieve.model import Problem
-    from hitsieve.write import Outputs, SegmentSummary, Summary
+    from hitsieve.write import MissedSummary, Outputs, SegmentSummary, Summary
 
 
 SURE = 1e-6
@@ -111,10 +111,18 @@ def _error_rows(summary: Summary) -> list[tuple[str, str]]:
         bound = "" if most is None else f"; {_percent(most)} % at most: all with so many spots and no lattice"
         rows.append(("false hits", f"{says} (95 % interval {_percent(low)} to {_percent(high)} %{bound})"))
     if summary.missed is not None:
-        low, high = summary.missed.interval
-        looked = f"{summary.missed.n_hits} of {summary.missed.n} misses looked at again"
-        rows.append(("missed hits", f"{looked} (95 % interval {100 * low:.2g} to {100 * high:.2g} %)"))
+        rows.append(("missed hits", _missed(summary.missed)))
     return rows
+
+
+def _missed(missed: MissedSummary) -> str:
+    low, high = missed.n_lost_interval
+    says = f"at least {missed.n_lost:,.0f} that a lattice tells (95 % interval {low:,.0f} to {high:,.0f})"
+    if missed.lost_share is not None and missed.lost_share_interval is not None:
+        low, high = missed.lost_share_interval
+        says += f", {_percent(missed.lost_share)} % of all hits ({_percent(low)} to {_percent(high)} %)"
+    says += f"; {missed.n_hits:,} of {missed.n:,} misses looked at again"
+    return f"{says}; {missed.n_unknown:,} hits before were not" if missed.n_unknown else says
 
 
 def _percent(share: float) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from hitsieve.cli.options import COMMON, VERDICT, Messages
 from hitsieve.cli.progress import shown_count
-from hitsieve.cli.report import print_summary
+from hitsieve.cli.report import Warnings, print_summary
 from hitsieve.cli.stopping import stoppable
 from hitsieve.settings import VerdictSettings
 
@@ -22,6 +22,8 @@ class RuleFlags(VerdictSettings):
     """Verdict settings that need no image."""
 
     second_look: Annotated[int, Field(ge=0), Parameter(parse=False)] = 1000
+    """Without effect."""
+    second_look_fraction: Annotated[float, Field(ge=0, le=1), Parameter(parse=False)] = 0.02
     """Without effect."""
 
 
@@ -40,8 +42,8 @@ def rethink(
     """Apply another rule to a finished run, without searching its images again.
 
     Writes <stem>_images.parquet and <stem>_summary.json with the new verdict. Settings that are not given stay those of
-    the run; but without --min-spots it is found again from the run's blanks. Spots and lattices stay as they were
-    found.
+    the run, min_spots too; but where the run had found it from blanks, it is found again if other spots count. With
+    --false-hit-rate and without --min-spots it is found again in any case. Spots and lattices stay as they were found.
 
     Parameters
     ----------
@@ -66,6 +68,7 @@ def rethink(
     request = RethinkRequest(verdict, output, hits, overwrite, tuple(source or ()))
     with shown_count("thinking", wanted=not (json or messages.quiet)) as progress:
         report = think(results, request, progress=stoppable(progress))
+    Warnings()(report.problems)
     if json:
         print(report.summary.model_dump_json(indent=2))
     elif not messages.quiet:

@@ -13,7 +13,7 @@ Wavelengths, cell lengths and resolutions d are in angstrom; q = 1/d is in 1/ang
 
 from hitsieve.model.detector import Beam, Detector, Panel
 from hitsieve.model.lattice import CellParameters, Lattice, Lattices, UnitCell
-from hitsieve.model.results import SPOT_FLAGS, ImageResults, SpotFlag, Spots, State
+from hitsieve.model.results import SPOT_FLAGS, ImageResults, Looked, SecondLook, SpotFlag, Spots, State
 from hitsieve.model.run import Codec, DataFile, ImageHeaders, ImageTable, Problem, PumpStates, Run
 
 __all__ = [
@@ -28,10 +28,12 @@ __all__ = [
     "ImageTable",
     "Lattice",
     "Lattices",
+    "Looked",
     "Panel",
     "Problem",
     "PumpStates",
     "Run",
+    "SecondLook",
     "SpotFlag",
     "Spots",
     "State",

@@ -25,6 +25,28 @@ class State(IntEnum):
     """Announced by the run but not there."""
 
 
+class Looked(IntEnum):
+    """What a second, more sensitive look says of an image."""
+
+    OUTSIDE = 0
+    """Not among the misses without a lattice, from which images were drawn."""
+    NOT_DRAWN = 1
+    NOTHING = 2
+    """Looked at; shows no lattice."""
+    LATTICE = 3
+    """Looked at; shows a lattice."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """What a second look at some misses of a run found."""
+
+    looked: npt.NDArray[np.uint8]
+    """Looked of each image of the run, shape (images,)."""
+    how: str
+    """In words."""
+
+
 class SpotFlag(IntFlag):
     """What is special about a spot; 0 is an ordinary spot."""
 

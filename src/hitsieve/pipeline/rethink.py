@@ -19,6 +19,7 @@ from hitsieve.model import ImageResults, Problem, SpotFlag, State
 from hitsieve.pipeline.content import Context, content
 from hitsieve.pipeline.fetching import FetchedImages
 from hitsieve.pipeline.reopen import reopen
+from hitsieve.pipeline.second_look import missed_hits
 from hitsieve.pipeline.tally import COLUMNS, Tally
 from hitsieve.settings import RunSettings, VerdictSettings
 from hitsieve.source import OpenedRun
@@ -27,6 +28,7 @@ from hitsieve.write import (
     AuditSummary,
     HitRuleSummary,
     IndexSummary,
+    MissedSummary,
     RunWriter,
     StoredResults,
     Summary,
@@ -50,7 +52,8 @@ class RethinkRequest:
     """What is wanted of a rethink."""
 
     verdict: VerdictSettings
-    """Those settings that were set replace the run's; without min_spots it is found again from the run's blanks."""
+    """Those settings that were set replace the run's. A min_spots that the run found from blanks is found again where
+    other spots count; any is, where false_hit_rate is set, or min_spots set to None."""
     output: Path
     """Folder for the files; made if absent."""
     hits: bool = False
@@ -70,6 +73,8 @@ class RethinkReport:
     """That of the run."""
     files: tuple[Path, ...]
     """All files written."""
+    problems: tuple[Problem, ...]
+    """What the user should know besides what the run said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ class _Thought:
     rule: HitRuleSummary
     recounted: bool
     tally: Tally
+    missed: MissedSummary | None
 
     @property
     def columns(self) -> dict[str, npt.NDArray[Any]]:
@@ -119,18 +125,21 @@ def rethink(results: str | Path, request: RethinkRequest, *, progress: Step | No
     """
     start = time.monotonic()
     with open_results(results) as stored:
-        thought = _think(stored, _settings(stored, request), progress)
+        thought = _think(stored, request, progress)
         if request.hits:
             with reopen(stored, request.source) as source:
                 return _write_all(stored, source, thought, start, progress)
         summary = _summary(stored, thought, start)
         files = rewrite(stored, thought.settings, thought.columns, summary)
-        return RethinkReport(summary, stored.summary, files)
+        return RethinkReport(summary, stored.summary, files, ())
 
 
 def _settings(stored: StoredResults, request: RethinkRequest) -> RunSettings:
     before = stored.settings.model_dump()
-    before["verdict"] |= {"min_spots": None} | request.verdict.model_dump(exclude_unset=True)
+    wanted = request.verdict.model_dump(exclude_unset=True)
+    if "false_hit_rate" in wanted:
+        wanted = {"min_spots": None} | wanted
+    before["verdict"] |= wanted
     before["write"] |= {"output": request.output, "overwrite": request.overwrite}
     try:
         settings = RunSettings.model_validate(before)
@@ -148,21 +157,30 @@ def _settings(stored: StoredResults, request: RethinkRequest) -> RunSettings:
     return settings
 
 
-def _think(stored: StoredResults, settings: RunSettings, progress: Step | None) -> _Thought:
+def _think(stored: StoredResults, request: RethinkRequest, progress: Step | None) -> _Thought:
+    settings = _settings(stored, request)
     verdict, before = settings.verdict, stored.settings.verdict
     columns = {name: stored.column(name) for name in COLUMNS}
     recounted = any(getattr(verdict, name) != getattr(before, name) for name in _COUNTING)
     searched = columns["state"] <= State.HIT
     if recounted:
         columns |= _recounted(stored, verdict, searched, progress)
-    rule = _rule(stored, verdict, columns, searched)
+    asked = bool({"min_spots", "false_hit_rate"} & request.verdict.model_fields_set)
+    rule = _rule(stored, verdict, columns, searched) if recounted or asked else _kept(stored, verdict)
     decided = HitRule(rule.rule, rule.min_spots).decide(columns["n_spots_counted"], columns["n_lattices"])
     columns["state"] = np.where(searched, decided, columns["state"]).astype(np.uint8)
     tally = Tally.of(len(stored))
     for name, values in columns.items():
         setattr(tally, name, values)
     tally.done, tally.counts = len(stored), np.bincount(tally.state, minlength=len(State))
-    return _Thought(settings, rule, recounted, tally)
+    look = stored.second_look
+    return _Thought(settings, rule, recounted, tally, None if look is None else missed_hits(look, tally))
+
+
+def _kept(stored: StoredResults, verdict: VerdictSettings) -> HitRuleSummary:
+    """The threshold of the run, and its reason."""
+    kind = "spots" if stored.summary.index is None else verdict.rule
+    return stored.summary.rule.model_copy(update={"rule": kind})
 
 
 def _rule(
@@ -212,7 +230,13 @@ def _blocks(n: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _summary(
-    stored: StoredResults, thought: _Thought, start: float, *, n_audit: int = 0, hit_bytes: int = 0
+    stored: StoredResults,
+    thought: _Thought,
+    start: float,
+    *,
+    n_audit: int = 0,
+    hit_bytes: int = 0,
+    problems: tuple[Problem, ...] = (),
 ) -> Summary:
     before, tally, settings = stored.summary, thought.tally, thought.settings
     files = tuple(str(path) for path in stored.source_files)
@@ -230,14 +254,14 @@ def _summary(
         "version": version("hitsieve"),
         "date": datetime.now(timezone.utc),
         "settings": settings.model_dump(mode="json"),
-        "missed": None,
+        "missed": thought.missed,
         "index": None if before.index is None else _index(before.index, tally),
         "audit": audit,
         "seconds": seconds,
         "images_per_second": len(stored) / seconds if seconds > 0 else 0.0,
         "workers": 1,
         "hit_bytes": hit_bytes,
-        "problems": tuple(dict.fromkeys((*before.problems, str(said)))),
+        "problems": tuple(dict.fromkeys((*before.problems, str(said), *map(str, problems)))),
     }
     return Summary(**changed)
 
@@ -265,10 +289,11 @@ def _write_all(
             if progress is not None:
                 progress(stop, len(stored))
         audit = choose_audit(tally.images(State.MISS), settings.write)
-        writer.carry()
-        summary = writer.named(_summary(stored, thought, start, n_audit=len(audit), hit_bytes=writer.hit_bytes))
-        outputs = writer.finish(summary, FetchedImages(source, audit).items())
-    return RethinkReport(summary, stored.summary, tuple(outputs))
+        problems = tuple(dict.fromkeys((*source.run.problems, *writer.carry())))
+        summed = _summary(stored, thought, start, n_audit=len(audit), hit_bytes=writer.hit_bytes, problems=problems)
+        summary = writer.named(summed)
+        outputs = writer.finish(summary, FetchedImages(source, audit).items(), stored.second_look)
+    return RethinkReport(summary, stored.summary, tuple(outputs), problems)
 
 
 def _again(results: ImageResults, thought: _Thought) -> ImageResults:

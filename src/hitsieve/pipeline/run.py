@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +12,12 @@ import numpy as np
 
 from hitsieve.errors import SourceError
 from hitsieve.index import GeometryCheck, GeometryFit
-from hitsieve.model import Problem, Run, State
+from hitsieve.model import Problem, Run, SecondLook, State
 from hitsieve.pipeline.doubts import another_cell, doubts, unreadable
 from hitsieve.pipeline.fetching import FetchedImages
 from hitsieve.pipeline.search import Plan
-from hitsieve.pipeline.searcher import Images, Searcher
-from hitsieve.pipeline.second_look import SecondLook, look_again
+from hitsieve.pipeline.searcher import Images, Searcher, working
+from hitsieve.pipeline.second_look import draw, look_again
 from hitsieve.pipeline.summarise import Findings, Work, summarise
 from hitsieve.pipeline.survey import Survey, can_index, surveyed_search
 from hitsieve.pipeline.tally import Tally
@@ -82,7 +81,7 @@ def run(
     """
     start = time.monotonic()
     workers = settings.workers or len(os.sched_getaffinity(0))
-    with open_run(paths, settings.source) as source, ThreadPoolExecutor(workers) as pool:
+    with open_run(paths, settings.source) as source, working(workers) as pool:
         run = source.run
         if opened is not None:
             opened(run)
@@ -103,13 +102,14 @@ def run(
             _refuse_unreadable(source, tally)
             fit = pool.submit(_geometry, geometry, surveyed)
             audit = choose_audit(tally.images(State.MISS), settings.write)
-            missed = _missed(searcher, audit, surveyed.plan, settings)
+            look = _look(searcher, tally, (audit, surveyed.plan), settings)
             # Workers look again while the metadata are carried over.
             found = (*unreadable(run, tally), *another_cell(run, surveyed))
             problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *found, *writer.carry())))
             work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
-            summary = writer.named(summarise(run, settings, Findings(tally, surveyed, missed(), fit.result()), work))
-            outputs = writer.finish(summary, FetchedImages(source, audit).items())
+            findings = Findings(tally, surveyed, look(), fit.result())
+            summary = writer.named(summarise(run, settings, findings, work))
+            outputs = writer.finish(summary, FetchedImages(source, audit).items(), findings.look)
     return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index)))
 
 
@@ -121,13 +121,18 @@ def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit |
     return geometry.fit(lattices.cell, cell_known=surveyed.cell_is_given)
 
 
-def _missed(searcher: Searcher, audit: Images, plan: Plan, settings: RunSettings) -> Callable[[], SecondLook | None]:
-    """Begin to look again at some of the audited misses, where lattices can be found in them."""
-    most = settings.verdict.second_look
-    if not most or not len(audit) or settings.index.indexing == "off" or not can_index(searcher.opened.run):
+def _look(
+    searcher: Searcher, tally: Tally, known: tuple[Images, Plan], settings: RunSettings
+) -> Callable[[], SecondLook | None]:
+    """Begin to look again at some of the misses, where lattices can be found in them."""
+    audit, plan = known
+    # Of a miss with a lattice it is known what it holds.
+    misses = np.flatnonzero((tally.state == State.MISS) & (tally.n_lattices <= 0))
+    drawn = draw(misses, np.intersect1d(audit, misses), settings)
+    if not len(drawn) or settings.index.indexing == "off" or not can_index(searcher.opened.run):
         return lambda: None
-    evenly = audit[np.unique(np.linspace(0, len(audit) - 1, min(most, len(audit))).astype(np.int64))]
-    return look_again(searcher, evenly, None if plan.lattices is None else plan.lattices.cell, settings)
+    cell = None if plan.lattices is None else plan.lattices.cell
+    return look_again(searcher, misses, drawn, cell, settings)
 
 
 def _refuse_unreadable(opened: OpenedRun, tally: Tally) -> None:

@@ -19,6 +19,17 @@ BATCH = 64
 Images = npt.NDArray[np.int64]
 
 
+@contextmanager
+def working(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Give threads to work in; leaving waits for what they do, and drops what they have not begun."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield pool
+    finally:
+        # Whoever leaves early waits for no answer any more; whoever leaves in time has them all.
+        pool.shutdown(cancel_futures=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Searcher:
     """A run, its finder, and those who work on it."""

@@ -9,21 +9,19 @@ from importlib.metadata import version
 import numpy as np
 
 from hitsieve.index import GeometryFit
-from hitsieve.model import Problem, Run
+from hitsieve.model import Problem, Run, SecondLook
 from hitsieve.pipeline.content import Context, content, index_content
 from hitsieve.pipeline.doubts import doubts
-from hitsieve.pipeline.second_look import SecondLook
+from hitsieve.pipeline.second_look import missed_hits
 from hitsieve.pipeline.survey import Survey
 from hitsieve.pipeline.tally import Tally
 from hitsieve.settings import RunSettings
-from hitsieve.verdict import wilson_interval
 from hitsieve.write import (
     AuditSummary,
     Facts,
     GeometrySummary,
     HitRuleSummary,
     IndexSummary,
-    MissedSummary,
     SourceSummary,
     Summary,
 )
@@ -46,7 +44,7 @@ class Findings:
 
     tally: Tally
     surveyed: Survey
-    missed: SecondLook | None
+    look: SecondLook | None
     geometry: GeometryFit | None
 
 
@@ -73,7 +71,7 @@ def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -
             dtype=run.dtype.name,
         ),
         **content(findings.tally, context),
-        missed=None if findings.missed is None else _missed(findings.missed),
+        missed=None if findings.look is None else missed_hits(findings.look, findings.tally),
         index=index,
         audit=AuditSummary(n=work.n_audit, seed=settings.write.audit_seed, fraction=settings.write.audit_fraction),
         seconds=work.seconds,
@@ -93,12 +91,6 @@ def _index(run: Run, settings: RunSettings, findings: Findings) -> IndexSummary 
         return None
     geometry = None if findings.geometry is None else GeometrySummary(**asdict(findings.geometry))
     return index_content(findings.tally, lattices.cell, geometry, settings.index.min_indexed)
-
-
-def _missed(look: SecondLook) -> MissedSummary:
-    n_hits = len(look.hits)
-    interval = wilson_interval(n_hits, look.n)
-    return MissedSummary(n=look.n, n_hits=n_hits, rate=n_hits / look.n, interval=interval or (0.0, 1.0), how=look.how)
 
 
 def _facts(run: Run) -> Facts:

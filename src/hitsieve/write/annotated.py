@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.model import ImageResults, Run, Spots
+from hitsieve.model import ImageResults, Run, SecondLook, Spots
 from hitsieve.write.chunks import write_file_table
-from hitsieve.write.columns import SPOT_COLUMNS, TEXT, Column, GrowingColumns, image_columns
+from hitsieve.write.columns import SECOND_LOOK_COLUMN, SPOT_COLUMNS, TEXT, Column, GrowingColumns, image_columns
 from hitsieve.write.frame import new_output
 from hitsieve.write.lattices import LatticeColumns
 from hitsieve.write.process import write_process
@@ -20,6 +20,7 @@ from hitsieve.write.stream import OutputStream
 from hitsieve.write.summary import Summary
 from hitsieve.write.virtual import Mosaic, SourceArray, virtual_dataset
 
+_PACKING: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 _SPAN = 1 << 20
 """Most spots that are read at once."""
 
@@ -121,8 +122,8 @@ class AnnotatedFile:
             virtual_dataset(self.frame.data.file, target, mosaic, self._folder)
         self.frame.finish(None)
 
-    def finish(self, summary: Summary) -> None:
-        """Write provenance, totals and settings, and close the file; the metadata are carried."""
+    def finish(self, summary: Summary, look: SecondLook | None) -> None:
+        """Write provenance, totals, settings and the second look, and close the file; the metadata are carried."""
         self.flush()
         run, process = self._run, self.frame.process
         write_file_table(process, run)
@@ -130,8 +131,13 @@ class AnnotatedFile:
             ("source_file", run.images.file, "index in source_files and source_datasets; -1 where no file is known"),
             ("source_row", run.images.row, "row in the source dataset; -1 where none is known"),
         ):
-            made = process.create_dataset(name, data=values, compression="gzip", compression_opts=1, shuffle=True)
+            made = process.create_dataset(name, data=values, **_PACKING)
             made.attrs["description"] = description
+        if look is not None:
+            column = SECOND_LOOK_COLUMN
+            made = process.create_dataset(column.name, data=look.looked, dtype=column.dtype, **_PACKING)
+            column.describe(made)
+            made.attrs["how"] = look.how
         write_process(process, summary, run)
         self.frame.close()
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.filters import register_filters
-from hitsieve.model import SPOT_FLAGS, Run, State
+from hitsieve.model import SPOT_FLAGS, Looked, Run, State
 
 register_filters()
 
@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 _PACKING = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 STATE_TYPE: np.dtype[Any] = h5py.enum_dtype({state.name.lower(): state.value for state in State}, basetype="u1")
+_LOOKED_TYPE: np.dtype[Any] = h5py.enum_dtype({looked.name.lower(): looked.value for looked in Looked}, basetype="u1")
 TEXT: np.dtype[Any] = h5py.string_dtype()
 
 
@@ -62,6 +63,11 @@ IMAGE_COLUMNS: tuple[Column, ...] = (
     Column("n_indexed", "i4", "spots indexed, of all lattices; -1 where not searched, or where the run is not indexed"),
 )
 PUMP_COLUMN = Column("pump", "i2", "pump state, as index in pump_names; -1 where it is unknown")
+SECOND_LOOK_COLUMN = Column(
+    "second_look",
+    _LOOKED_TYPE,
+    "what a second look at it showed, where it is one of those drawn from the misses",
+)
 _FLAGS = ", ".join(f"{bit} {name}" for name, bit in SPOT_FLAGS.items())
 SPOT_COLUMNS: tuple[Column, ...] = (
     Column("x", "f4", "centroid along the fast axis; the first pixel has its centre at 0.5", "pixels"),

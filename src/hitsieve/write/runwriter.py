@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import HitsieveError
-from hitsieve.model import ImageResults, Problem, Run
+from hitsieve.model import ImageResults, Problem, Run, SecondLook
 from hitsieve.settings import RunSettings
 from hitsieve.write.annotated import AnnotatedFile
 from hitsieve.write.atomic import OutputFiles, signals_held, writing
@@ -176,7 +176,7 @@ class RunWriter:
                     with self._writing(final):
                         file.chunks.add(image, stored)
 
-    def finish(self, summary: Summary, audit: Iterable[tuple[int, Image]]) -> Outputs:
+    def finish(self, summary: Summary, audit: Iterable[tuple[int, Image]], look: SecondLook | None = None) -> Outputs:
         """Complete the outputs and make them visible, all together.
 
         Parameters
@@ -185,6 +185,8 @@ class RunWriter:
             The run's numbers.
         audit : iterable of (int, bytes or array)
             The misses of `choose_audit`, each with its stored chunk or pixels.
+        look : SecondLook, optional
+            What a second look at misses found.
 
         Returns
         -------
@@ -213,7 +215,7 @@ class RunWriter:
                 else:
                     file.finish(self._by_pump.summary_of(file.pump, summary), None, self._annotated)
         with self._writing(self.outputs.annotated):
-            self._annotated.finish(summary)
+            self._annotated.finish(summary, look)
         with self._writing(self.outputs.images):
             self._table.close(finish=True)
         with self._writing(self.outputs.summary):

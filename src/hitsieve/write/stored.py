@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
-from hitsieve.model import ImageResults, Lattices, PumpStates, Spots
+from hitsieve.model import ImageResults, Lattices, PumpStates, SecondLook, Spots
 from hitsieve.settings import RunSettings
-from hitsieve.write.columns import IMAGE_COLUMNS, PUMP_COLUMN
+from hitsieve.write.columns import IMAGE_COLUMNS, PUMP_COLUMN, SECOND_LOOK_COLUMN
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.outputs import Outputs, find_outputs, read_summary
 from hitsieve.write.perimage import read_rows
@@ -135,6 +135,15 @@ class StoredResults:
             names = tuple(str(name) for name in self._process["pump_names"].asstr()[()])
             origin = str(self._process["pump_origin"].asstr()[()])
         return PumpStates(names, self.column("pump"), origin)
+
+    @cached_property
+    def second_look(self) -> SecondLook | None:
+        """What a second look at misses found; None where there was none."""
+        if SECOND_LOOK_COLUMN.name not in self._process:
+            return None
+        with self._reading():
+            dataset = self._process[SECOND_LOOK_COLUMN.name]
+            return SecondLook(np.asarray(dataset[()]).astype(np.uint8), str(dataset.attrs["how"]))
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """One number of every image of the run.

@@ -72,16 +72,31 @@ class BlanksSummary(_Part):
 
 
 class MissedSummary(_Part):
-    """Hits among the misses, estimated by a second, more sensitive look at some of the audit sample."""
+    """Hits among the misses, at least: those that a lattice tells, estimated by a second, more sensitive look at some.
+
+    A crystal of which no lattice can be told, for want of spots or because it is of another cell, is not among them.
+    """
 
     n: Count
-    """Misses looked at again."""
+    """Misses without a lattice that were looked at again, drawn at random."""
     n_hits: Count
-    """Those that show a crystal then."""
+    """Those that show a lattice then."""
     rate: Share
-    """n_hits / n: estimate of the share of hits among the misses."""
+    """n_hits / n: estimate of the share of hits among the misses without a lattice."""
     interval: tuple[Share, Share]
     """95 % Wilson interval (low, high) of it."""
+    n_indexed: Count
+    """Misses with a lattice, which the rule does not heed or which is not enough for it: all known, not estimated."""
+    n_unknown: Count = 0
+    """Misses without a lattice that were hits when images were drawn, before a rethink: nothing is said of them."""
+    n_lost: Annotated[float, Field(ge=0)]
+    """Expected number of hits among all misses: n_indexed, and rate times those without a lattice and not unknown."""
+    n_lost_interval: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+    """95 % interval (low, high) of it."""
+    lost_share: Share | None
+    """n_lost / (hits of the run + n_lost): share of all hits that the run lost; null where there are none."""
+    lost_share_interval: tuple[Share, Share] | None
+    """95 % interval (low, high) of it."""
     how: str
     """In words: what the second look was."""
 
@@ -313,7 +328,7 @@ class Summary(_Part):
     blanks: BlanksSummary | None = None
     """null where too few images are blanks to tell."""
     missed: MissedSummary | None = None
-    """null where no miss was looked at again, or without geometry."""
+    """null where no miss was looked at again."""
     index: IndexSummary | None = None
     """null where the run is not indexed."""
     segments: SegmentsSummary | None = None
