@@ -7,12 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from hitsieve.cli.options import COMMON, Messages
+from hitsieve.cli.options import COMMON, Messages, Whole
 
 
 def explain(
     results: Path,
-    image: int,
+    image: Whole,
     /,
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
