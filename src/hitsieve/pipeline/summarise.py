@@ -11,6 +11,7 @@ import numpy as np
 from hitsieve.index import GeometryFit
 from hitsieve.model import Problem, Run
 from hitsieve.pipeline.content import Context, content, index_content
+from hitsieve.pipeline.facts import facts_of
 from hitsieve.pipeline.second_look import SecondLook
 from hitsieve.pipeline.survey import Survey
 from hitsieve.pipeline.tally import Tally
@@ -18,7 +19,6 @@ from hitsieve.settings import RunSettings
 from hitsieve.verdict import wilson_interval
 from hitsieve.write import (
     AuditSummary,
-    Facts,
     GeometrySummary,
     HitRuleSummary,
     IndexSummary,
@@ -84,7 +84,7 @@ def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -
         workers=work.workers,
         source_bytes=int(run.images.size.sum()) if directly else None,
         hit_bytes=work.hit_bytes,
-        facts=_facts(run),
+        facts=facts_of(run),
         problems=tuple(str(problem) for problem in (*work.problems, *doubts(str(run.path), index))),
         overrides=run.overrides,
     )
@@ -118,23 +118,3 @@ def doubts(where: str, index: IndexSummary | None) -> tuple[Problem, ...]:
             )
         )
     return tuple(found)
-
-
-def _facts(run: Run) -> Facts:
-    detector = run.detector
-    centre, pixel = detector.beam_center or (None, None), detector.pixel_size or (None, None)
-    return Facts(
-        detector=detector.description,
-        n_panels=len(detector.panels),
-        n_masked=None if detector.pixel_mask is None else int(np.count_nonzero(detector.pixel_mask)),
-        distance=detector.distance,
-        beam_center_x=centre[0],
-        beam_center_y=centre[1],
-        pixel_size_fast=pixel[0],
-        pixel_size_slow=pixel[1],
-        sensor_material=detector.sensor_material,
-        sensor_thickness=detector.sensor_thickness,
-        saturation_value=detector.saturation_value,
-        underload_value=detector.underload_value,
-        wavelength=run.beam.wavelength,
-    )
