@@ -13,8 +13,9 @@ import pytest
 from hitsieve import pipeline
 from hitsieve.errors import SourceError
 from hitsieve.model import SpotFlag, State
-from hitsieve.pipeline.account import Account, numbers
+from hitsieve.pipeline.account import Account
 from hitsieve.pipeline.explain import explain
+from hitsieve.pipeline.numbers import numbers
 from hitsieve.pipeline.words import headline, near, rows
 from hitsieve.settings import RunSettings
 from hitsieve.testing import Simulated, SimulateSettings, simulate
@@ -144,6 +145,7 @@ def test_a_hit_in_full(results: Path, hit: Account, tmp_path: Path) -> None:
     assert (data["state"], data["hit"]) == ("hit", images(results, State.HIT).index(found.image))
     assert len(data["lattices"]) == found.n_lattices
     assert data["rejected"]["small"] >= 0
+    assert data["near"] == near(found) == facts["near"]
 
 
 def test_an_image_of_the_hit_only_file(results: Path) -> None:
@@ -213,4 +215,6 @@ def test_another_image_than_the_recorded_one_is_told(results: Path, hit: Account
     found = explain(results, hit.image, source=[other.master], picture=tmp_path / "other.png")
     assert found.again is not None
     assert "recorded" in found.again.differs
-    assert dict(rows(found))["differs"].endswith("another version, or another image")
+    assert rows(found)[0] == ("differs", found.again.differs)
+    assert found.again.differs.endswith("another version, or another image")
+    assert headline(found).startswith("recorded as hit: ")

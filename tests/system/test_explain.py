@@ -65,24 +65,44 @@ def test_an_image_of_the_hit_only_file(hitsieve: Hitsieve, out: Path) -> None:
     result = hitsieve("explain", found.hits, "3", "--hit", "--no-picture")
     assert result.returncode == 0, result.stderr
     assert f"image {image} of small" in result.stdout
-    assert "row 3 of the hit-only file" in result.stdout
+    assert "row 3 of small_hits.h5" in result.stdout
 
 
 def test_the_picture_is_named_after_run_and_image(out: Path, tmp_path: Path) -> None:
     from .conftest import HITSIEVE
 
-    command = [HITSIEVE, "explain", str(out), "0", "--quiet"]
-    first = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=200, check=False)
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [HITSIEVE, "explain", str(out), "0", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=200, check=False)
+
+    first = call("--quiet")
     assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
     picture = tmp_path / "small_0.png"
     before = picture.read_bytes()
-    again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=200, check=False)
-    assert again.returncode == 4
-    assert "small_0.png: output exists (give --overwrite" in again.stderr
+    again = call()
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.startswith("image 0 of small\n")
     assert picture.read_bytes() == before
-    over = subprocess.run([*command, "--overwrite"], capture_output=True, cwd=tmp_path, timeout=200, check=False)
-    assert over.returncode == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["small_0.png"]
+    (tmp_path / "pictures").mkdir()
+    assert call("--quiet", "-o", "pictures").returncode == 0
+    assert (tmp_path / "pictures" / "small_0.png").read_bytes() == before
+
+
+def test_no_file_but_a_picture_of_its_own_is_replaced(hitsieve: Hitsieve, out: Path, tmp_path: Path) -> None:
+    """The words are given all the same."""
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(b"\x89PNG\r\n\x1a\nsomebody else's")
+    refused = hitsieve("explain", out, "0", "-o", mine)
+    assert refused.returncode == 4
+    assert "mine.png: exists, and is no picture that hitsieve explain drew (give --overwrite, or" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert "image 0 of small\n" in refused.stdout
+    assert "picture" not in refused.stdout
+    assert mine.read_bytes().endswith(b"else's")
+    as_data = hitsieve("explain", out, "0", "-o", mine, "--json")
+    assert (as_data.returncode, json.loads(as_data.stdout)["picture"]) == (4, None)
+    assert hitsieve("explain", out, "0", "-o", mine, "--overwrite", "--quiet").returncode == 0
+    assert size_of(mine) == (1000, 1600)
 
 
 def test_unreadable_and_missing_images(hitsieve: Hitsieve, mine: Simulated, tmp_path: Path) -> None:
@@ -155,9 +175,10 @@ def test_stacked_panels(hitsieve: Hitsieve, data_dir: Path, tmp_path: Path) -> N
         (["{out}", "first"], 2, "first"),
         (["{out}"], 2, "explain needs RUN IMAGE"),
         (["{out}/nothing", "0"], 3, "nothing: there is no such file or folder"),
-        (["{out}", "0", "-o", "{out}/small_hits.h5"], 4, "small_hits.h5: is a file of the input"),
-        (["{out}", "0", "-o", "{out}"], 4, "a folder has this name"),
-        (["{out}", "0", "-o", "/proc/nothing/a.png"], 4, "/proc/nothing: cannot be written"),
+        (["{out}", "0", "-o", "{out}/small_hits.h5"], 2, "small_hits.h5: the picture is a PNG file (give a name that"),
+        (["{out}", "0", "-o", "{out}/a.jpg"], 2, "a.jpg: the picture is a PNG file"),
+        (["{out}", "0", "-o", "{out}/none/"], 2, "none: the picture is a PNG file"),
+        (["{out}", "0", "-o", "/proc/nothing/a.png", "--quiet"], 4, "/proc/nothing: cannot be written"),
     ],
 )
 def test_refusals(hitsieve: Hitsieve, out: Path, arguments: list[str], code: int, said: str) -> None:

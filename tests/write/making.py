@@ -12,11 +12,11 @@ import hdf5plugin
 import numpy as np
 
 from hitsieve.model import ImageResults, Lattices, PumpStates, Run, Spots, State
+from hitsieve.pipeline.facts import facts_of
 from hitsieve.settings import RunSettings, SourceSettings, WriteSettings
 from hitsieve.source import OpenedRun, open_run
 from hitsieve.write import (
     AuditSummary,
-    Facts,
     HitRuleSummary,
     Outputs,
     RunWriter,
@@ -257,7 +257,7 @@ def make_summary(run: Run, settings: RunSettings, n_hits: int, n_audit: int, n_b
         workers=1,
         source_bytes=None,
         hit_bytes=0,
-        facts=Facts(),
+        facts=facts_of(run),
         overrides=run.overrides,
     )
 

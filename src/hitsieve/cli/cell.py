@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from cyclopts.types import NonNegativeInt, PositiveFloat, PositiveInt
+from cyclopts.types import PositiveFloat
 
-from hitsieve.cli.options import COMMON, Messages
+from hitsieve.cli.options import COMMON, Messages, WholeFrom0, WholeFrom1
 from hitsieve.cli.progress import shown_count
 from hitsieve.cli.stopping import stoppable
 
@@ -26,10 +26,10 @@ def cell(
     results: Path,
     /,
     *,
-    max_hits: PositiveInt = 200,
+    max_hits: WholeFrom1 = 200,
     min_length: PositiveFloat | None = None,
     max_length: PositiveFloat | None = None,
-    workers: NonNegativeInt = 0,
+    workers: WholeFrom0 = 0,
     source: list[Path] | None = None,
     json: Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)] = False,
     messages: Messages = Messages(),  # noqa: B008 - frozen

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from cyclopts import Group, Parameter
+from cyclopts import CoercionError, Group, Parameter, Token
+from cyclopts.validators import Number
 
 COMMON = Group("Messages")
 SOURCE = Group("Source: how the input is read")
@@ -14,6 +17,20 @@ SPOTS = Group("Spots: how spots are found")
 INDEX = Group("Index: which lattices are looked for and believed")
 VERDICT = Group("Verdict: when an image is a hit")
 WRITE = Group("Write: what is written, and where")
+
+
+def whole_number(_: type, tokens: Sequence[Token]) -> int:
+    """Read an integer as settings read theirs: 2.5 is none, where cyclopts would round it, and 0x10 is none either."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise CoercionError(token=tokens[0], target_type=int)
+    return int(text)
+
+
+Whole = Annotated[int, Parameter(converter=whole_number)]
+"""The type of every integer that a command takes by itself; those of settings are pydantic's."""
+WholeFrom0 = Annotated[int, Parameter(converter=whole_number, validator=Number(gte=0))]
+WholeFrom1 = Annotated[int, Parameter(converter=whole_number, validator=Number(gte=1))]
 
 
 @Parameter(name="*", negative=(), show_default=False, group=COMMON)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hitsieve.picture.curve import draw_curve
@@ -21,6 +22,11 @@ MANY = 6
 """From so many kinds of marks on, the legend is set smaller."""
 LINE = 150
 """Characters of a line of text that fit on the page."""
+SOFTWARE = "hitsieve explain"
+"""What a picture states that it was drawn by."""
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEAD = 4096
+"""Bytes in which a picture states it: texts come before the image."""
 
 
 def draw(scene: Scene) -> bytes:
@@ -33,8 +39,18 @@ def draw(scene: Scene) -> bytes:
     """
     figure = _page(scene)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Title": scene.title, "Software": "hitsieve"})
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Title": scene.title, "Software": SOFTWARE})
     return buffer.getvalue()
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether a file is a picture that `draw` made, as it states itself."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return head.startswith(_SIGNATURE) and b"tEXtSoftware\0" + SOFTWARE.encode("ascii") in head
 
 
 def _page(scene: Scene) -> Figure:

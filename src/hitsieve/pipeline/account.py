@@ -1,11 +1,9 @@
-"""Why one image is, or is not, a hit: the facts, in words and as data."""
+"""Why one image is, or is not, a hit: the facts."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -47,12 +45,16 @@ class Account:
     """Of this image alone."""
     hit: int | None
     """Row in the hit-only file; None of an image that is no hit."""
+    hits_file: str
+    """Name of that file."""
     place: str
     """File, dataset and row of the original; empty where no file is known."""
     rule: HitRuleSummary
     verdict: VerdictSettings
     min_indexed: int
     """Fewest counted spots with which a lattice is looked for."""
+    rethought: bool
+    """The verdict is of hitsieve rethink: lattices were found when other spots may have counted."""
     segment: SegmentSummary | None
     resolved: bool
     """Resolutions are known: the run has geometry and a wavelength."""
@@ -74,6 +76,11 @@ class Account:
         return self.state in (State.HIT, State.MISS)
 
     @property
+    def differs(self) -> str:
+        """In words: how the image is not the one that is recorded; empty where it is, or was not searched again."""
+        return "" if self.again is None else self.again.differs
+
+    @property
     def counted(self) -> int:
         """Spots that count."""
         return int(self.results.n_spots_counted[0])
@@ -87,6 +94,12 @@ class Account:
         """Kept spots with a flag."""
         return int(np.count_nonzero(self.results.spots.flags & int(flag)))
 
+    def indexed_and_counted(self, lattice: int) -> int:
+        """Kept spots of a lattice that count."""
+        left_out = SpotFlag.OUT_OF_RANGE | (SpotFlag.ICE if self.verdict.ice else SpotFlag(0))
+        spots = self.results.spots
+        return int(np.count_nonzero((spots.lattice == lattice) & (spots.flags & int(left_out) == 0)))
+
     @property
     def only_ice(self) -> int:
         """Kept spots that would count if it were not for ice bands."""
@@ -99,62 +112,3 @@ class Account:
     def by_spots(self) -> bool:
         """Whether enough spots can make it a hit."""
         return self.rule.rule != "indexed"
-
-
-def numbers(account: Account) -> dict[str, Any]:
-    """Give the facts as data for JSON; what is unknown is None."""
-    results = account.results
-    found: dict[str, Any] = {
-        "run": account.stem,
-        "image": account.image,
-        "hit": account.hit,
-        "state": account.state.name.lower(),
-        "reason": results.reasons.get(account.image),
-        "original": account.place or None,
-        "rule": account.rule.model_dump(mode="json"),
-        "pump": account.pump,
-        "segment": None if account.segment is None else account.segment.model_dump(mode="json"),
-        "picture": None if account.picture is None else str(account.picture),
-    }
-    if not account.searched:
-        return found
-    again = account.again
-    return found | {
-        "n_strong": int(results.n_strong[0]),
-        "n_spots": int(results.n_spots[0]),
-        "n_spots_kept": len(results.spots),
-        "n_spots_counted": account.counted,
-        "n_spots_ice": int(results.n_spots_ice[0]),
-        "n_spots_out_of_range": account.flagged(SpotFlag.OUT_OF_RANGE),
-        "n_saturated": int(results.n_saturated[0]),
-        "max_count": int(results.max_count[0]),
-        "background": _known(float(results.background[0])),
-        "background_median": account.background_median,
-        "resolution": _known(float(results.resolution[0])),
-        "lattices": None if account.n_lattices < 0 else _lattices(results),
-        "rejected": None if again is None else _rejected(again.rejected),
-        "differs": None if again is None else again.differs,
-    }
-
-
-def _lattices(results: ImageResults) -> list[dict[str, Any]]:
-    lattices = results.lattices
-    return [
-        {
-            "cell": lattices.cell[i].tolist(),
-            "A": lattices.A[i].tolist(),
-            "n_indexed": int(lattices.n_indexed[i]),
-            "residual": float(lattices.residual[i]),
-            "chance": float(lattices.chance[i]),
-        }
-        for i in range(len(lattices))
-    ]
-
-
-def _rejected(rejected: Rejected) -> dict[str, Any]:
-    weak_snr = None if rejected.weak_snr is None else list(rejected.weak_snr)
-    return {"small": rejected.small, "large": rejected.large, "weak": rejected.weak, "weak_snr": weak_snr}
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

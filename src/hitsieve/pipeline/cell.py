@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from hitsieve.errors import MetadataError, SettingsError, SourceError
 from hitsieve.index import FoundCell, find_cells, reciprocal_vectors
-from hitsieve.model import ImageResults, Run, SpotFlag, State
+from hitsieve.model import ImageResults, Run, SpotFlag
 from hitsieve.pipeline.reopen import reopen
 from hitsieve.settings import IndexSettings
 from hitsieve.write import StoredResults, open_results
@@ -63,7 +63,8 @@ def find_cell_of_run(results: str | Path, request: CellRequest, progress: Step |
     Parameters
     ----------
     results : str or Path
-        An output of `hitsieve run`, or a folder that holds those of one run.
+        An output of `hitsieve run`, or a folder that holds those of one run. Of the hit-only file of one pump state,
+        only its hits are searched.
     request : CellRequest
     progress : callable, optional
         Called with the number of images done and their total.
@@ -83,7 +84,7 @@ def find_cell_of_run(results: str | Path, request: CellRequest, progress: Step |
     """
     with open_results(results) as stored:
         settings = _settings(stored.settings.index, request)
-        hits = np.flatnonzero(stored.column("state") == State.HIT)
+        hits = stored.hits
         enough = hits[stored.column("n_spots_counted")[hits] >= MIN_SPOTS]
         if len(enough) < FEWEST:
             raise SourceError(

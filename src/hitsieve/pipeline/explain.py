@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.errors import SourceError
+from hitsieve.errors import OutputError, SettingsError, SourceError
 from hitsieve.model import ImageResults, Run, SpotFlag, Spots, State
-from hitsieve.picture import Curve, IceBands, RunCounts, Scene, SpotKind, draw
+from hitsieve.picture import Curve, IceBands, RunCounts, Scene, SpotKind, draw, is_drawn
 from hitsieve.pipeline.account import Account, Again, Rejected
 from hitsieve.pipeline.reopen import reopen
 from hitsieve.pipeline.words import headline, near, rows
@@ -43,14 +43,14 @@ def explain(
     image : int
         Index in the run.
     hit : bool
-        `image` is an index in the hit-only file instead.
+        `image` is a row of the hit-only file instead: of that of a pump state, where `results` is one.
     source : sequence of Path, optional
         Where the original run is, if it has moved.
     picture : Path or False, optional
-        PNG file to draw; by default <stem>_<image>.png in the working directory. False: none, and the original is not
-        opened. An image that could not be searched has no picture.
+        PNG file to draw, or a folder for <stem>_<image>.png; by default the working directory. False: none, and the
+        original is not opened. An image that could not be searched has no picture.
     overwrite : bool
-        Replace the picture if it exists.
+        Replace the file whatever it is. Without it only a picture that explain drew is replaced.
 
     Returns
     -------
@@ -60,8 +60,10 @@ def explain(
     ------
     SourceError
         There is no such run or image, or the original cannot be opened.
+    SettingsError
+        The name of the picture is none of a PNG file.
     OutputError
-        The picture exists, or cannot be written.
+        The picture would replace another file, or cannot be written.
     """
     with open_results(results) as stored:
         if hit:
@@ -69,42 +71,66 @@ def explain(
         account = _recorded(stored, image)
         if picture is False or not account.searched:
             return account
-        picture = picture or Path(f"{account.stem}_{image}.png")
+        target = _target(picture, account, overwrite=overwrite)
         with reopen(stored, source) as opened:
             run, settings = opened.run, stored.settings
-            pixels = opened.pixels(image)
-            finder = build_finder(run, settings.spots)
-            account = replace(account, again=_searched_again(run, finder, settings, account, pixels))
-            scene = _scene(run, finder, account, pixels, stored)
             inputs = [run.path, *(file.path for file in run.files), *stored.outputs]
-            with writing_files([picture], overwrite=overwrite, inputs=inputs) as write:
-                write(picture, draw(scene))
-    return replace(account, picture=picture)
+            # What cannot be written is known before the image is searched.
+            with writing_files([target], overwrite=overwrite or is_drawn(target), inputs=inputs) as write:
+                pixels = opened.pixels(image)
+                finder = build_finder(run, settings.spots)
+                account = replace(account, again=_searched_again(run, finder, settings, account, pixels))
+                write(target, draw(_scene(run, finder, account, pixels, stored)))
+    return replace(account, picture=target)
+
+
+def _target(picture: Path | None, account: Account, *, overwrite: bool) -> Path:
+    """File of the picture; refused where it would replace what explain did not draw."""
+    folder = Path() if picture is None else picture
+    target = folder / f"{account.stem}_{account.image}.png" if folder.is_dir() else folder
+    if target.suffix.lower() != ".png":
+        mend = "give a name that ends in .png, or a folder that exists"
+        raise SettingsError(f"{target}: the picture is a PNG file", mend=mend)
+    if target.is_file() and not overwrite and not is_drawn(target):
+        mend = "give --overwrite, or another file with --output"
+        raise OutputError(f"{target}: exists, and is no picture that hitsieve explain drew", mend=mend)
+    return target
 
 
 def _image_of_hit(stored: StoredResults, hit: int) -> int:
-    hits = np.flatnonzero(stored.column("state") == State.HIT)
-    if not 0 <= hit < len(hits):
-        raise SourceError(f"{stored.outputs.hits}: has no hit {hit}, only {len(hits)}", mend="count from 0")
-    return int(hits[hit])
+    if not 0 <= hit < len(stored.hits):
+        raise SourceError(f"{stored.hits_file}: has no hit {hit}, only {len(stored.hits)}", mend="count from 0")
+    return int(stored.hits[hit])
+
+
+def _row(stored: StoredResults, image: int) -> tuple[int, Path] | None:
+    """Row and hit-only file of an image: the file in use where it has it, else that of all hits."""
+    every = np.flatnonzero(stored.column("state") == State.HIT)
+    for path, hits in ((stored.hits_file, stored.hits), (stored.outputs.hits, every)):
+        row = int(np.searchsorted(hits, image))
+        if row < len(hits) and hits[row] == image:
+            return row, path
+    return None
 
 
 def _recorded(stored: StoredResults, image: int) -> Account:
     """What the outputs say about an image."""
     results = stored.read([image])
     summary, settings = stored.summary, stored.settings
-    hits = np.flatnonzero(stored.column("state") == State.HIT)
+    row, hits_file = _row(stored, image) or (None, stored.hits_file)
     segments = () if summary.segments is None else summary.segments.segments
     pump = int(results.pump[0])
     return Account(
         stem=summary.source.stem,
         image=image,
         results=results,
-        hit=int(np.searchsorted(hits, image)) if results.state[0] == State.HIT else None,
+        hit=row,
+        hits_file=hits_file.name,
         place=_place(stored, image),
         rule=summary.rule,
         verdict=settings.verdict,
         min_indexed=settings.index.min_indexed,
+        rethought=summary.verdict_on is not None,
         segment=next((segment for segment in segments if segment.first <= image <= segment.last), None),
         resolved=summary.facts.n_panels > 0 and summary.facts.wavelength is not None,
         background_median=summary.background_median,
@@ -165,10 +191,12 @@ def _scene(run: Run, finder: Finder, account: Account, pixels: Image, stored: St
     searched = (state == State.HIT) | (state == State.MISS)
     verdict = settings.verdict
     facts = dict(rows(account))
+    verdict_in_short, why = headline(account).split(": ", 1)
     return Scene(
-        title=f"{account.stem}, image {account.image}: {account.state.name.lower()}",
+        title=f"{account.stem}, image {account.image}: {verdict_in_short}",
         lines=(
-            headline(account).split(": ", 1)[1],
+            *([account.differs] if account.differs else []),
+            why,
             near(account),
             f"background {facts['background']}; resolution {facts['resolution']}"
             + (f"; {facts['segment']}" if "segment" in facts else ""),

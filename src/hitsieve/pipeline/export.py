@@ -81,7 +81,8 @@ def export(results: str | Path, request: ExportRequest, progress: Step | None = 
     Parameters
     ----------
     results : str or Path
-        An output of `hitsieve run`, or a folder that holds those of one run.
+        An output of `hitsieve run`, or a folder that holds those of one run. Of the hit-only file of one pump state,
+        the images of this state are exported.
     request : ExportRequest
     progress : callable, optional
         Called with the number of images done and their total.
@@ -129,20 +130,20 @@ def _select(stored: StoredResults, request: ExportRequest) -> _Selection:
     """Images that are asked for, in the hit-only file where it has all of them, else in the annotated master."""
     hit = stored.column("state") == State.HIT
     chosen = hit if request.chosen == "hits" else stored.column("n_lattices") > 0
-    image = np.flatnonzero(chosen)
-    where = stored.outputs.summary
+    image = np.flatnonzero(chosen & stored.of_pump_state)
+    where = stored.outputs.summary if stored.pump_state is None else stored.hits_file
     if not len(image):
         if request.chosen == "hits":
-            raise SourceError(f"{where}: nothing to export: the run has no hits", mend="see its hit rate")
+            raise SourceError(f"{where}: nothing to export: there are no hits", mend="see its hit rate")
         indexed = stored.summary.index is not None
         why = "no image has a lattice" if indexed else "the run is not indexed"
         mend = "export the hits with --only hits" if indexed else "run hitsieve with indexing, or give --only hits"
         raise SourceError(f"{where}: nothing to export: {why}", mend=mend)
     if request.annotated or not hit[image].all():
         return _Selection(image, image, stored.outputs.annotated.resolve())
-    if not stored.outputs.hits.is_file():
-        raise SourceError(f"{stored.outputs.hits}: is absent", mend="give --annotated to refer to the annotated master")
-    return _Selection(image, np.cumsum(hit)[image] - 1, stored.outputs.hits.resolve())
+    if not stored.hits_file.is_file():
+        raise SourceError(f"{stored.hits_file}: is absent", mend="give --annotated to refer to the annotated master")
+    return _Selection(image, np.searchsorted(stored.hits, image), stored.hits_file.resolve())
 
 
 def _experiment(stored: StoredResults, run: Run, file: Path) -> tuple[Experiment, tuple[Problem, ...]]:
@@ -211,6 +212,8 @@ def _targets(stored: StoredResults, request: ExportRequest, *, cell: bool) -> di
     """Files of the format, by suffix; the unit cell file only where there is a cell."""
     suffixes = SUFFIXES[request.format]
     folder, stem = stored.outputs.summary.parent, stored.summary.source.stem
+    if stored.pump_state is not None:
+        stem = stored.hits_file.name.removesuffix("_hits.h5")
     if request.output is not None:
         named = request.output.suffix in suffixes
         folder = request.output.parent if named else request.output

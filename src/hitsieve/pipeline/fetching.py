@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.errors import SourceError
 from hitsieve.source import OpenedRun
+from hitsieve.write import KeptImages
 
 Image = bytes | npt.NDArray[np.generic]
 
@@ -16,17 +18,35 @@ class FetchedImages(Mapping[int, Image]):
     """Images of a run as stored bytes, or as pixels where they have none.
 
     They are read when they are asked for: a batch of hits need not fit in memory.
+
+    Parameters
+    ----------
+    opened : OpenedRun
+    images : int array, shape (n,)
+        Index in the run of each.
+    kept : KeptImages, optional
+        Those of them that an earlier run kept must be the same now; else SourceError.
     """
 
-    def __init__(self, opened: OpenedRun, images: npt.NDArray[np.int64]) -> None:
+    def __init__(self, opened: OpenedRun, images: npt.NDArray[np.int64], kept: KeptImages | None = None) -> None:
         self._opened = opened
+        self._kept = kept
         self._images = [int(image) for image in images]
         self._wanted = frozenset(self._images)
 
     def __getitem__(self, image: int) -> Image:
         if image not in self._wanted:
             raise KeyError(image)
-        return self._opened.stored(image) if self._opened.run.images.offset[image] >= 0 else self._opened.pixels(image)
+        whole = self._opened.run.images.offset[image] >= 0
+        found: Image = self._opened.stored(image) if whole else self._opened.pixels(image)
+        if self._kept is not None and not self._kept.agrees(image, found, lambda: self._opened.pixels(image)):
+            file = self._opened.run.files[int(self._opened.run.images.file[image])]
+            raise SourceError(
+                f"{file.path}: image {image} (row {self._opened.run.images.row[image]}) is not the one that was "
+                f"searched: it differs from what {self._kept.path} holds of it",
+                mend="name the run that the results were found on with --source, or run hitsieve run again",
+            )
+        return found
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._images)

@@ -10,6 +10,7 @@ import numpy as np
 
 from hitsieve.errors import SourceError
 from hitsieve.model import Run
+from hitsieve.pipeline.facts import disagreements, facts_of
 from hitsieve.source import OpenedRun, open_run
 from hitsieve.write import StoredResults
 
@@ -30,7 +31,8 @@ def reopen(stored: StoredResults, source: Sequence[Path] = ()) -> OpenedRun:
     Raises
     ------
     SourceError
-        It cannot be opened, or it is another run.
+        It cannot be opened, or it is another run: by the names of its files, the number, shape and type of its images,
+        or by wavelength and geometry.
     """
     paths = list(source) or list(stored.source_paths)
     gone = [path for path in paths if not path.exists()] if not source else []
@@ -48,7 +50,7 @@ def reopen(stored: StoredResults, source: Sequence[Path] = ()) -> OpenedRun:
 
 
 def _check_same(run: Run, stored: StoredResults) -> None:
-    """Refuse a run whose images are not those of the results, by number, shape, and the files that hold them."""
+    """Refuse a run whose images are not those of the results, by their files, number, shape, type and geometry."""
     mend = "name the run that the results were found on"
     if len(run) != len(stored):
         what = f"{run.path}: has {len(run)} images, the results in {stored.outputs.summary} are of {len(stored)}"
@@ -61,3 +63,9 @@ def _check_same(run: Run, stored: StoredResults) -> None:
         same = np.array_equal(file, run.images.file) and np.array_equal(row, run.images.row)
     if not same:
         raise SourceError(f"{run.path}: is another run than that of {stored.outputs.summary}", mend=mend)
+    differs = list(disagreements(facts_of(run), stored.summary.facts))
+    if run.dtype.name != stored.summary.source.dtype:
+        differs.append(f"pixels {run.dtype.name} now, {stored.summary.source.dtype} recorded")
+    if differs:
+        what = f"{run.path}: is another run than that of {stored.outputs.summary}, or has changed"
+        raise SourceError(f"{what}: {'; '.join(differs)}", mend=f"{mend}, or run hitsieve run again")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from hitsieve.errors import MetadataError, SettingsError
+from hitsieve.errors import MetadataError, SettingsError, SourceError
 from hitsieve.model import ImageResults, Problem, SpotFlag, State
 from hitsieve.pipeline.content import Context, content
 from hitsieve.pipeline.fetching import FetchedImages
@@ -28,6 +28,7 @@ from hitsieve.write import (
     AuditSummary,
     HitRuleSummary,
     IndexSummary,
+    KeptImages,
     MissedSummary,
     RunWriter,
     StoredResults,
@@ -115,7 +116,7 @@ def rethink(results: str | Path, request: RethinkRequest, *, progress: Step | No
     Raises
     ------
     SourceError
-        The results cannot be opened or, where hits are to be written, the original run.
+        The results cannot be opened or, where hits are to be written, the original run; or its images have changed.
     MetadataError
         The rule needs lattices or resolutions that the run does not have.
     SettingsError
@@ -125,6 +126,11 @@ def rethink(results: str | Path, request: RethinkRequest, *, progress: Step | No
     """
     start = time.monotonic()
     with open_results(results) as stored:
+        if stored.pump_state is not None:
+            raise SourceError(
+                f"{results}: holds the hits of pump state {stored.pump_state} alone, and a rule is for all images",
+                mend=f"name the run, such as {stored.outputs.summary}",
+            )
         thought = _think(stored, request, progress)
         if request.hits:
             with reopen(stored, request.source) as source:
@@ -253,6 +259,7 @@ def _summary(
         **found,
         "version": version("hitsieve"),
         "date": datetime.now(timezone.utc),
+        "verdict_on": str(stored.outputs.summary.resolve()),
         "settings": settings.model_dump(mode="json"),
         "missed": thought.missed,
         "index": None if before.index is None else _index(before.index, tally),
@@ -282,17 +289,17 @@ def _write_all(
 ) -> RethinkReport:
     """Write all outputs anew, with the hits' chunks from the original run."""
     settings, tally = thought.settings, thought.tally
-    with RunWriter(source.run, settings) as writer:
+    with KeptImages(stored.outputs.hits) as kept, RunWriter(source.run, settings) as writer:
         for first, stop in _blocks(len(stored), HITS_BLOCK):
             results = _again(stored.read(np.arange(first, stop)), thought)
-            writer.add(results, FetchedImages(source, results.image[results.state == State.HIT]))
+            writer.add(results, FetchedImages(source, results.image[results.state == State.HIT], kept))
             if progress is not None:
                 progress(stop, len(stored))
         audit = choose_audit(tally.images(State.MISS), settings.write)
         problems = tuple(dict.fromkeys((*source.run.problems, *writer.carry())))
         summed = _summary(stored, thought, start, n_audit=len(audit), hit_bytes=writer.hit_bytes, problems=problems)
         summary = writer.named(summed)
-        outputs = writer.finish(summary, FetchedImages(source, audit).items(), stored.second_look)
+        outputs = writer.finish(summary, FetchedImages(source, audit, kept).items(), stored.second_look)
     return RethinkReport(summary, stored.summary, tuple(outputs), problems)
 
 

@@ -12,13 +12,13 @@ from hitsieve.index import GeometryFit
 from hitsieve.model import Problem, Run, SecondLook
 from hitsieve.pipeline.content import Context, content, index_content
 from hitsieve.pipeline.doubts import doubts
+from hitsieve.pipeline.facts import facts_of
 from hitsieve.pipeline.second_look import missed_hits
 from hitsieve.pipeline.survey import Survey
 from hitsieve.pipeline.tally import Tally
 from hitsieve.settings import RunSettings
 from hitsieve.write import (
     AuditSummary,
-    Facts,
     GeometrySummary,
     HitRuleSummary,
     IndexSummary,
@@ -79,7 +79,7 @@ def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -
         workers=work.workers,
         source_bytes=int(run.images.size.sum()) if directly else None,
         hit_bytes=work.hit_bytes,
-        facts=_facts(run),
+        facts=facts_of(run),
         problems=tuple(str(problem) for problem in (*work.problems, *doubts(str(run.path), index))),
         overrides=run.overrides,
     )
@@ -91,23 +91,3 @@ def _index(run: Run, settings: RunSettings, findings: Findings) -> IndexSummary 
         return None
     geometry = None if findings.geometry is None else GeometrySummary(**asdict(findings.geometry))
     return index_content(findings.tally, lattices.cell, geometry, settings.index.min_indexed)
-
-
-def _facts(run: Run) -> Facts:
-    detector = run.detector
-    centre, pixel = detector.beam_center or (None, None), detector.pixel_size or (None, None)
-    return Facts(
-        detector=detector.description,
-        n_panels=len(detector.panels),
-        n_masked=None if detector.pixel_mask is None else int(np.count_nonzero(detector.pixel_mask)),
-        distance=detector.distance,
-        beam_center_x=centre[0],
-        beam_center_y=centre[1],
-        pixel_size_fast=pixel[0],
-        pixel_size_slow=pixel[1],
-        sensor_material=detector.sensor_material,
-        sensor_thickness=detector.sensor_thickness,
-        saturation_value=detector.saturation_value,
-        underload_value=detector.underload_value,
-        wavelength=run.beam.wavelength,
-    )

@@ -11,15 +11,18 @@ Row = tuple[str, str]
 
 
 def headline(account: Account) -> str:
-    """Give the state and the rule in one sentence."""
+    """Give the state and the rule in one sentence; of an image that is not as it was, what is recorded."""
     if not account.searched:
         return f"{account.state.name.lower()}: {account.results.reasons.get(account.image) or 'no reason is recorded'}"
-    return f"{account.state.name.lower()}: {_why(account)}"
+    recorded = "recorded as " if account.differs else ""
+    return f"{recorded}{account.state.name.lower()}: {_why(account)}"
 
 
 def rows(account: Account) -> list[Row]:
     """Give the facts, each with its name, in the order in which they matter."""
     found: list[Row] = []
+    if account.differs:
+        found.append(("differs", account.differs))
     if account.searched:
         found += [("rule", _rule(account)), ("spots", _spots(account)), *_left_out(account)]
         if account.n_lattices >= 0:
@@ -32,7 +35,7 @@ def rows(account: Account) -> list[Row]:
     if account.pump is not None:
         found.append(("pump", account.pump))
     if account.hit is not None:
-        found.append(("hit-only", f"row {account.hit} of the hit-only file"))
+        found.append(("hit-only", f"row {account.hit} of {account.hits_file}"))
     found.append(("original", account.place or "no file is known"))
     if account.picture is not None:
         found.append(("picture", str(account.picture)))
@@ -140,7 +143,9 @@ def _left_out(account: Account) -> list[Row]:
 
 def _lattices(account: Account) -> list[Row]:
     if account.n_lattices == 0:
-        if account.counted < account.min_indexed:
+        if account.rethought:
+            why = "none was found when the run was searched"
+        elif account.counted < account.min_indexed:
             why = f"not looked for: {account.min_indexed} spots that count are needed (--min-indexed)"
         else:
             why = f"none explains the {account.counted} spots beyond chance"
@@ -148,8 +153,13 @@ def _lattices(account: Account) -> list[Row]:
     lattices, found = account.results.lattices, []
     for i in range(len(lattices)):
         cell = " ".join(f"{value:.2f}" for value in lattices.cell[i])
+        n, counted = int(lattices.n_indexed[i]), account.indexed_and_counted(i)
+        # Limits may have been other ones when the lattice was found.
+        spots = f"{n} of {account.counted} spots indexed"
+        if n != counted:
+            spots = f"{_n(n, 'spot')} indexed, {counted} of the {account.counted} that count"
         text = (
-            f"cell {cell}; {lattices.n_indexed[i]} of {account.counted} spots indexed, "
+            f"cell {cell}; {spots}, "
             f"median residual {lattices.residual[i]:.5f} 1/angstrom, chance of a false one "
             f"{_chance(lattices.chance[i])}"
         )
@@ -164,11 +174,8 @@ def _chance(value: float) -> str:
 def _again(again: Again | None) -> list[Row]:
     if again is None:
         return []
-    found = [("differs", again.differs)] if again.differs else []
     rejected = _rejected(again.rejected)
-    if rejected:
-        found.append(("rejected", rejected))
-    return found
+    return [("rejected", rejected)] if rejected else []
 
 
 def _rejected(rejected: Rejected) -> str:

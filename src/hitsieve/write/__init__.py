@@ -1,6 +1,7 @@
 """Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
 from hitsieve.write.audit import choose_audit
+from hitsieve.write.kept import KeptImages
 from hitsieve.write.outputs import Outputs
 from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
@@ -36,6 +37,7 @@ __all__ = [
     "GeometrySummary",
     "HitRuleSummary",
     "IndexSummary",
+    "KeptImages",
     "MissedSummary",
     "Outputs",
     "Percentiles",

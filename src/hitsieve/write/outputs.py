@@ -109,8 +109,25 @@ def find_outputs(path: Path) -> Outputs:
     outputs = Outputs.of(folder, stem)
     for needed in (outputs.summary, outputs.annotated):
         if not needed.is_file():
-            raise SourceError(f"{needed}: is absent", mend="keep the outputs of a run together; it is needed here")
+            raise _absent(needed, outputs)
     return outputs
+
+
+def _absent(needed: Path, outputs: Outputs) -> SourceError:
+    run = read_summary(outputs.summary).verdict_on if outputs.summary.is_file() else None
+    if run is None:
+        return SourceError(f"{needed}: is absent", mend="keep the outputs of a run together; it is needed here")
+    what = f"{outputs.summary}: was written by hitsieve rethink without --hits: there is no {needed.name} to read"
+    return SourceError(what, mend=f"name the run, {run}, or call hitsieve rethink again with --hits")
+
+
+def left_over(outputs: Outputs) -> list[Path]:
+    """Hit-only files beside the outputs of a run that bear its name, but are neither its own nor another run's."""
+    folder, stem = outputs.summary.parent, outputs.summary.name.removesuffix(_SUFFIXES["summary"])
+    stems, own = _stems(folder), {path.name for path in outputs}
+    # The stem may hold what a pattern would read as a wildcard.
+    files = (file for file in folder.iterdir() if file.name.endswith(_SUFFIXES["hits"]) and file.name not in own)
+    return sorted(file for file in files if file.name.startswith(f"{stem}_") and _stem_of(file, stems) == stem)
 
 
 def _stems(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from hitsieve.errors import SourceError
 from hitsieve.settings import RunSettings
 from hitsieve.write.atomic import OutputFiles, signals_held, writing
+from hitsieve.write.belonging import table_date
 from hitsieve.write.outputs import Outputs
 from hitsieve.write.stored import StoredResults
 from hitsieve.write.stream import OutputStream
@@ -55,7 +56,7 @@ def rewrite(stored: StoredResults, settings: RunSettings, columns: Columns, summ
     files = OutputFiles(finals, overwrite=settings.write.overwrite, inputs=stored.outputs)
     try:
         table, text = (files.open(final) for final in finals)
-        _rewrite_table(stored, table, settings, columns)
+        _rewrite_table(stored, table, settings, columns, summary)
         files.check(outputs.images)
         with writing(outputs.summary):
             text.write(f"{summary.model_dump_json(indent=2)}\n".encode())
@@ -69,7 +70,9 @@ def rewrite(stored: StoredResults, settings: RunSettings, columns: Columns, summ
     return finals
 
 
-def _rewrite_table(stored: StoredResults, stream: OutputStream, settings: RunSettings, columns: Columns) -> None:
+def _rewrite_table(
+    stored: StoredResults, stream: OutputStream, settings: RunSettings, columns: Columns, summary: Summary
+) -> None:
     """Copy the table by row groups, with other columns in it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -79,7 +82,7 @@ def _rewrite_table(stored: StoredResults, stream: OutputStream, settings: RunSet
         raise SourceError(f"{path}: is absent", mend="keep the outputs of a run together; it is needed here")
     try:
         with pq.ParquetFile(path) as old:
-            if old.metadata.num_rows != len(stored):
+            if old.metadata.num_rows != len(stored) or table_date(path) != stored.summary.date.isoformat():
                 raise _strange(stored)
             about = {b"version": version("hitsieve"), b"schema_version": SCHEMA_VERSION}
             about[b"settings"] = settings.model_dump_json()
@@ -93,6 +96,7 @@ def _rewrite_table(stored: StoredResults, stream: OutputStream, settings: RunSet
                         raise _strange(stored)
                     writer.write_table(_replaced(rows, {name: values[here] for name, values in columns.items()}))
                     first = here.stop
+                writer.add_key_value_metadata({"date": summary.date.isoformat()})
     except (pa.ArrowException, KeyError, OSError) as error:
         stream.check()
         raise SourceError(f"{path}: cannot be read as a table of hitsieve: {error}", mend="copy it again") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,11 +18,12 @@ from hitsieve.settings import RunSettings
 from hitsieve.write.annotated import AnnotatedFile
 from hitsieve.write.atomic import OutputFiles, signals_held, writing
 from hitsieve.write.hits import HitsFile
-from hitsieve.write.outputs import Outputs
+from hitsieve.write.outputs import Outputs, left_over
 from hitsieve.write.pumped import PumpCounts
 from hitsieve.write.summary import Summary
 from hitsieve.write.table import ImageTableFile
 
+_log = logging.getLogger(__name__)
 Image = bytes | npt.NDArray[Any]
 
 
@@ -217,7 +219,7 @@ class RunWriter:
         with self._writing(self.outputs.annotated):
             self._annotated.finish(summary, look)
         with self._writing(self.outputs.images):
-            self._table.close(finish=True)
+            self._table.finish(summary.date)
         with self._writing(self.outputs.summary):
             self._summary.write(f"{summary.model_dump_json(indent=2)}\n".encode())
         self._files.sync()
@@ -225,6 +227,8 @@ class RunWriter:
         with signals_held():
             self._files.commit()
             self._finished = True
+        for path in left_over(self.outputs):
+            _log.warning("%s: is not of this run, and stays; remove it if it is of an earlier one", path)
         return self.outputs
 
     def named(self, summary: Summary) -> Summary:
@@ -238,7 +242,7 @@ class RunWriter:
 
     def _abandon(self) -> None:
         closing: list[Callable[[], None]] = [file.abandon for file in self._hit_files.values()]
-        closing += [self._annotated.abandon, lambda: self._table.close(finish=False)]
+        closing += [self._annotated.abandon, self._table.close]
         for close in closing:
             # What could not be written cannot be flushed either; the file goes anyway.
             with suppress(OSError, RuntimeError, HitsieveError):

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
-from hitsieve.model import ImageResults, Lattices, PumpStates, SecondLook, Spots
+from hitsieve.model import ImageResults, Lattices, PumpStates, SecondLook, Spots, State
 from hitsieve.settings import RunSettings
+from hitsieve.write.belonging import check_one_run, pump_state_of
 from hitsieve.write.columns import IMAGE_COLUMNS, PUMP_COLUMN, SECOND_LOOK_COLUMN
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.outputs import Outputs, find_outputs, read_summary
@@ -45,7 +46,8 @@ def open_results(path: str | Path) -> StoredResults:
     Parameters
     ----------
     path : str or Path
-        Any of the run's outputs, or a folder that holds the outputs of one run.
+        Any of the run's outputs, or a folder that holds the outputs of one run. The hit-only file of one pump state
+        gives its hits as `hits`.
 
     Returns
     -------
@@ -57,14 +59,16 @@ def open_results(path: str | Path) -> StoredResults:
         There is no such run, or there are several; its annotated master or its summary is absent or damaged, or of
         another version of the schema; or the files are not of one run.
     """
-    outputs = find_outputs(Path(path))
+    path = Path(path)
+    outputs = find_outputs(path)
     summary = read_summary(outputs.summary)
     states = () if summary.pump is None else summary.pump.states
     folder = outputs.summary.parent
     outputs = replace(outputs, pump_hits=tuple(folder / state.hits_file for state in states if state.hits_file))
     file = open_output(outputs.annotated, "*_annotated.h5")
     try:
-        return StoredResults(outputs, summary, file)
+        named = path if path.is_file() else outputs.summary
+        return StoredResults(outputs, summary, file, named)
     except BaseException:
         file.close()
         raise
@@ -76,7 +80,7 @@ class StoredResults:
     Its length is the number of images of the run. Nothing but what is asked for is read.
     """
 
-    def __init__(self, outputs: Outputs, summary: Summary, file: h5py.File) -> None:
+    def __init__(self, outputs: Outputs, summary: Summary, file: h5py.File, named: Path) -> None:
         self.outputs = outputs
         self.summary = summary
         self._file = file
@@ -88,7 +92,11 @@ class StoredResults:
                 f"{outputs.annotated}: was written by an older version of hitsieve",
                 mend="run hitsieve run again on the original files",
             )
-        _check_one_run(outputs, summary, (date, n))
+        check_one_run(outputs, summary, (date, n))
+        self.pump_state = pump_state_of(named, outputs, summary)
+        """Of the hits of `hits_file`, where it holds those of one state only."""
+        self.hits_file = outputs.hits if self.pump_state is None else named
+        """Hit-only file in use: that of all hits, or that of one pump state if the user named it."""
 
     def __len__(self) -> int:
         return self.summary.n_images
@@ -144,6 +152,18 @@ class StoredResults:
         with self._reading():
             dataset = self._process[SECOND_LOOK_COLUMN.name]
             return SecondLook(np.asarray(dataset[()]).astype(np.uint8), str(dataset.attrs["how"]))
+
+    @property
+    def of_pump_state(self) -> npt.NDArray[np.bool_]:
+        """Whether each image is of the pump state of `hits_file`; all are, where that holds all hits."""
+        if self.pump is None or self.pump_state is None:
+            return np.ones(len(self), dtype=np.bool_)
+        return np.asarray(self.pump.code == self.pump.names.index(self.pump_state))
+
+    @cached_property
+    def hits(self) -> Images:
+        """Image (index in the run) of each row of `hits_file`."""
+        return np.flatnonzero((self.column("state") == State.HIT) & self.of_pump_state)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """One number of every image of the run.
@@ -274,20 +294,3 @@ class StoredResults:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _check_one_run(outputs: Outputs, summary: Summary, annotated: tuple[str, int]) -> None:
-    """Refuse outputs that were not written together: each states when its run ended."""
-    stated = {outputs.annotated: annotated[0]}
-    if annotated[1] != summary.n_images:
-        stated[outputs.annotated] = f"{annotated[1]} images"
-    if outputs.hits.is_file():
-        with open_output(outputs.hits, "*_hits.h5") as hits:
-            date = hits.get(f"{entry_of(hits)}/hit_finding/date")
-            stated[outputs.hits] = str(date.asstr()[()]) if isinstance(date, h5py.Dataset) else "no date"
-    for path, date in stated.items():
-        if date != summary.date.isoformat():
-            raise SourceError(
-                f"{path}: is not of the same run as {outputs.summary.name}",
-                mend="keep the outputs of each run together, as they were written",
-            )

@@ -309,6 +309,8 @@ class Summary(_Part):
     """Version of hitsieve."""
     date: datetime
     """When the run ended (UTC, ISO 8601)."""
+    verdict_on: str | None = None
+    """Summary of the run on which this is another verdict (hitsieve rethink), absolute; null for a run itself."""
     settings: dict[str, Any]
     """All settings of the run, as RunSettings."""
     source: SourceSummary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -134,13 +135,16 @@ class ImageTableFile:
         self._n_lattices.clear()
         self._n_waiting = 0
 
-    def close(self, *, finish: bool) -> None:
-        """Write the rows that wait, where the run is whole, and close the file."""
-        try:
-            if finish and self._n_waiting:
-                self._write()
-        finally:
-            self._writer.close()
+    def finish(self, date: datetime) -> None:
+        """Write the rows that wait and when the run ended, by which its outputs know each other, and close the file."""
+        if self._n_waiting:
+            self._write()
+        self._writer.add_key_value_metadata({"date": date.isoformat()})
+        self.close()
+
+    def close(self) -> None:
+        """Close the file as it is."""
+        self._writer.close()
 
 
 def states(values: npt.NDArray[np.uint8]) -> pa.Array:
