@@ -189,3 +189,12 @@ def test_cctbx_says_the_same() -> None:
         # They write mC for both settings of the centred monoclinic lattice, as is done here.
         assert ours.type == kind.replace("mI", "mC").replace("mA", "mC")
         assert sorted(ours.cell[:3]) == pytest.approx(sorted(theirs[:3]), rel=1e-4)
+
+
+def test_hexagonal_cell_has_its_whole_group() -> None:
+    """The trigonal group has the same cell, with the same deviation."""
+    random = np.random.default_rng(0)
+    for _ in range(10):
+        cell = np.array([93, 93, 130, 90, 90, 120]) * (1 + random.normal(0, 0.002, 6) * [1, 1, 1, 0.5, 0.5, 0.5])
+        found = {candidate.type: candidate.rotations for candidate in bravais_candidates(cell.tolist())}
+        assert found["hP"] == 12

@@ -33,6 +33,9 @@ _cell_angle_beta 90
 _cell_angle_gamma 90
 _space_group_IT_number 20
 """
+IN_CIF = (61.4, 122.6, 168.0, 90.0, 90.0, 90.0)
+RHOMBOHEDRAL = "data_x\n" + "".join(f"_cell.length_{x} 60\n" for x in "abc")
+RHOMBOHEDRAL += "".join(f"_cell.angle_{x} 70\n" for x in ("alpha", "beta", "gamma"))
 CRYSTFEL = """CrystFEL unit cell file version 1.0
 
 ; found by hand
@@ -77,6 +80,11 @@ def test_unknown_is_no_cell(text: str) -> None:
         ("bare.pdb", CRYST1[:55] + "\n" + ATOM, LYSOZYME, "P"),
         ("trigonal.pdb", CRYST1.replace(" 90.00 P 43 21 2", "120.00 H 3 2    "), (79, 79, 38, 90, 90, 120), "R"),
         ("model.cif", MMCIF, LYSOZYME, "P"),
+        ("nonstandard.pdb", CRYST1.replace("P 43 21 2", "C 4 21 2 "), LYSOZYME, "C"),
+        ("unknown_to_gemmi.pdb", CRYST1.replace("P 43 21 2", "F 41 2 2 "), LYSOZYME, "F"),
+        ("hall.cif", CIF.replace("_space_group_IT_number 20", "_symmetry_space_group_name_Hall '-I 4'"), IN_CIF, "I"),
+        ("odd.cif", CIF + "_symmetry_space_group_name_H-M 'unheard of'\n", IN_CIF, "C"),
+        ("number.cif", RHOMBOHEDRAL + "_symmetry.Int_Tables_number 146\n", (60, 60, 60, 70, 70, 70), "P"),
         ("small.cif", CIF, (61.4, 122.6, 168, 90, 90, 90), "C"),
         ("any.cell", CRYSTFEL, LYSOZYME, "I"),
         ("hexagonal.cell", crystfel("H", 93, 130, 90, 120), (93, 93, 130, 90, 90, 120), "R"),
@@ -108,6 +116,30 @@ def test_centring_of_the_user_stands_where_the_file_says_none(tmp_path: Path) ->
         read_cell(str(path), "I")
 
 
+def test_space_group_that_says_no_centring_is_not_taken_for_p(tmp_path: Path) -> None:
+    path = tmp_path / "odd.pdb"
+    path.write_text(CRYST1.replace("P 43 21 2", "X 4 21 2 "), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"'X 4 21 2' says no centring \(give --centring\)"):
+        read_cell(str(path))
+    cell = read_cell(str(path), "C")
+    assert cell is not None and cell.centring == "C"
+
+
+def test_r_on_rhombohedral_axes_is_primitive(tmp_path: Path) -> None:
+    given = read_cell("60,60,60,70,70,70", "R")
+    assert given is not None and given.centring == "P" and "R on rhombohedral axes is P" in given.origin
+    path = tmp_path / "number.cif"
+    path.write_text(RHOMBOHEDRAL + "_symmetry.Int_Tables_number 146\n", encoding="utf-8")
+    for centring in ("P", "R", None):
+        cell = read_cell(str(path), centring)
+        assert cell is not None and cell.centring == "P"
+
+
+def test_a_cell_that_may_be_in_nanometres_is_doubted() -> None:
+    small = read_cell("7.9,7.9,3.8,90,90,90")
+    assert small is not None and "in nm" in small.origin
+
+
 @pytest.mark.parametrize(
     ("text", "centring", "says"),
     [
@@ -117,6 +149,8 @@ def test_centring_of_the_user_stands_where_the_file_says_none(tmp_path: Path) ->
         ("79,79,38,60,60,130", None, "no crystal has the cell"),
         ("0,79,38,90,90,90", None, "no crystal has the cell"),
         ("0.79,0.79,0.38,90,90,90", None, "0.38 angstrom is shorter"),
+        ("1e300,1e300,1e300,90,90,90", None, "longer than any that can be indexed"),
+        ("790,790,3800,90,90,90", None, "3800 angstrom is longer"),
         ("79,79,38,1.57,1.57,1.57", None, "1.57 degrees"),
         ("79,79,38,90,90,90", "X", "centring 'X' is not known"),
         ("79,79,38,90,90,90", "R", "hexagonal axes"),

@@ -63,8 +63,12 @@ def test_images_are_those_of_the_run_and_at_most_as_many_as_asked(centred: tuple
 def test_lengths_that_make_no_sense(centred: tuple[Simulated, Path]) -> None:
     with pytest.raises(SettingsError, match="not below max_length 20"):
         find_cell_of_run(centred[1], CellRequest(min_length=30, max_length=20))
-    with pytest.raises(SettingsError, match="max_length"):
+    with pytest.raises(SettingsError, match=r"--max-length 4000: .*\(--min-length from 5, --max-length to 400"):
         find_cell_of_run(centred[1], CellRequest(max_length=4000))
+    with pytest.raises(SettingsError, match=r"not below max_length 170.*the first below the second\)"):
+        find_cell_of_run(centred[1], CellRequest(min_length=200))
+    with pytest.raises(SettingsError, match=r"--max-hits 1: .*\(give 2 or more\)"):
+        find_cell_of_run(centred[1], CellRequest(max_hits=1))
 
 
 def test_original_run_has_moved(centred: tuple[Simulated, Path], tmp_path: Path) -> None:
@@ -124,7 +128,8 @@ def test_command_says_what_to_give_to_a_run(centred: tuple[Simulated, Path], tmp
 
 def test_command_without_a_cell(centred: tuple[Simulated, Path]) -> None:
     told = call(centred[1], "--max-length", "16", "--max-hits", "5")
-    assert told.returncode == 0 and told.stdout.startswith("no cell: 5 of ")
+    assert told.returncode == 3 and told.stdout == ""
+    assert "no cell: 5 of " in told.stderr and "check the geometry" in told.stderr
     assert call(centred[1], "--min-length", "50", "--max-length", "20").returncode == 2
     assert call(centred[1], "--max-hits", "0").returncode == 2
     assert call("nowhere").returncode == 3

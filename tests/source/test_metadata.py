@@ -255,3 +255,37 @@ def test_wavelengths_of_joined_files(tmp_path: Path) -> None:
     beam = opened(*paths).beam
     np.testing.assert_array_equal(beam.wavelengths, [2, 2.001, 2.002, 2.001, 2.002, 2.003])
     assert beam.wavelength == pytest.approx(2.0015)
+
+
+@pytest.mark.parametrize("unset", [np.nan, 0.0, -1.0, np.inf])
+@pytest.mark.parametrize(("name", "value", "units"), [("incident_wavelength", 2.0, "angstrom"), ("e", 12.0, "keV")])
+def test_a_wavelength_that_is_not_set_leaves_those_of_other_images(
+    tmp_path: Path, name: str, value: float, units: str, unset: float
+) -> None:
+    paths = [nxmx(tmp_path / f"a_{k}.h5") for k in range(3)]
+    for path, lacks in zip(paths, ([1], [0, 1], []), strict=True):
+        values = value + np.arange(3) / 1000
+        values[lacks] = unset
+        with h5py.File(path, "a") as file:
+            beam = file["entry/instrument/beam"]
+            del beam["incident_wavelength"]
+            field(beam, "incident_energy" if name == "e" else name, values, units)
+    alone, run = opened(paths[0]), opened(*paths)
+    assert np.isnan(run.beam.wavelengths).tolist() == [False, True, False, True, True, *[False] * 4]
+    assert run.beam.wavelength == pytest.approx(np.nanmean(run.beam.wavelengths))
+    (problem,) = [problem for problem in alone.problems if "no wavelength" in problem.what]
+    assert "1 of 3 images (1)" in problem.what and problem.where == str(paths[0])
+    assert not any("states no wavelength" in problem.what for problem in opened(paths[2]).problems)
+
+
+def test_files_without_a_wavelength_among_others(tmp_path: Path) -> None:
+    paths = [nxmx(tmp_path / f"a_{k}.h5") for k in range(3)]
+    with h5py.File(paths[0], "a") as file:
+        field(file["entry/instrument/beam"], "incident_wavelength", 2 + np.arange(3) / 1000, "angstrom")
+    with h5py.File(paths[1], "a") as file:
+        del file["entry/instrument/beam/incident_wavelength"]
+    with h5py.File(paths[2], "a") as file:
+        field(file["entry/instrument/beam"], "incident_wavelength", 2.001, "angstrom")
+    run = opened(*paths)
+    np.testing.assert_array_equal(run.beam.wavelengths, [2, 2.001, 2.002, *[np.nan] * 3, *[2.001] * 3])
+    assert any("3 of 9 images state no wavelength" in problem.what for problem in run.problems)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hitsieve.model import Run
+from hitsieve.model.cells import centring_of
 from hitsieve.source import open_run
-from hitsieve.source.sample import _centring
 
 from .builders import nxmx
 
@@ -75,7 +75,8 @@ def test_nothing_said(tmp_path: Path, fields: dict[str, object]) -> None:
     ("fields", "says"),
     [
         ({"unit_cell": [79.0, 79, 38, 60, 60, 130]}, "no crystal has"),
-        ({"unit_cell": [79.0, 79, 38, 1.57, 1.57, 1.57]}, "no crystal has"),
+        ({"unit_cell": [79.0, 79, 38, 1.57, 1.57, 1.57]}, "1.57 degrees is no crystal's"),
+        ({"unit_cell": [1e4, 79, 38, 90, 90, 90]}, "10000 angstrom is longer"),
         ({"unit_cell": [-79.0, 79, 38, 90, 90, 90]}, "no crystal has"),
         ({"unit_cell": [LYSOZYME, LYSOZYME, [58.0, 58, 150, 90, 90, 90]]}, "varies over the run"),
         ({"unit_cell": LYSOZYME, "space_group": "R 3"}, "which the cell cannot have"),
@@ -99,6 +100,7 @@ def test_bad_cells_are_reported(tmp_path: Path, fields: dict[str, object], says:
         (LYSOZYME, {"space_group": np.bytes_("I4/m")}, "I"),
         (LYSOZYME, {"space_group": ["I 41 2 2", "I 41 2 2"]}, "I"),
         (LYSOZYME, {"space_group": 98}, "I"),
+        (LYSOZYME, {"space_group": "C 4 21 2"}, "C"),
         (LYSOZYME, {"space_group": "", "unit_cell_group": "F m m m"}, "F"),
         (LYSOZYME, {"unit_cell_group": "422"}, None),
         (LYSOZYME, {"space_group": "unknown"}, None),
@@ -119,9 +121,16 @@ def test_space_group_gives_the_centring(
 def test_numbers_and_symbols_of_all_space_groups() -> None:
     for group in gemmi.spacegroup_table_itb():
         letter = "R" if group.ccp4 and group.ext == "H" else group.hm[0]
-        assert _centring(group.hm, is_number=True) == letter
-        assert _centring(group.short_name(), is_number=False) == letter
+        assert centring_of(group.hm) == letter
+        assert centring_of(group.short_name()) == letter
+        assert centring_of(group.hall) == group.hall.lstrip("-")[0]
     for number in range(1, 231):
-        standard = gemmi.get_spacegroup_reference_setting(number)
-        assert _centring(str(number), is_number=True) == standard.hm[0]
-    assert _centring("231", is_number=True) is None and _centring("96", is_number=False) is None
+        assert centring_of(str(number)) == gemmi.get_spacegroup_reference_setting(number).hm[0]
+    assert [centring_of(name) for name in ("0", "231", "-1", "mmm", "4/mmm", "X 1", "cubic", "")] == [None] * 8
+
+
+def test_a_cell_that_may_be_in_nanometres_is_doubted(tmp_path: Path) -> None:
+    run = opened(tmp_path / "a.h5", unit_cell=[7.91, 7.91, 3.8, 90, 90, 90])
+    assert run.sample_cell is not None
+    (problem,) = run.problems
+    assert "in nm" in problem.what and problem.mend

@@ -12,6 +12,7 @@ from cyclopts.types import PositiveFloat
 from hitsieve.cli.options import COMMON, Messages, WholeFrom0, WholeFrom1
 from hitsieve.cli.progress import shown_count
 from hitsieve.cli.stopping import stoppable
+from hitsieve.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +42,7 @@ def cell(
     results
         An output of hitsieve run, or the folder with those of one run.
     max_hits
-        Most hits that are tried, evenly spread over the run.
+        Most hits that are tried, evenly spread over the run; two at least.
     min_length
         Shortest vector (angstrom) of the cell; by default as in the run.
     max_length
@@ -64,7 +65,12 @@ def cell(
         import json as encoder
 
         print(encoder.dumps(_as_data(report), indent=2))
-    elif not messages.quiet:
+    if not report.groups:
+        raise SourceError(
+            f"{results}: no cell: {_tried(report)}, and no two agree",
+            mend="check the geometry, or try other --min-length and --max-length",
+        )
+    if not (json or messages.quiet):
         _print(report)
     return 0
 
@@ -78,13 +84,13 @@ def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
+def _tried(report: CellReport) -> str:
+    return f"{report.n_tried:,} of {report.n_enough:,} hits with enough spots tried"
+
+
 def _print(report: CellReport) -> None:
-    tried = f"{report.n_tried:,} of {report.n_enough:,} hits with enough spots tried"
-    if not report.groups:
-        print(f"no cell: {tried}, and no two agree")
-        return
     best = report.groups[0]
-    print(f"{tried}, {best.n_indexed:,} have a lattice, {len(best.images):,} agree on this cell\n")
+    print(f"{_tried(report)}, {best.n_indexed:,} have a lattice, {len(best.images):,} agree on this cell\n")
     _print_parameters(best)
     print("\nBravais types within tolerance, and how far the cell is from their symmetry (* as chosen):\n")
     print(f"{'':2}{'type':<6}{'centring':<10}{_columns(NUMBERS)}{'lengths':>10}{'angles':>10}")

@@ -40,7 +40,7 @@ def export(
         (.stream, .geom, .cell); events: CrystFEL event list (.lst), and a table of the source of each image
         (_source.tsv).
     output
-        Folder, made if absent, or name of the first of these files; by default the folder of the results.
+        Folder, made if absent, or name of one of these files; by default the folder of the results.
     only
         Images to export. dials exports lattices of indexed images by default, and with hits the spots of all hits
         without lattices, for DIALS to index; stream and events export all hits by default.

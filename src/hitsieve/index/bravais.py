@@ -94,9 +94,14 @@ def bravais_candidates(
         found = _candidate(group, reduced, to_reduced)
         if found is None or found.length_deviation > length_tolerance or found.angle_deviation > angle_tolerance:
             continue
-        if found.type not in best or _penalty(found) < _penalty(best[found.type]):
+        if found.type not in best or _rank(found) < _rank(best[found.type]):
             best[found.type] = found
     return tuple(sorted(best.values(), key=lambda found: (-found.rotations, _penalty(found))))
+
+
+def _rank(found: BravaisCandidate) -> tuple[float, int]:
+    """The lower, the better: of equal deviations the larger group, as hP is the cell of two."""
+    return round(_penalty(found), 9), -found.rotations
 
 
 def _penalty(found: BravaisCandidate) -> float:

@@ -6,22 +6,20 @@ import gzip
 import math
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hitsieve.errors import SettingsError
 from hitsieve.index.known import CellIndexer
-from hitsieve.model import CellParameters, UnitCell
+from hitsieve.model import UnitCell
+from hitsieve.model.cells import centring_of, centring_on, seems_small, why_impossible
 
 if TYPE_CHECKING:
     import gemmi
 
 UNKNOWN = "unknown"
-SHORTEST = 2.0
-"""Angstrom; no crystal has a shorter axis."""
-NARROWEST = 10.0
-"""Degrees; a smaller angle is most likely in radians."""
 CRYSTFEL_NAMES = ("a", "b", "c", "al", "be", "ga")
 CRYSTFEL_UNITS = {"a": 1.0, "nm": 10.0, "deg": 1.0, "rad": 180 / math.pi}
 """Lower-case units of a CrystFEL cell file, in angstrom and degrees."""
@@ -36,6 +34,8 @@ class _Stated:
     centring: str | None
     by: str
     """What of the file says so."""
+    group: str = ""
+    """Name of a space group that says no centring."""
 
 
 def read_cell(text: str, centring: str | None = None) -> UnitCell | None:
@@ -72,33 +72,36 @@ def read_cell(text: str, centring: str | None = None) -> UnitCell | None:
         return _checked(_Stated(numbers, centring, ""), "", origin)
     path = Path(text)
     stated = _read(path)
-    if centring is not None and stated.centring not in (None, centring):
+    said = stated.centring
+    if centring is not None and said is not None and centring not in (said, centring_on(stated.cell, said)):
+        raise SettingsError(f"{path}: {stated.by} says centring {said}, not {centring}", mend="leave the centring out")
+    if stated.group and centring is None:
         raise SettingsError(
-            f"{path}: {stated.by} says centring {stated.centring}, not {centring}", mend="leave the centring out"
+            f"{path}: {stated.by}: the space group {stated.group!r} says no centring", mend="give --centring"
         )
-    noted = "" if stated.centring or centring else "; it states no centring, P taken"
-    chosen = _Stated(stated.cell, stated.centring or centring, stated.by)
-    return _checked(chosen, f"{path}: ", f"{path}, {stated.by}{noted}")
+    noted = "" if said or centring else "; it states no centring, P taken"
+    return _checked(_Stated(stated.cell, said or centring, stated.by), f"{path}: ", f"{path}, {stated.by}{noted}")
 
 
 def _checked(stated: _Stated, where: str, origin: str) -> UnitCell:
     """The cell, if a crystal may have it; SettingsError where not."""
+    if len(stated.cell) == 6 and (wrong := why_impossible(stated.cell)):
+        raise SettingsError(f"{where}{wrong}", mend=GIVE_NUMBERS)
     try:
         parameters = CellIndexer(stated.cell, stated.centring or "P").cell
     except SettingsError as error:
         raise SettingsError(f"{where}{error.what}", mend=error.mend) from None
-    if min(parameters[:3]) < SHORTEST:
+    centring = centring_on(parameters, stated.centring or "P")
+    if centring is None:
         raise SettingsError(
-            f"{where}an axis of {min(parameters[:3]):g} angstrom is shorter than any crystal's", mend=GIVE_NUMBERS
+            f"{where}centring R is on hexagonal axes, with a = b, 90, 90 and 120 degrees, "
+            "or on rhombohedral ones, with a = b = c and equal angles",
+            mend="give such a cell, or its true centring",
         )
-    if min(parameters[3:]) < NARROWEST:
-        raise SettingsError(f"{where}an angle of {min(parameters[3:]):g} degrees is no crystal's", mend=GIVE_NUMBERS)
-    if stated.centring == "R" and not _hexagonal(parameters):
-        raise SettingsError(
-            f"{where}centring R is on hexagonal axes, with a = b, 90, 90 and 120 degrees",
-            mend="give the hexagonal cell, or the rhombohedral one with centring P",
-        )
-    return UnitCell(parameters, stated.centring or "P", origin)
+    if centring != (stated.centring or "P"):
+        origin += "; R on rhombohedral axes is P"
+    doubt = seems_small(parameters)
+    return UnitCell(parameters, centring, f"{origin}; {doubt}" if doubt else origin)
 
 
 def _numbers(text: str) -> tuple[float, ...] | None:
@@ -108,11 +111,6 @@ def _numbers(text: str) -> tuple[float, ...] | None:
         return tuple(float(word) for word in words) if words else None
     except ValueError:
         return None
-
-
-def _hexagonal(cell: CellParameters) -> bool:
-    a, b, _, alpha, beta, gamma = cell
-    return abs(a / b - 1) < 0.02 and max(abs(alpha - 90), abs(beta - 90), abs(gamma - 120)) < 2
 
 
 def _read(path: Path) -> _Stated:
@@ -162,7 +160,7 @@ def _pdb(text: str, path: Path) -> _Stated:
         raise SettingsError(
             f"{path}: its CRYST1 record is the dummy 1 1 1 of a model that is no crystal", mend=GIVE_NUMBERS
         )
-    return _with_group(cell, structure.spacegroup_hm, "CRYST1 record")
+    return _with_group(cell, [name] if (name := structure.spacegroup_hm.strip()) else [], "CRYST1 record")
 
 
 def _cif(text: str, path: Path) -> _Stated:
@@ -178,35 +176,29 @@ def _cif(text: str, path: Path) -> _Stated:
             dot = "." if macromolecule else "_"
             cell = tuple(gemmi.cif.as_number(block.find_value(f"_cell{dot}{part}") or "?") for part in parts)
             if not any(math.isnan(value) for value in cell):
-                return _with_group(cell, _group(block), f"block {block.name}")
+                return _with_group(cell, _groups(block), f"block {block.name}")
     raise SettingsError(f"{path}: states no unit cell", mend=GIVE_NUMBERS)
 
 
-def _group(block: gemmi.cif.Block) -> str:
-    """Name of the space group in a CIF block, by any of the tags in use."""
+def _groups(block: gemmi.cif.Block) -> list[str]:
+    """Names of the space group in a CIF block, by all of the tags in use, symbols before numbers."""
     import gemmi
 
-    tags = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt", "_symmetry_space_group_name_H-M")
-    numbers = (
-        "_space_group_name_H-M_alt",
-        "_symmetry.Int_Tables_number",
-        "_space_group_IT_number",
-        "_space_group.IT_number",
-    )
-    for tag in (*tags, *numbers):
-        value = block.find_value(tag)
-        if value and gemmi.cif.as_string(value) not in ("", "?", "."):
-            return str(gemmi.cif.as_string(value))
-    return ""
+    names = ("name_H-M_alt", "name_H-M_full", "name_H-M", "name_Hall", "number", "IT_number")
+    tags = [f"_space_group{dot}{name}" for dot in "._" for name in names]
+    tags += [f"_symmetry{dot}space_group_{name}" for dot in "._" for name in names]
+    tags += [f"_symmetry{dot}Int_Tables_number" for dot in "._"]
+    tags.sort(key=lambda tag: tag.endswith("number"))
+    said = [str(gemmi.cif.as_string(value)).strip() for tag in tags if (value := block.find_value(tag))]
+    return [name for name in said if name not in ("", "?", ".")]
 
 
-def _with_group(cell: tuple[float, ...], name: str, by: str) -> _Stated:
-    import gemmi
-
-    group = gemmi.find_spacegroup_by_name(name, cell[3], cell[5]) if name else None
-    if group is None:
-        return _Stated(tuple(cell), None, by)
-    return _Stated(tuple(cell), group.centring_type(), f"{by} ({group.xhm()})")
+def _with_group(cell: tuple[float, ...], names: Sequence[str], by: str) -> _Stated:
+    for name in names:
+        letter = centring_of(name)
+        if letter is not None:
+            return _Stated(tuple(cell), letter, f"{by} (space group {name})")
+    return _Stated(tuple(cell), None, by, names[0] if names else "")
 
 
 def _crystfel(text: str, path: Path) -> _Stated:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.index.bravais import BravaisCandidate, bravais_candidates, cell_of, metric_of
+from hitsieve.index.bravais import BravaisCandidate, bravais_candidates
+from hitsieve.index.support import Support
 from hitsieve.index.unknown import ConsensusCell, consensus_cell, index_unknown
 from hitsieve.model import CellParameters, Lattice, UnitCell
 from hitsieve.settings import IndexSettings
@@ -27,10 +28,6 @@ OTHERS = 0.1
 MOST_GROUPS = 5
 TOLERANCE = (0.02, 1.5)
 """Within which the consensus is compared with symmetric cells: a share of lengths, and degrees."""
-LEAST_SPREAD = (0.004, 0.4)
-"""Spreads below this say nothing: images, above all of like orientation, have errors of geometry in common."""
-SPREADS = 2.0
-"""A symmetry is supported where the consensus is within so many spreads of one image from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,39 +77,54 @@ def find_cell(
 def find_cells(
     qs: Sequence[npt.ArrayLike], settings: IndexSettings | None = None, *, map: Map = map
 ) -> tuple[FoundCell, ...]:
-    """Groups of images that agree on a cell, the largest first: all of at least two images and a tenth of those tried.
+    """Groups of images that agree on a cell, the largest first.
 
-    Parameters are those of `find_cell`.
+    All of at least two images, and of a tenth of those with a lattice. Parameters are those of `find_cell`.
     """
     found: list[Lattice | None] = list(map(partial(index_unknown, settings=settings), list(qs)))
-    left = [(i, lattice.cell) for i, lattice in enumerate(found) if lattice is not None]
+    left = [(i, lattice) for i, lattice in enumerate(found) if lattice is not None]
+    beam = _beam(qs)
     n_indexed = len(left)
     groups: list[FoundCell] = []
     while len(left) >= 2 and len(groups) < MOST_GROUPS:
-        shared = consensus_cell([cell for _, cell in left])
+        shared = consensus_cell([lattice.cell for _, lattice in left])
         if shared is None or len(shared.members) < max(2.0, OTHERS * n_indexed):
             break
         images = np.array([left[member][0] for member in shared.members], dtype=np.int64)
-        groups.append(_conventional(shared, images, n_indexed, len(found)))
+        support = Support(shared.cells, [left[member][1].direct for member in shared.members], beam)
+        groups.append(_conventional(shared, support, images, (n_indexed, len(found))))
         members = set(shared.members.tolist())
         left = [entry for i, entry in enumerate(left) if i not in members]
     return tuple(groups)
 
 
-def _conventional(shared: ConsensusCell, images: npt.NDArray[np.int64], n_indexed: int, n_tried: int) -> FoundCell:
+def _beam(qs: Sequence[npt.ArrayLike]) -> npt.NDArray[np.float64]:
+    """Direction of the beam, up to its sign: spots of stills are near the Ewald sphere, so q is shortest along it."""
+    square = np.zeros((3, 3))
+    for q in qs:
+        vectors = np.asarray(q, dtype=np.float64).reshape(-1, 3)
+        vectors = vectors[np.isfinite(vectors).all(axis=1)]
+        square += vectors.T @ vectors
+    axis: npt.NDArray[np.float64] = np.linalg.eigh(square)[1][:, 0]
+    return axis
+
+
+def _conventional(
+    shared: ConsensusCell, support: Support, images: npt.NDArray[np.int64], counts: tuple[int, int]
+) -> FoundCell:
     """The shared cell in the setting of the highest symmetry that its members support."""
     length, angle = TOLERANCE
     candidates = bravais_candidates(shared.cell, length_tolerance=length, angle_tolerance=angle)
-    chosen = next(found for found in candidates if _supported(found, shared))
+    chosen = next(found for found in candidates if support.of(found))
+    n_indexed, n_tried = counts
     agree = f"{len(images)} of {n_tried} images tried agree"
-    metrics = [chosen.change @ metric_of(cell) @ chosen.change.T for cell in shared.cells.tolist()]
     return FoundCell(
         cell=UnitCell(_rounded(chosen.cell), chosen.centring, f"found in the run: {agree} ({chosen.type})"),
         bravais=chosen,
         candidates=candidates,
         primitive=shared.cell,
         images=images,
-        parameters=np.array([cell_of(metric) for metric in metrics]),
+        parameters=support.on_axes(chosen),
         n_indexed=n_indexed,
         n_tried=n_tried,
     )
@@ -122,17 +134,3 @@ def _rounded(cell: CellParameters) -> CellParameters:
     """To a thousandth, far below what images tell."""
     a, b, c, alpha, beta, gamma = (round(value, 3) for value in cell)
     return a, b, c, alpha, beta, gamma
-
-
-def _supported(candidate: BravaisCandidate, shared: ConsensusCell) -> bool:
-    """Whether members scatter about the symmetric cell as much as the consensus is away from it.
-
-    The scatter is that of single members, not of their median: each is put into the setting nearest to the others, so
-    that of two axes that are equal one comes out the shorter in all of them.
-    """
-    off = np.abs(shared.cells / np.median(shared.cells, axis=0) - 1)[:, :3]
-    turned = np.abs(shared.cells - np.median(shared.cells, axis=0))[:, 3:]
-    # 1.48 makes a median deviation the standard deviation of normal errors.
-    length = max(LEAST_SPREAD[0], 1.48 * float(np.median(off, axis=0).max()))
-    angle = max(LEAST_SPREAD[1], 1.48 * float(np.median(turned, axis=0).max()))
-    return candidate.length_deviation <= SPREADS * length and candidate.angle_deviation <= SPREADS * angle

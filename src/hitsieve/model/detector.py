@@ -90,9 +90,16 @@ class Beam:
     wavelength: float | None = None
     """Incident wavelength (angstrom); the mean where each image has its own."""
     wavelengths: npt.NDArray[np.float64] | None = field(default=None, repr=False)
-    """Wavelength of each image (angstrom), shape (images,), where the source gives one an image."""
+    """Wavelength of each image (angstrom), shape (images,), where the source gives one an image; NaN where it gives
+    none."""
     direction: Vector = (0.0, 0.0, 1.0)
     """Unit vector of the beam in the laboratory frame."""
+
+    def known(self, images: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Whether the wavelength of each of these images is known."""
+        if self.wavelengths is None:
+            return np.full(images.shape, self.wavelength is not None)
+        return np.asarray(np.isfinite(self.wavelengths[images]))
 
 
 def inverse_d(detector: Detector, beam: Beam, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:

@@ -53,7 +53,7 @@ class CellReport:
     """Of each group: indices in the run of the images that agree."""
     n_hits: int
     n_enough: int
-    """Hits with enough spots to be tried."""
+    """Hits with a wavelength and enough spots to be tried."""
     n_tried: int
 
 
@@ -80,12 +80,19 @@ def find_cell_of_run(results: str | Path, request: CellRequest, progress: Step |
     MetadataError
         The run has no geometry or no wavelength.
     SettingsError
-        The limits of the cell lengths make no sense.
+        The limits of the cell lengths, or the number of hits, make no sense.
     """
+    if request.max_hits < FEWEST:
+        raise SettingsError(
+            f"--max-hits {request.max_hits}: one hit agrees with nothing", mend=f"give {FEWEST} or more"
+        )
     with open_results(results) as stored:
         settings = _settings(stored.settings.index, request)
         hits = stored.hits
-        enough = hits[stored.column("n_spots_counted")[hits] >= MIN_SPOTS]
+        with reopen(stored, request.source) as opened:
+            run = opened.run
+        _check_indexable(run)
+        enough = hits[(stored.column("n_spots_counted")[hits] >= MIN_SPOTS) & run.beam.known(hits)]
         if len(enough) < FEWEST:
             raise SourceError(
                 f"{stored.outputs.summary}: {len(enough)} of {len(hits)} hits have {MIN_SPOTS} spots or more, "
@@ -93,9 +100,6 @@ def find_cell_of_run(results: str | Path, request: CellRequest, progress: Step |
                 mend="search a longer run, or a lower threshold, with hitsieve run",
             )
         chosen = enough[np.linspace(0, len(enough) - 1, min(request.max_hits, len(enough))).round().astype(np.int64)]
-        with reopen(stored, request.source) as opened:
-            run = opened.run
-        _check_indexable(run)
         qs = _vectors(run, stored, chosen)
     with ThreadPoolExecutor(request.workers or len(os.sched_getaffinity(0))) as pool:
         try:
@@ -115,8 +119,13 @@ def _settings(recorded: IndexSettings, request: CellRequest) -> IndexSettings:
         return IndexSettings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = "".join(f"{name} " for name in first["loc"])
-        raise SettingsError(where + first["msg"].removeprefix("Value error, ")) from None
+        # Limits of one length come without its name and value, that of the pair with both.
+        where = "".join(f"--{str(name).replace('_', '-')} {values[str(name)]:g}: " for name in first["loc"])
+        least, most = (IndexSettings.model_fields[name].metadata[0] for name in given)
+        raise SettingsError(
+            where + first["msg"].removeprefix("Value error, "),
+            mend=f"--min-length from {least.ge}, --max-length to {most.le} angstrom, the first below the second",
+        ) from None
 
 
 def _check_indexable(run: Run) -> None:

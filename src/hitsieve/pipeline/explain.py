@@ -185,7 +185,8 @@ def _scene(run: Run, finder: Finder, account: Account, pixels: Image, stored: St
     profile = background_profile(run, finder, settings.spots, pixels)
     beam = run.beam
     if beam.wavelengths is not None:
-        beam = replace(beam, wavelength=float(beam.wavelengths[account.image]), wavelengths=None)
+        own = float(beam.wavelengths[account.image])
+        beam = replace(beam, wavelength=own if np.isfinite(own) else None, wavelengths=None)
     known = bool(run.detector.panels) and beam.wavelength is not None
     state = stored.column("state")
     searched = (state == State.HIT) | (state == State.MISS)

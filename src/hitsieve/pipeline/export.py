@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve import __version__
-from hitsieve.errors import MetadataError, SourceError
+from hitsieve.errors import MetadataError, SettingsError, SourceError
 from hitsieve.model import Problem, Run, State, UnitCell
 from hitsieve.pipeline.reopen import reopen
 from hitsieve.source import open_run
@@ -99,6 +99,8 @@ def export(results: str | Path, request: ExportRequest, progress: Step | None = 
         The geometry or a wavelength is unknown.
     OutputError
         A file exists, or cannot be written.
+    SettingsError
+        The output is named like a file of another format.
     """
     with open_results(results) as stored:
         selection = _select(stored, request)
@@ -106,13 +108,14 @@ def export(results: str | Path, request: ExportRequest, progress: Step | None = 
             return _export_events(stored, request, selection)
         with reopen(stored, request.source) as opened:
             run = opened.run
+        selection, left_out = _describable(run, selection)
         experiment, problems = _experiment(stored, run, selection.file)
         batches = _Batches(stored, run, selection, progress)
         if request.format == "dials":
             report = _export_dials(stored, request, experiment, batches)
         else:
             report = _export_stream(stored, request, experiment, batches)
-        return replace(report, problems=problems)
+        return replace(report, problems=(*left_out, *problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +136,11 @@ def _select(stored: StoredResults, request: ExportRequest) -> _Selection:
     image = np.flatnonzero(chosen & stored.of_pump_state)
     where = stored.outputs.summary if stored.pump_state is None else stored.hits_file
     if not len(image):
-        if request.chosen == "hits":
-            raise SourceError(f"{where}: nothing to export: there are no hits", mend="see its hit rate")
+        if not len(stored.hits):
+            raise SourceError(
+                f"{where}: nothing to export: there are no hits",
+                mend="give the run other rules with hitsieve rethink, or search again with hitsieve run",
+            )
         indexed = stored.summary.index is not None
         why = "no image has a lattice" if indexed else "the run is not indexed"
         mend = "export the hits with --only hits" if indexed else "run hitsieve with indexing, or give --only hits"
@@ -144,6 +150,16 @@ def _select(stored: StoredResults, request: ExportRequest) -> _Selection:
     if not stored.hits_file.is_file():
         raise SourceError(f"{stored.hits_file}: is absent", mend="give --annotated to refer to the annotated master")
     return _Selection(image, np.searchsorted(stored.hits, image), stored.hits_file.resolve())
+
+
+def _describable(run: Run, selection: _Selection) -> tuple[_Selection, tuple[Problem, ...]]:
+    """The images whose wavelength is known, and how many are left out; all of them if none is known."""
+    known = run.beam.known(selection.image)
+    if known.all() or not known.any():
+        return selection, ()
+    what = f"{np.count_nonzero(~known)} of {len(known)} images are left out: their wavelength is unknown"
+    problem = Problem(str(run.path), what, "run hitsieve with --set wavelength=ANGSTROM")
+    return replace(selection, image=selection.image[known], row=selection.row[known]), (problem,)
 
 
 def _experiment(stored: StoredResults, run: Run, file: Path) -> tuple[Experiment, tuple[Problem, ...]]:
@@ -215,10 +231,22 @@ def _targets(stored: StoredResults, request: ExportRequest, *, cell: bool) -> di
     if stored.pump_state is not None:
         stem = stored.hits_file.name.removesuffix("_hits.h5")
     if request.output is not None:
-        named = request.output.suffix in suffixes
-        folder = request.output.parent if named else request.output
-        stem = request.output.stem if named else stem
+        named = None if request.output.is_dir() else _suffix_of(request.output, request.format)
+        folder = request.output if named is None else request.output.parent
+        stem = stem if named is None else request.output.name.removesuffix(named)
     return {suffix: folder / f"{stem}{suffix}" for suffix in suffixes if cell or suffix != ".cell"}
+
+
+def _suffix_of(output: Path, format: Format) -> str | None:
+    """The suffix of a file of the format that a name has; None where it is that of a folder."""
+    known = [(suffix, owner) for owner, suffixes in SUFFIXES.items() for suffix in suffixes]
+    suffix, owner = next(((s, o) for s, o in known if output.name.endswith(s) and output.name != s), (None, format))
+    if owner != format:
+        first = SUFFIXES[format][0]
+        raise SettingsError(
+            f"--output {output}: {suffix} is no file of the format {format}", mend=f"name a folder, or a file *{first}"
+        )
+    return suffix
 
 
 def _inputs(stored: StoredResults) -> tuple[Path, ...]:

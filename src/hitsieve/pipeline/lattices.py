@@ -47,7 +47,7 @@ class Indexed:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Images of a batch with enough counted spots to be indexed."""
+    """Images of a batch with a wavelength and enough counted spots to be indexed."""
 
     positions: list[int]
     """In the batch."""
@@ -58,8 +58,8 @@ class Candidates:
 
 
 def candidates(run: Run, images: npt.NDArray[np.int64], searched: Searched, rated: Rated, min_spots: int) -> Candidates:
-    """Choose the images of a batch with at least `min_spots` counted spots, and work out q of these spots."""
-    positions = np.flatnonzero(rated.n_spots_counted >= min_spots)
+    """Choose the images with at least `min_spots` counted spots and a wavelength, and work out q of these spots."""
+    positions = np.flatnonzero((rated.n_spots_counted >= min_spots) & run.beam.known(images))
     offsets = searched.offsets
     spots = [int(offsets[i]) + np.flatnonzero(rated.counted[int(offsets[i]) : int(offsets[i + 1])]) for i in positions]
     q = [

@@ -31,13 +31,14 @@ def reopen(stored: StoredResults, source: Sequence[Path] = ()) -> OpenedRun:
     Raises
     ------
     SourceError
-        It cannot be opened, or it is another run: by the names of its files, the number, shape and type of its images,
-        or by wavelength and geometry.
+        It cannot be opened, its geometry file is not what it was, or it is another run: by the names of its files, the
+        number, shape and type of its images, or by wavelength and geometry.
     """
     paths = list(source) or list(stored.source_paths)
     gone = [path for path in paths if not path.exists()] if not source else []
     if gone:
         raise SourceError(f"{gone[0]}: there is no such file", mend="name the original run with --source")
+    _check_geometry(stored)
     pumpless = {"pump": None, "pump_dataset": None, "pump_csv": None}
     opened = open_run(paths, stored.settings.source.model_copy(update=pumpless))
     try:
@@ -47,6 +48,21 @@ def reopen(stored: StoredResults, source: Sequence[Path] = ()) -> OpenedRun:
         opened.close()
         raise
     return opened
+
+
+def _check_geometry(stored: StoredResults) -> None:
+    """Refuse a geometry file that has changed: q and resolutions would not be those of the results."""
+    path = stored.settings.source.geometry
+    if path is None or stored.geometry is None:
+        return
+    recorded = f"{stored.outputs.annotated}, hit_finding/geometry/data"
+    mend = f"give it back the text that is recorded in {recorded}, or run hitsieve run again"
+    try:
+        now = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise SourceError(f"geometry file {path} cannot be read: {error.strerror}", mend=mend) from None
+    if now != stored.geometry:
+        raise SourceError(f"geometry file {path} is not what it was when the results were found", mend=mend)
 
 
 def _check_same(run: Run, stored: StoredResults) -> None:

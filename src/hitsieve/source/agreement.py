@@ -146,8 +146,8 @@ def beam_of_files(beams: Sequence[tuple[Beam, int]], n: int, where: Path) -> tup
     Returns
     -------
     Beam
-        With one wavelength where all that are stated are the same, else with one an image where every image has one,
-        else with their mean.
+        With one wavelength where all that are stated are the same, else with one an image (NaN where its file states
+        none), else, where files could not be read, with their mean.
     list of Problem
         What is not as it should be.
     """
@@ -161,12 +161,17 @@ def beam_of_files(beams: Sequence[tuple[Beam, int]], n: int, where: Path) -> tup
     every = [np.full(k, np.nan if b.wavelength is None else b.wavelength) for b, k in beams]
     every = [own if b.wavelengths is None else b.wavelengths for own, (b, _) in zip(every, beams, strict=True)]
     wavelengths = np.concatenate(every)
-    if len(wavelengths) == n and not np.isnan(wavelengths).any():
-        return Beam(float(wavelengths.mean()), wavelengths), []
-    problem = Problem(
-        str(where), "its wavelengths cover some images only; their mean is used", "--set wavelength=ANGSTROM"
-    )
-    return Beam(float(np.nanmean(wavelengths))), [problem]
+    if len(wavelengths) != n:
+        problem = Problem(
+            str(where), "its wavelengths cover some images only; their mean is used", "--set wavelength=ANGSTROM"
+        )
+        return Beam(float(np.nanmean(wavelengths))), [problem]
+    beam = Beam(float(np.nanmean(wavelengths)), wavelengths)
+    lacking = sum(k for b, k in beams if b.wavelength is None)
+    if not lacking:
+        return beam, []
+    what = f"files with {lacking} of {n} images state no wavelength; these are not indexed, their resolution is unknown"
+    return beam, [Problem(str(where), what, "give all images one with --set wavelength=ANGSTROM")]
 
 
 def check_once(parts: Sequence[tuple[Path, Layout]]) -> None:

@@ -17,6 +17,8 @@ from hitsieve.source.nxmx import entry_of
 from hitsieve.source.sample import read_sample_cell
 
 METRES_TO_ANGSTROM = 1e10
+NAMED = 5
+"""Images that a problem names one by one; of more it gives the number."""
 WAVELENGTHS = {unit: factor * METRES_TO_ANGSTROM for unit, factor in LENGTHS.items()}
 
 
@@ -89,14 +91,14 @@ def _fitting(detectors: list[h5py.Group], shape: tuple[int, int], fields: Fields
 def _beam(fields: Fields, groups: _Groups, n: int) -> Beam:
     places = [(beam, name) for beam in groups.beams for name in ("incident_wavelength", "wavelength")]
     for group, name in [*places, (groups.instrument, "incident_wavelength"), (groups.detector, "incident_wavelength")]:
-        values = fields.values(group, name, WAVELENGTHS, "angstrom")
+        values = fields.each(group, name, WAVELENGTHS, "angstrom")
         if values is not None:
             return _beam_of(fields, values, n)
     energies = [(b, name) for b in groups.beams for name in ("incident_energy", "total_energy", "photon_energy")]
     for group in (groups.detector, groups.specific):
         energies += [(group, "photon_energy"), (group, "incident_energy")]
     for group, name in energies:
-        values = fields.values(group, name, ENERGIES, "eV")
+        values = fields.each(group, name, ENERGIES, "eV")
         if values is not None:
             return _beam_of(fields, HC / values, n)
     return Beam()
@@ -106,7 +108,15 @@ def _beam_of(fields: Fields, values: npt.NDArray[np.float64], n: int) -> Beam:
     if len(values) == 1:
         return Beam(float(values[0]))
     if len(values) == n:
-        return Beam(float(values.mean()), values)
+        unset = np.flatnonzero(np.isnan(values))
+        if len(unset):
+            named = ", ".join(map(str, unset[:NAMED])) + (", ..." if len(unset) > NAMED else "")
+            fields.report(
+                f"states no wavelength for {len(unset)} of {n} images ({named}); "
+                "they are not indexed, and their resolution is unknown",
+                "mend the file, or give all images one with --set wavelength=ANGSTROM",
+            )
+        return Beam(float(np.nanmean(values)), values)
     fields.report(f"states {len(values)} wavelengths for {n} images; they are not used", "--set wavelength=ANGSTROM")
     return Beam()
 

@@ -73,6 +73,13 @@ def _is_group(group: h5py.Group, name: str) -> bool:
         return False
 
 
+def _numeric(group: h5py.Group | None, name: str) -> h5py.Dataset | None:
+    """A field of numbers that is not empty."""
+    item = member(group, name)
+    there = isinstance(item, h5py.Dataset) and item.size not in (None, 0) and item.dtype.kind in "iuf"
+    return item if there else None
+
+
 @dataclass(slots=True)
 class Fields:
     """Reads the fields of one file and keeps what is wrong with them."""
@@ -98,23 +105,40 @@ class Fields:
 
         Zero, negative and non-finite values of a field with units say nothing: writers use them for "not set".
         """
-        item = member(group, name)
-        if not isinstance(item, h5py.Dataset) or item.size in (None, 0) or item.dtype.kind not in "iuf":
+        item = _numeric(group, name)
+        if item is None:
             return None
         values = np.asarray(item[()], dtype=np.float64).ravel()
         if not np.all(np.isfinite(values)):
             return None
         if units is None:
             return values
-        unit = as_text(item.attrs.get("units")) or default
-        factor = units.get(unit.lower())
+        factor = self._factor(item, units, default)
         if factor is None:
-            self.report(f"{item.name} has unknown units {unit!r}; it is not used", "mend its units attribute")
             return None
         if np.any(values <= 0):
             self.report(f"{item.name} is {values.min():g}, which means not set")
             return None
         return values * factor
+
+    def each(
+        self, group: h5py.Group | None, name: str, units: dict[str, float], default: str
+    ) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """The same for a field with a value an image: those that say nothing are NaN, where any says something."""
+        item = _numeric(group, name)
+        values = np.zeros(0) if item is None else np.asarray(item[()], dtype=np.float64).ravel()
+        good = np.isfinite(values) & (values > 0)
+        if item is None or good.all() or not good.any():
+            return self.values(group, name, units, default)
+        factor = self._factor(item, units, default)
+        return None if factor is None else np.where(good, values, np.nan) * factor
+
+    def _factor(self, item: h5py.Dataset, units: dict[str, float], default: str) -> float | None:
+        unit = as_text(item.attrs.get("units")) or default
+        factor = units.get(unit.lower())
+        if factor is None:
+            self.report(f"{item.name} has unknown units {unit!r}; it is not used", "mend its units attribute")
+        return factor
 
     def number(
         self, group: h5py.Group | None, name: str, units: dict[str, float] | None = None, default: str = ""

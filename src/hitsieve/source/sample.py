@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import h5py
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.model import CellParameters, UnitCell
+from hitsieve.model.cells import centring_of, centring_on, seems_small, why_impossible
 from hitsieve.source.fields import ANGLES, LENGTHS, Fields, as_text, groups_of_class, member
 from hitsieve.source.nxmx import entry_of
 
@@ -19,19 +19,6 @@ DUMMY = (1, 1, 1, 90, 90, 90)
 """What some programs write where they know no cell."""
 SPREAD = 2e-3
 """Cells of the images that differ by no more than this share, and 0.2 degrees, are one."""
-SYMBOL = re.compile(r"-?([PABCIFRH])[\s_]*[-\d(abcdemn]")
-"""Start of the Hermann-Mauguin (or Hall) symbol of a space group: its centring."""
-CENTRED = {
-    "A": (range(38, 42),),
-    "C": ((5, 8, 9, 12, 15, 20, 21), range(35, 38), range(63, 69)),
-    "F": ((22, 42, 43, 69, 70, 196, 202, 203, 209, 210, 216, 219), range(225, 229)),
-    "I": (
-        (23, 24, *range(44, 47), *range(71, 75), 79, 80, 82, 87, 88, 97, 98, *range(107, 111), *range(119, 123)),
-        (*range(139, 143), 197, 199, 204, 206, 211, 214, 217, 220, 229, 230),
-    ),
-    "R": ((146, 148, 155, 160, 161, 166, 167),),
-}
-"""Numbers of the space groups (International Tables, standard setting) that are not primitive."""
 
 
 def read_sample_cell(file: h5py.File, fields: Fields) -> UnitCell | None:
@@ -105,9 +92,8 @@ def _one(cells: Cells, where: str, fields: Fields) -> CellParameters | None:
     if not len(cells):
         return None
     middle = np.median(cells, axis=0)
-    if not _possible(middle):
-        named = ", ".join(f"{value:g}" for value in middle)
-        fields.report(f"{where} is {named}, which no crystal has; it is not used", "give --cell")
+    if wrong := why_impossible(middle.tolist()):
+        fields.report(f"{where} is not used: {wrong}", "give --cell")
         return None
     apart = np.abs(cells - middle).max(axis=0)
     if (apart[:3] > SPREAD * middle[:3]).any() or (apart[3:] > 0.2).any():
@@ -118,31 +104,24 @@ def _one(cells: Cells, where: str, fields: Fields) -> CellParameters | None:
     return (a, b, c, alpha, beta, gamma)
 
 
-def _possible(cell: npt.NDArray[np.float64]) -> bool:
-    """Whether the angles leave a volume, no axis is below 2 angstrom and no angle below 10 degrees."""
-    if (cell[:3] < 2).any() or (cell[3:] < 10).any() or (cell[3:] >= 180).any():
-        return False
-    alpha, beta, gamma = np.cos(np.radians(cell[3:]))
-    squared = 1 - alpha**2 - beta**2 - gamma**2 + 2 * alpha * beta * gamma
-    return bool(squared > 1e-4 * (1 - gamma**2))
-
-
 def _centred(sample: h5py.Group, name: str, cell: CellParameters, fields: Fields) -> UnitCell | None:
     """The cell with the centring of the space group, P where none is stated."""
     origin = f"{fields.path}, {sample.name}/{name}"
+    if doubt := seems_small(cell):
+        fields.report(f"{sample.name}/{name}: {doubt}", "give --cell")
     for group in ("space_group", "unit_cell_group"):
         symbol = _text(sample, group)
-        letter = _centring(symbol, is_number=group == "space_group")
-        if letter is None:
+        letter = centring_of(symbol)
+        # A point group, as unit_cell_group may be, has a number for a name.
+        if letter is None or (group == "unit_cell_group" and symbol.isdecimal()):
             continue
-        if letter == "R" and not _near(cell, (cell[0], cell[0], cell[2], 90, 90, 120)):
-            if not _near(cell, (cell[0],) * 3 + (cell[3],) * 3):
-                fields.report(
-                    f"{sample.name}/{group} is {symbol}, which the cell cannot have; neither is used", "give --cell"
-                )
-                return None
-            letter = "P"
-        return UnitCell(cell, letter, f"{origin} (space group {symbol})")
+        on_axes = centring_on(cell, letter)
+        if on_axes is None:
+            fields.report(
+                f"{sample.name}/{group} is {symbol}, which the cell cannot have; neither is used", "give --cell"
+            )
+            return None
+        return UnitCell(cell, on_axes, f"{origin} (space group {symbol})")
     return UnitCell(cell, "P", f"{origin}; it states no centring, P taken")
 
 
@@ -153,20 +132,3 @@ def _text(sample: h5py.Group, name: str) -> str:
         return ""
     values = {as_text(value) or str(value) for value in np.atleast_1d(item[()]).flat}
     return values.pop().strip() if len(values) == 1 else ""
-
-
-def _centring(symbol: str, *, is_number: bool) -> str | None:
-    """Letter of the centring; None where the symbol says none, as that of a point group does."""
-    if is_number and symbol.isdecimal():
-        if not 1 <= int(symbol) <= 230:
-            return None
-        return next((letter for letter, ranges in CENTRED.items() if any(int(symbol) in r for r in ranges)), "P")
-    match = SYMBOL.match(symbol)
-    if match is None:
-        return None
-    return "R" if match[1] == "H" else match[1]
-
-
-def _near(cell: CellParameters, other: tuple[float, ...]) -> bool:
-    lengths = all(abs(x / y - 1) < 0.02 for x, y in zip(cell[:3], other[:3], strict=True))
-    return lengths and all(abs(x - y) < 2 for x, y in zip(cell[3:], other[3:], strict=True))

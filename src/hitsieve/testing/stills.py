@@ -69,19 +69,21 @@ def reflections(crystal: Crystal) -> npt.NDArray[np.int64]:
     return out
 
 
-def still(random: np.random.Generator, crystal: Crystal, n: int) -> tuple[Floats, Floats]:
-    """A matrix (columns a*, b*, c*) of a random orientation, cell strained by 0.2 %, and its n strongest spots.
+def still(
+    random: np.random.Generator, crystal: Crystal, n: int, *, strained: float = 0.002, err: float = 5e-4
+) -> tuple[Floats, Floats]:
+    """A matrix (columns a*, b*, c*) of a random orientation and a cell strained by a share, and its n strongest spots.
 
-    Spots lie on the Ewald sphere, as a detector sees them, and err by 0.0005 1/angstrom.
+    Spots lie on the Ewald sphere, as a detector sees them, and err by so many 1/angstrom.
     """
-    strain = np.eye(3) + random.normal(0, 0.002, (3, 3))
+    strain = np.eye(3) + random.normal(0, strained, (3, 3))
     A = random_rotation(random) @ reciprocal_matrix(crystal.cell) @ strain
     q = reflections(crystal) @ A.T
     off = np.linalg.norm(q + np.array([0, 0, 1 / WAVELENGTH]), axis=1) - 1 / WAVELENGTH
     q, off = q[np.abs(off) < 0.004], off[np.abs(off) < 0.004]
     strength = random.exponential(1, len(q)) * np.exp(-10 * (q**2).sum(1) - 0.5 * (off / 0.00125) ** 2)
     seen = on_sphere(q[np.argsort(-strength)[:n]])
-    return A, on_sphere(seen + random.normal(0, 5e-4, seen.shape))
+    return A, on_sphere(seen + random.normal(0, err, seen.shape))
 
 
 def spurious(random: np.random.Generator, n: int) -> Floats:

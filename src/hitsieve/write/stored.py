@@ -135,6 +135,14 @@ class StoredResults:
         return self._paths("source_paths")
 
     @cached_property
+    def geometry(self) -> str | None:
+        """Text of the geometry file of the run, as it was then; None where none was given."""
+        if "geometry" not in self._process:
+            return None
+        with self._reading():
+            return str(self._process["geometry/data"].asstr()[()])
+
+    @cached_property
     def pump(self) -> PumpStates | None:
         """Pump states of the images; None where the run is not time-resolved."""
         if "pump_names" not in self._process:
