@@ -10,7 +10,8 @@ import pytest
 
 from hitsieve.errors import MetadataError
 from hitsieve.index import CellIndexer, GeometryCheck, GeometryFit, reciprocal_vectors
-from hitsieve.model import Beam, Detector, ImageResults, Lattice, Lattices, Panel, Spots, UnitCell
+from hitsieve.model import Beam, Detector, ImageResults, Lattice, Lattices, Panel, SpotFlag, Spots, UnitCell
+from hitsieve.source.overrides import apply_overrides, parse_overrides
 from hitsieve.testing.stills import CRYSTALS, WAVELENGTH, Crystal, Floats, spurious, still
 
 PIXEL = 75e-6
@@ -181,6 +182,50 @@ def test_a_cell_from_the_run_itself_tells_no_distance() -> None:
     assert fit.distance is None and fit.distance_error is None
     assert within(fit, 1.0, -2.0)
     assert "distance" not in fit.warning
+
+
+@pytest.mark.parametrize("change", [0.0, -0.01])
+def test_the_mend_is_flags_that_mend(change: float) -> None:
+    taken = images(1, detector(3.0, 1.0, DISTANCE * (1 + change)))
+    fit = taken.fit(detector())
+    assert fit is not None
+    flags = fit.mend.split()
+    names = ["beam_center_x", "beam_center_y", *(["distance"] if change else [])]
+    assert flags[::2] == ["--set"] * len(names) and [flag.split("=")[0] for flag in flags[1::2]] == names
+    better, _ = apply_overrides(detector(), BEAM, parse_overrides(flags[1::2]))
+    again = taken.fit(better)
+    assert again is not None and again.warning == again.mend == ""
+    assert again.residual == pytest.approx(fit.residual_after, abs=0.1)
+    assert f"({fit.shift_x_error:.{1 - int(np.floor(np.log10(fit.shift_x_error)))}f})" in fit.warning
+    assert "scatter between lattices alone" in fit.warning
+
+
+def stacked(dy: float) -> Detector:
+    """The left panels, one below the other in the image, without the gap in which the beam is."""
+    upper, _, lower, _ = detector(dy=dy).panels
+    return Detector((2000, 1000), (upper, replace(lower, first=(1000, 0))), distance=DISTANCE)
+
+
+def test_no_flag_moves_panels_where_the_place_of_the_beam_is_a_pixel_of_another_panel() -> None:
+    fit = images(1, stacked(3.0), n=60).fit(stacked(0.0))
+    assert fit is not None and "beam centre is off" in fit.warning
+    assert fit.mend.startswith("--geometry")
+
+
+def test_spots_that_can_be_of_no_lattice_take_no_part() -> None:
+    taken = images(8, detector(1.0, -1.0), n=20)
+    found = taken.found(detector())
+    random = np.random.default_rng(1)
+    # Off every panel, and on a ring of ice.
+    more = np.concatenate([random.uniform(1002, 1018, (300, 2)), random.uniform(0, 990, (300, 2))])
+    batch = results([(np.append(x, more[:, 0]), np.append(y, more[:, 1])) for x, y in taken.spots], found)
+    flags = np.concatenate([np.repeat([0, SpotFlag.ICE], [len(x) + 300, 300]) for x, _ in taken.spots])
+    fits = []
+    for one in (results(taken.spots, found), replace(batch, spots=replace(batch.spots, flags=flags.astype(np.uint8)))):
+        check = GeometryCheck(detector(), BEAM)
+        check.add(one)
+        fits.append(check.fit(UnitCell(taken.crystal.cell), cell_known=True))
+    assert fits[0] is not None and fits[0] == fits[1]
 
 
 def test_overlapping_lattices_and_a_wavelength_of_each_image() -> None:

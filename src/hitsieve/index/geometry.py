@@ -7,6 +7,8 @@ squares over all lattices, each with its own small rotation and strain, which ar
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +16,8 @@ import numpy.typing as npt
 
 from hitsieve.errors import MetadataError
 from hitsieve.index.joint import Block, Frame, solve
-from hitsieve.model import Beam, Detector, ImageResults, Panel, UnitCell
+from hitsieve.model import Beam, Detector, ImageResults, Panel, SpotFlag, Spots, UnitCell
+from hitsieve.model.detector import beam_on, position
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,7 +61,7 @@ class GeometryFit:
     shift_x: float
     """Suggested shift of the beam centre along the fast axis (pixels)."""
     shift_x_error: float
-    """Its standard error."""
+    """Its standard error, from the scatter between lattices alone: what all of them share is not in it."""
     shift_y: float
     shift_y_error: float
     distance: float | None
@@ -66,6 +69,8 @@ class GeometryFit:
     distance_error: float | None
     warning: str
     """What is wrong, in words; empty where the geometry fits."""
+    mend: str
+    """What to do about it; empty where the geometry fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +119,11 @@ class GeometryCheck:
             if not np.isfinite(wavelength) or wavelength <= 0:
                 continue
             lattices, spots = results.lattices_of(int(i)), results.spots_of(int(i))
+            place = self._places(spots)
             for number in range(len(lattices)):
                 rank = _mixed(image * 128 + number)
                 if rank < self._bound:
-                    which = _some(spots.lattice, number)
+                    which = _some(place, number)
                     indexed = spots.lattice[which] == number
                     A = lattices.A[number].copy()
                     kept = _Kept(A, 1.0 / wavelength, spots.x[which], spots.y[which], indexed)
@@ -166,8 +172,17 @@ class GeometryCheck:
             distance=distance,
             distance_error=error,
             warning="",
+            mend="",
         )
-        return replace(found, warning=_warning(found, along))
+        said = _warnings(found, along)
+        mends = _mends(self._detector, self._beam, found, float(moves[2]), said.keys())
+        return replace(found, warning="; ".join(said.values()), mend=mends)
+
+    def _places(self, spots: Spots) -> npt.NDArray[np.int64]:
+        """Which lattice each spot is of; -1: of none, but counted and on a panel, so that it may be of one; else -2."""
+        free = (spots.lattice >= 0) | ((spots.flags & (SpotFlag.ICE | SpotFlag.OUT_OF_RANGE)) == 0)
+        there = free & (self._detector.panel_of(spots.x, spots.y) < len(self._detector.panels))
+        return np.where(there, spots.lattice.astype(np.int64), -2)
 
     def _wavelength(self, image: int) -> float:
         if self._beam.wavelengths is not None:
@@ -181,7 +196,7 @@ class GeometryCheck:
             self._bound = self._kept[-1][0]
 
 
-def _some(lattice: npt.NDArray[np.int8], number: int) -> npt.NDArray[np.int64]:
+def _some(lattice: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int64]:
     """Spots of this lattice and of none, the same share of both where they are many."""
     own, free = np.count_nonzero(lattice == number), np.count_nonzero(lattice == -1)
     every = max(own / INDEXED, free / FREE, 1.0)
@@ -189,25 +204,51 @@ def _some(lattice: npt.NDArray[np.int8], number: int) -> npt.NDArray[np.int64]:
     return candidates[np.arange(0, len(candidates), every).astype(np.int64)]
 
 
-def _warning(fit: GeometryFit, along: float) -> str:
-    said = []
+def _warnings(fit: GeometryFit, along: float) -> dict[str, str]:
+    """What is off (centre, distance, panels), in words."""
+    said = {}
     shifts = ((fit.shift_x, fit.shift_x_error), (fit.shift_y, fit.shift_y_error))
     if any(abs(shift) > SHIFT and abs(shift) > SURE * error for shift, error in shifts):
-        x, y = (f"{shift:+.2f} ({error:.2f})" for shift, error in shifts)
-        said.append(f"the beam centre is off: shift it by {x} pixels in x, {y} in y")
+        x, y = (f"{shift:+.{_digits(error)}f} ({error:.{_digits(error)}f})" for shift, error in shifts)
+        said["centre"] = (
+            f"the beam centre is off: shift it by {x} pixels in x, {y} in y "
+            "(standard errors, from the scatter between lattices alone)"
+        )
     if fit.distance is not None and fit.distance_error is not None:
         change = fit.distance - along
         if abs(change) > DISTANCE * along and abs(change) > SURE * fit.distance_error:
-            said.append(
-                f"distance or cell is off: the distance is {1e3 * fit.distance:.2f} mm, not {1e3 * along:.2f}, if the "
-                f"cell is right; else the cell is larger by a factor of {along / fit.distance:.4f}"
+            digits = _digits(1e3 * fit.distance_error)
+            said["distance"] = (
+                f"distance or cell is off: the distance is {1e3 * fit.distance:.{digits}f} "
+                f"({1e3 * fit.distance_error:.{digits}f}) mm, not {1e3 * along:.{digits}f}, if the cell is right; "
+                f"else the cell is larger by a factor of {along / fit.distance:.4f}"
             )
     if fit.residual_after > RESIDUAL:
-        said.append(
+        said["panels"] = (
             f"spots are {fit.residual_after:.1f} pixels from where they should be, also with the best beam centre: "
             "the panels' places may be off"
         )
-    return "; ".join(said)
+    return said
+
+
+def _digits(error: float) -> int:
+    """Decimals that show two digits of an error, four at most."""
+    return min(max(1 - math.floor(math.log10(error)), 0), 4) if error > 0 else 4
+
+
+def _mends(detector: Detector, beam: Beam, fit: GeometryFit, stretch: float, off: Collection[str]) -> str:
+    """Flags that mend what is off; the values are those that the run is to have, rounded far below their errors."""
+    meets = beam_on(detector.panels, beam.direction)
+    if meets is None or not off:
+        return ""
+    x, y = meets[0] + fit.shift_x, meets[1] + fit.shift_y
+    flags = [f"--set beam_center_x={x:.2f} --set beam_center_y={y:.2f}"] if "centre" in off else []
+    flags += [f"--set distance={meets[2] + stretch:.6g}"] if "distance" in off else []
+    # Between panels that are stacked in the image, the place of the beam is a pixel of another panel.
+    apart = position(detector.panels, meets[0], meets[1]) - meets[2] * np.asarray(beam.direction)
+    if "panels" in off or np.linalg.norm(apart) > np.linalg.norm(detector.panels[0].fast):
+        return "--geometry FILE.geom with other places of the panels"
+    return " ".join(flags)
 
 
 def _blocks(detector: Detector, kept: list[_Kept], reference: Floats) -> list[Block]:
@@ -228,20 +269,10 @@ def _block(detector: Detector, kept: list[_Kept], reference: Floats) -> Block:
         reference=reference,
         wave_number=np.array([lattice.wave_number for lattice in kept]),
         observed=observed,
-        panel=_panels(detector, observed),
+        panel=detector.panel_of(observed[..., 0], observed[..., 1]),
         indexed=np.array([lattice.indexed[i] for lattice, i in pairs]) & real,
         real=real,
     )
-
-
-def _panels(detector: Detector, places: Floats) -> npt.NDArray[np.int64]:
-    """Panel of each place; one that indexed spots have."""
-    x, y = places[..., 0], places[..., 1]
-    out = np.zeros(x.shape, dtype=np.int64)
-    for number, panel in enumerate(detector.panels):
-        (s, f), (ns, nf) = panel.first, panel.shape
-        out[(x >= f) & (x < f + nf) & (y >= s) & (y < s + ns)] = number
-    return out
 
 
 def _frame(detector: Detector, beam: Beam) -> Frame:

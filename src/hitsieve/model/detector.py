@@ -70,16 +70,24 @@ class Detector:
             panels[s : s + ns, f : f + nf] = number
         return panels
 
+    def panel_of(self, x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Panel of each place (pixels); the number of panels outside all of them."""
+        xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        numbers = np.full(xs.shape, len(self.panels), dtype=np.int64)
+        for number, panel in enumerate(self.panels):
+            (s, f), (ns, nf) = panel.first, panel.shape
+            numbers[(xs >= f) & (xs < f + nf) & (ys >= s) & (ys < s + ns)] = number
+        return numbers
+
     def lab(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
         """Laboratory positions (m), shape (n, 3), of image coordinates; NaN outside every panel."""
         xs = np.atleast_1d(np.asarray(x, dtype=np.float64))
         ys = np.atleast_1d(np.asarray(y, dtype=np.float64))
         out = np.full((*xs.shape, 3), np.nan)
-        for panel in self.panels:
-            (s, f), (ns, nf) = panel.first, panel.shape
-            inside = (xs >= f) & (xs < f + nf) & (ys >= s) & (ys < s + ns)
-            if inside.any():
-                out[inside] = panel.lab(xs[inside], ys[inside])
+        numbers = self.panel_of(xs, ys)
+        for number in np.unique(numbers[numbers < len(self.panels)]).tolist():
+            inside = numbers == number
+            out[inside] = self.panels[number].lab(xs[inside], ys[inside])
         return out
 
 
@@ -114,3 +122,33 @@ def inverse_d(detector: Detector, beam: Beam, x: npt.ArrayLike, y: npt.ArrayLike
     cosine = positions @ np.asarray(beam.direction) / np.linalg.norm(positions, axis=-1)
     q: FloatArray = np.sqrt(np.clip(2.0 * (1.0 - cosine), 0.0, None)) / beam.wavelength
     return q
+
+
+def beam_on(panels: tuple[Panel, ...], direction: Vector) -> tuple[float, float, float] | None:
+    """Where the beam meets the detector: (x, y) in pixels and the distance (m); None where it does not.
+
+    Where it passes between panels, the plane of the nearest one is taken.
+    """
+    best: tuple[float, tuple[float, float, float]] | None = None
+    for panel in panels:
+        equations = np.column_stack([panel.fast, panel.slow, -np.asarray(direction)])
+        if abs(np.linalg.det(equations)) < 1e-12 * np.linalg.norm(panel.fast) * np.linalg.norm(panel.slow):
+            continue
+        u, v, along = np.linalg.solve(equations, -np.asarray(panel.origin))
+        if along <= 0:
+            continue
+        gaps = (u - np.clip(u, 0, panel.shape[1]), v - np.clip(v, 0, panel.shape[0]))
+        outside = float(np.hypot(*gaps) * np.linalg.norm(panel.fast))
+        if best is None or outside < best[0]:
+            best = (outside, (float(u) + panel.first[1], float(v) + panel.first[0], float(along)))
+    return best[1] if best else None
+
+
+def position(panels: tuple[Panel, ...], x: float, y: float) -> FloatArray:
+    """Laboratory position (m) of image coordinates; outside every panel, on the plane of the nearest one."""
+
+    def outside(panel: Panel) -> float:
+        (s, f), (ns, nf) = panel.first, panel.shape
+        return float(np.hypot(x - np.clip(x, f, f + nf), y - np.clip(y, s, s + ns)))
+
+    return min(panels, key=outside).lab(x, y)

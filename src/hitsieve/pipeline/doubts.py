@@ -43,7 +43,7 @@ def doubts(where: str, index: IndexSummary | None) -> tuple[Problem, ...]:
     """What the lattices say against the cell or the geometry."""
     found = []
     if index is not None and index.geometry is not None and index.geometry.warning:
-        found.append(Problem(where, index.geometry.warning))
+        found.append(Problem(where, index.geometry.warning, index.geometry.mend))
     if index is not None and index.n_tried >= FEW and index.n_indexed < DOUBTFUL * index.n_tried:
         cell = " ".join(f"{value:g}" for value in index.cell.parameters)
         what = f"only {index.n_indexed} of {index.n_tried} images with enough spots fit the cell {cell}"

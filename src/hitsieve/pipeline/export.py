@@ -138,7 +138,7 @@ def _select(stored: StoredResults, request: ExportRequest) -> _Selection:
     if not len(image):
         if not len(stored.hits):
             raise SourceError(
-                f"{where}: nothing to export: there are no hits",
+                f"{where}: nothing to export: the run has no hits",
                 mend="give the run other rules with hitsieve rethink, or search again with hitsieve run",
             )
         indexed = stored.summary.index is not None

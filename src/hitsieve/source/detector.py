@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from hitsieve.errors import MetadataError
 from hitsieve.model import Beam, Detector, Panel, Problem, UnitCell
+from hitsieve.model.detector import beam_on
 from hitsieve.source.fields import ENERGIES, HC, LENGTHS, Fields, as_text, groups_of_class, member
-from hitsieve.source.geometry import beam_on, completed, read_panel
+from hitsieve.source.geometry import completed, read_panel
 from hitsieve.source.nxmx import entry_of
 from hitsieve.source.sample import read_sample_cell
 

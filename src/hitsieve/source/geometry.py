@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hitsieve.errors import MetadataError
 from hitsieve.model import Detector, Panel
-from hitsieve.model.detector import Vector
+from hitsieve.model.detector import Vector, beam_on
 from hitsieve.source.fields import ANGLES, LENGTHS, as_text, member
 
 FloatArray = npt.NDArray[np.float64]
@@ -167,36 +167,6 @@ def flat_panel(
         first=(0, 0),
         shape=shape,
     )
-
-
-def beam_on(panels: tuple[Panel, ...], direction: Vector) -> tuple[float, float, float] | None:
-    """Where the beam meets the detector: (x, y) in pixels and the distance (m); None where it does not.
-
-    Where it passes between panels, the plane of the nearest one is taken.
-    """
-    best: tuple[float, tuple[float, float, float]] | None = None
-    for panel in panels:
-        equations = np.column_stack([panel.fast, panel.slow, -np.asarray(direction)])
-        if abs(np.linalg.det(equations)) < 1e-12 * np.linalg.norm(panel.fast) * np.linalg.norm(panel.slow):
-            continue
-        u, v, along = np.linalg.solve(equations, -np.asarray(panel.origin))
-        if along <= 0:
-            continue
-        gaps = (u - np.clip(u, 0, panel.shape[1]), v - np.clip(v, 0, panel.shape[0]))
-        outside = float(np.hypot(*gaps) * np.linalg.norm(panel.fast))
-        if best is None or outside < best[0]:
-            best = (outside, (float(u) + panel.first[1], float(v) + panel.first[0], float(along)))
-    return best[1] if best else None
-
-
-def position(panels: tuple[Panel, ...], x: float, y: float) -> FloatArray:
-    """Laboratory position (m) of image coordinates; outside every panel, on the plane of the nearest one."""
-
-    def outside(panel: Panel) -> float:
-        (s, f), (ns, nf) = panel.first, panel.shape
-        return float(np.hypot(x - np.clip(x, f, f + nf), y - np.clip(y, s, s + ns)))
-
-    return min(panels, key=outside).lab(x, y)
 
 
 def shifted(panels: tuple[Panel, ...], by: npt.ArrayLike) -> tuple[Panel, ...]:

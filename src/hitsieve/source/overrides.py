@@ -9,7 +9,8 @@ import numpy as np
 
 from hitsieve.errors import SettingsError
 from hitsieve.model import Beam, Detector
-from hitsieve.source.geometry import beam_on, completed, position, shifted, vector
+from hitsieve.model.detector import beam_on, position
+from hitsieve.source.geometry import completed, shifted, vector
 
 POSITIVE = ("distance", "wavelength", "pixel_size", "sensor_thickness")
 NUMBERS = (*POSITIVE, "beam_center_x", "beam_center_y")

@@ -126,17 +126,19 @@ class GeometrySummary(_Part):
     shift_x: float
     """Suggested shift of the beam centre along the fast axis (pixels)."""
     shift_x_error: float
-    """Its standard error (pixels)."""
+    """Its standard error (pixels), from the scatter between lattices alone: what all of them share is not in it."""
     shift_y: float
     """Suggested shift of the beam centre along the slow axis (pixels)."""
     shift_y_error: float
-    """Its standard error (pixels)."""
+    """Its standard error (pixels), likewise."""
     distance: float | None = None
     """Suggested detector distance (m), if the cell is right; null where the cell came from this run itself."""
     distance_error: float | None = None
-    """Its standard error (m)."""
+    """Its standard error (m), likewise."""
     warning: str = ""
     """What is wrong, in words; empty where the geometry fits."""
+    mend: str = ""
+    """Flags of `hitsieve run` that mend it; empty where the geometry fits."""
 
 
 class IndexSummary(_Part):

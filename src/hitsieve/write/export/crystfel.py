@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from hitsieve.model import SpotFlag, Spots
 from hitsieve.write.export.geometry import cell_file, geometry_file, lattice_type, panel_names
-from hitsieve.write.export.images import HC, Experiment, Images, panel_numbers, steps
+from hitsieve.write.export.images import HC, Experiment, Images, steps
 
 PEAK = "%7.2f %7.2f %10.2f  %10.2f   %s\n"
 REFLECTION = "%4d %4d %4d %10.2f %10.2f %10.2f %10.2f %7.2f %7.2f %s\n"
@@ -68,7 +68,7 @@ class StreamText:
         """The chunks of a batch of images; spots on no panel are left out."""
         images.need_wavelength(self.experiment.file)
         results = images.results
-        panel = panel_numbers(self.experiment.detector, results.spots.x, results.spots.y)
+        panel = self.experiment.detector.panel_of(results.spots.x, results.spots.y)
         names = np.array([*panel_names(self.experiment.detector.panels), ""])[panel]
         s1, s0 = images.waves(self.experiment)
         inverse_nm = 10 * np.linalg.norm(s1 - s0, axis=1)

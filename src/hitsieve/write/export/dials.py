@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from hitsieve.model import Panel
 from hitsieve.model.detector import Vector
-from hitsieve.write.export.images import Experiment, Floats, Images, panel_numbers
+from hitsieve.write.export.images import Experiment, Floats, Images
 
 TO_DIALS = np.array([-1.0, 1.0, -1.0])
 """Signs of x, y, z."""
@@ -95,7 +95,7 @@ class DialsFiles:
         detector = self.experiment.detector
         owner = images.spot_lattice() if self.indexed else images.spot_image()
         spots = images.results.spots
-        panel = panel_numbers(detector, spots.x, spots.y)
+        panel = detector.panel_of(spots.x, spots.y)
         kept = np.flatnonzero((owner >= 0) & (panel < len(detector.panels)))
         kept = kept[np.argsort(owner[kept], kind="stable")]
         spots, panel = spots.take(kept), panel[kept]

@@ -96,16 +96,6 @@ class Images:
             )
 
 
-def panel_numbers(detector: Detector, x: npt.ArrayLike, y: npt.ArrayLike) -> Index:
-    """Panel of each place (pixels); the number of panels outside all of them."""
-    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    numbers = np.full(xs.shape, len(detector.panels), dtype=np.int64)
-    for number, panel in enumerate(detector.panels):
-        (s, f), (ns, nf) = panel.first, panel.shape
-        numbers[(xs >= f) & (xs < f + nf) & (ys >= s) & (ys < s + ns)] = number
-    return numbers
-
-
 def steps(offsets: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """First and last place of each stretch between offsets."""
     return pairwise(offsets.tolist())
