@@ -139,7 +139,7 @@ def _select(stored: StoredResults, request: ExportRequest) -> _Selection:
         if not len(stored.hits):
             raise SourceError(
                 f"{where}: nothing to export: the run has no hits",
-                mend="give the run other rules with hitsieve rethink, or search again with hitsieve run",
+                mend="give it other rules with hitsieve rethink, or search again with hitsieve run",
             )
         indexed = stored.summary.index is not None
         why = "no image has a lattice" if indexed else "the run is not indexed"
