@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from hitsieve.index import CellIndexer, index_known
-from hitsieve.testing.stills import CRYSTALS, Crystal, agrees, deviation, spurious, still
+from hitsieve.model import CellParameters
+from hitsieve.testing.crystals import random_rotation, reciprocal_matrix
+from hitsieve.testing.stills import CRYSTALS, NOISE, Crystal, Floats, agrees, deviation, on_sphere, spurious, still
 
 kinds = pytest.mark.parametrize("crystal", CRYSTALS.values(), ids=CRYSTALS)
 
@@ -47,6 +51,15 @@ def test_random_spots_are_no_lattice(crystal: Crystal) -> None:
     assert not any(indexer.index(spurious(random, int(random.integers(8, 80)))) for _ in range(60))
 
 
+@pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
+def test_random_spots_are_no_lattice_wherever_they_lie(noise: Callable[[np.random.Generator, int], Floats]) -> None:
+    """Also on a section that is nearly flat, where a dense plane of the lattice can lie along it."""
+    random = np.random.default_rng(8)
+    for name in ("tetragonal", "monoclinic", "hexagonal"):
+        indexer = CellIndexer(CRYSTALS[name].cell)
+        assert not any(indexer.index(noise(random, n)) for n in (20, 40, 80) for _ in range(20))
+
+
 @pytest.mark.long
 def test_random_spots_are_no_lattice_in_a_thousand() -> None:
     random = np.random.default_rng(4)
@@ -85,6 +98,44 @@ def test_same_spots_same_answer() -> None:
     (moved,) = index_known(q[order], crystal.cell)
     assert pytest.approx(first[0].A, abs=1e-9) == moved.A
     assert sorted(order[moved.spots]) == first[0].spots.tolist()
+
+
+@pytest.mark.parametrize("cell", [(40, 80, 55, 90, 90, 90), (79, 79, 38, 90, 90, 90)])
+def test_lattices_at_a_right_angle_are_two(cell: CellParameters) -> None:
+    """Many vectors of the second lie along vectors of the first, but are of another length."""
+    random = np.random.default_rng(9)
+    # About the c axis, or, where that is a symmetry, about a.
+    about_c, about_a = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
+    quarter = about_a if cell[0] == cell[1] else about_c
+    both = 0
+    for _ in range(10):
+        turn = random_rotation(random)
+        crystals = [turn @ change @ reciprocal_matrix(cell) for change in (np.eye(3), quarter)]
+        q = np.vstack([seen(random, A, 50) for A in crystals])
+        found = index_known(q, cell)
+        both += all(any(agrees(A, lattice.A) for lattice in found) for A in crystals)
+    assert both >= 9
+
+
+def seen(random: np.random.Generator, A: Floats, n: int) -> Floats:
+    """Some reflections of this A matrix near the Ewald sphere, to 3 angstrom, with small errors, on it."""
+    most = np.linalg.norm(np.linalg.inv(A), axis=1) / 3
+    hkl = np.stack(np.meshgrid(*[np.arange(-int(n), int(n) + 1) for n in most], indexing="ij"), -1).reshape(-1, 3)
+    q = hkl[np.abs(hkl).any(axis=1)] @ A.T
+    q = q[np.linalg.norm(q, axis=1) < 1 / 3]
+    moved = on_sphere(q)
+    near = random.permutation(moved[np.linalg.norm(moved - q, axis=1) < 6e-4])[:n]
+    return on_sphere(near + random.normal(0, 2e-4, near.shape))
+
+
+def test_axes_of_nearly_one_length_are_not_interchanged() -> None:
+    random = np.random.default_rng(10)
+    cell = (80, 81, 40, 90, 90, 90)
+    indexer = CellIndexer(cell)
+    for _ in range(24):
+        A = random_rotation(random) @ reciprocal_matrix(cell)
+        (lattice,) = indexer.index(np.vstack([seen(random, A, 60), spurious(random, 12)]))
+        assert lattice.cell[:2] == pytest.approx(cell[:2], abs=0.3)
 
 
 def test_another_cell_finds_nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -9,7 +11,7 @@ from pydantic import ValidationError
 from hitsieve.errors import SettingsError
 from hitsieve.index import consensus_cell, index_unknown
 from hitsieve.settings import IndexSettings
-from hitsieve.testing.stills import CRYSTALS, Crystal, agrees, spurious, still
+from hitsieve.testing.stills import CRYSTALS, NOISE, Crystal, Floats, agrees, spurious, still
 
 KINDS = {
     "tetragonal": (CRYSTALS["tetragonal"], (38, 79, 79, 90, 90, 90)),
@@ -17,6 +19,7 @@ KINDS = {
     "monoclinic": (CRYSTALS["monoclinic"], (50, 70, 90, 90, 105, 90)),
     "triclinic": (CRYSTALS["triclinic"], (45, 60, 75, 80, 95, 105)),
 }
+CELL = (45.0, 60.0, 75.0, 80.0, 95.0, 105.0)
 kinds = pytest.mark.parametrize(("crystal", "reduced"), KINDS.values(), ids=KINDS)
 
 
@@ -50,6 +53,12 @@ def test_random_spots_have_no_cell() -> None:
     assert not any(index_unknown(spurious(random, int(random.integers(8, 80)))) for _ in range(40))
 
 
+@pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
+def test_random_spots_have_no_cell_wherever_they_lie(noise: Callable[[np.random.Generator, int], Floats]) -> None:
+    random = np.random.default_rng(7)
+    assert not any(index_unknown(noise(random, n)) for n in (20, 40, 80) for _ in range(7))
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 7])
 def test_too_few_spots(n: int) -> None:
     assert index_unknown(np.random.default_rng(3).normal(0, 0.1, (n, 3))) is None
@@ -79,6 +88,19 @@ def test_consensus_sees_through_the_choice_of_axes() -> None:
     assert found is not None
     assert found.members.tolist() == [2, 3, 4]
     assert like(found.cell, (38, 79, 79.1, 90, 90, 90))
+
+
+def test_consensus_of_many_is_found_among_others() -> None:
+    """Where there are more cells than are tried in turn as the middle of a group."""
+    random = np.random.default_rng(5)
+    cells = [
+        (*random.uniform(40, 120, 3), 90.0, 90.0, 90.0) if i % 3 else tuple(np.array(CELL) * random.normal(1, 2e-3, 6))
+        for i in range(450)
+    ]
+    found = consensus_cell([(a, b, c, d, e, f) for a, b, c, d, e, f in cells])
+    assert found is not None
+    assert set(range(0, 450, 3)) <= set(found.members.tolist())
+    assert like(found.cell, CELL)
 
 
 def test_bad_cells_and_lengths() -> None:

@@ -2,6 +2,10 @@
 
 use super::matrix::{add, apply, cross, determinant, dot, inverse, norm, product, scale, Matrix, Vector};
 
+/// Within this share of the longest vector a lattice is the same as its rotated self, and nearly the same.
+const EXACTLY: f64 = 1e-3;
+const NEARLY: f64 = 0.04;
+
 /// Lengths (angstrom) and angles (degrees): a, b, c, alpha, beta, gamma.
 pub type Parameters = [f64; 6];
 
@@ -96,32 +100,50 @@ pub struct Cell {
     pub mirrored: bool,
     /// Rotations that bring the lattice to itself: 1 triclinic, 2 monoclinic, 4, 8, 12 to 24 cubic.
     pub rotations: usize,
+    /// Changes of primitive axes that nearly bring the lattice to itself, but not quite: others than the right ones.
+    pub alike: Vec<Matrix>,
 }
 
-/// Counts the rotations that bring a reduced lattice to itself, within a thousandth.
-fn rotations(rows: &Matrix) -> usize {
+/// Whole matrices that bring a reduced lattice to itself, without mirroring it: its vectors fit within this share of the longest.
+fn rotations(rows: &Matrix, share: f64) -> Vec<Matrix> {
     let longest = norm(rows[2]);
+    let columns = super::matrix::transpose(rows);
     // Of a reduced cell, every vector as short as a cell vector has indices of -1, 0 and 1.
     let index = |n: usize| [n % 3, n / 3 % 3, n / 9].map(|x| x as f64 - 1.0);
-    let vectors: Vec<Vector> = (0..27).map(|n| apply(&super::matrix::transpose(rows), index(n))).collect();
+    let vectors: Vec<(Vector, Vector)> = (0..27).map(|n| (index(n), apply(&columns, index(n)))).collect();
     let images = |row: Vector| {
-        let alike = |v: &&Vector| (norm(**v) - norm(row)).abs() < 1e-3 * longest;
+        let alike = |(_, v): &&(Vector, Vector)| (norm(*v) - norm(row)).abs() < share * longest;
         vectors.iter().filter(alike).copied().collect::<Vec<_>>()
     };
     let (first, second, third) = (images(rows[0]), images(rows[1]), images(rows[2]));
-    let same = |x: f64, y: f64| (x - y).abs() < 1e-3 * longest * longest;
-    let mut count = 0;
-    for &a in &first {
-        for &b in second.iter().filter(|b| same(dot(a, **b), dot(rows[0], rows[1]))) {
-            let fits = |c: &&Vector| {
-                same(dot(a, **c), dot(rows[0], rows[2]))
-                    && same(dot(b, **c), dot(rows[1], rows[2]))
-                    && determinant(&[a, b, **c]) > 0.0
+    let same = |x: f64, y: f64| (x - y).abs() < share * longest * longest;
+    let mut found = Vec::new();
+    for &(i, a) in &first {
+        for &(j, b) in second.iter().filter(|(_, b)| same(dot(a, *b), dot(rows[0], rows[1]))) {
+            let fits = |(k, c): &&(Vector, Vector)| {
+                same(dot(a, *c), dot(rows[0], rows[2]))
+                    && same(dot(b, *c), dot(rows[1], rows[2]))
+                    && determinant(&[i, j, *k]).round() == 1.0
             };
-            count += third.iter().filter(fits).count();
+            found.extend(third.iter().filter(fits).map(|&(k, _)| [i, j, k]));
         }
     }
-    count.max(1)
+    found
+}
+
+/// Changes of axes that bring a reduced lattice nearly to itself, one for each metric that comes out.
+fn near_rotations(rows: &Matrix) -> Vec<Matrix> {
+    let mut metrics = vec![parameters(rows)];
+    let mut kept = Vec::new();
+    for change in rotations(rows, NEARLY) {
+        let metric = parameters(&product(&change, rows));
+        let same = |other: &Parameters| (0..6).all(|i| (other[i] - metric[i]).abs() < EXACTLY * other[i]);
+        if !metrics.iter().any(same) {
+            metrics.push(metric);
+            kept.push(change);
+        }
+    }
+    kept
 }
 
 impl Cell {
@@ -134,8 +156,9 @@ impl Cell {
         let flipped = add(primitive[2], normal, -2.0 * dot(primitive[2], normal));
         let indices = apply(&inverse(&super::matrix::transpose(&primitive)), flipped);
         let mirrored = indices.iter().all(|x| (x - x.round()).abs() < 0.01);
-        let rotations = rotations(&primitive);
-        Some(Self { primitive, to_conventional, parameters: *cell, mirrored, rotations })
+        let rotations = rotations(&primitive, EXACTLY).len().max(1);
+        let alike = near_rotations(&primitive);
+        Some(Self { primitive, to_conventional, parameters: *cell, mirrored, rotations, alike })
     }
 
     /// A primitive cell in the orientation of its rows.
@@ -146,6 +169,7 @@ impl Cell {
             parameters: parameters(rows),
             mirrored: false,
             rotations: 1,
+            alike: Vec::new(),
         }
     }
 
@@ -218,6 +242,20 @@ mod tests {
             ([104.9, 104.9, 104.9, 90.0, 90.0, 90.0], 'F', 24),
         ] {
             assert_eq!(Cell::new(&cell, letter).unwrap().rotations, order, "{cell:?} {letter}");
+        }
+    }
+
+    #[test]
+    fn other_axes_are_listed_where_they_make_nearly_the_cell() {
+        for (cell, others) in [
+            ([45.0, 60.0, 75.0, 80.0, 95.0, 105.0], 0),
+            ([79.0, 79.0, 38.0, 90.0, 90.0, 90.0], 0),
+            ([104.9, 104.9, 104.9, 90.0, 90.0, 90.0], 0),
+            ([80.0, 81.0, 40.0, 90.0, 90.0, 90.0], 1),
+            ([80.0, 80.0, 81.0, 90.0, 90.0, 90.0], 2),
+            ([80.0, 80.7, 81.4, 90.0, 90.0, 90.0], 5),
+        ] {
+            assert_eq!(Cell::new(&cell, 'P').unwrap().alike.len(), others, "{cell:?}");
         }
     }
 

@@ -37,17 +37,10 @@ pub fn ln_tail(n: usize, k: usize, p: f64) -> f64 {
 /// different trials where that exceeds the radius of acceptance. The turns fill 8 pi^2 (the rotations of the lattice
 /// bring it to itself and are no new trials), each of the six strains the range
 /// that the restraint to the known cell leaves, `strain` to either side.
-pub fn ln_trials(radius: f64, q: f64, strain: f64) -> f64 {
+pub fn ln_trials(radius: f64, q: f64, strain: f64, cell: &Cell) -> f64 {
     let ratio = q / radius;
     let turns = (8.0 * std::f64::consts::PI * std::f64::consts::PI).ln() + 3.0 * ratio.max(1.0).ln();
-    turns + 6.0 * (2.0 * strain * ratio).max(1.0).ln()
-}
-
-/// Natural logarithm of the chance that a list of `n` random spots out to `q` lets some lattice fit `k` of
-/// them within the radius of `share`; above 0 it means that such lattices are to be expected.
-pub fn ln_chance(n: usize, k: usize, share: f64, q: f64, strain: f64, cell: &Cell) -> f64 {
-    (SHARES.len() as f64).ln() + ln_trials(radius(share, cell), q, strain) + ln_tail(n, k, share)
-        - (cell.rotations as f64).ln()
+    turns + 6.0 * (2.0 * strain * ratio).max(1.0).ln() - (cell.rotations as f64).ln()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use super::cell::Cell;
 use super::matrix::{cross, dot, norm, product, scale, transpose, unit, Matrix, Vector};
-use super::refine::{judge, polish, refine, Fit};
+use super::refine::{judge, on_best_axes, polish, refine, Fit};
 use super::scan::{half_sphere, largest, toward_planes, Columns};
 
 /// How hard to look.
@@ -52,7 +52,8 @@ pub fn search(cell: &Cell, spots: &[Vector], tolerance: Tolerance, thorough: boo
         quick => better(quick, look(cell, spots, tolerance, &THOROUGH)),
     }?;
     let start = judge(cell, &best.direct, spots);
-    polish(cell, &start, spots).filter(|fit| cell.agrees(&fit.direct, tolerance))
+    let fit = on_best_axes(cell, polish(cell, &start, spots)?, spots);
+    Some(fit).filter(|fit| cell.agrees(&fit.direct, tolerance))
 }
 
 fn better(one: Option<Fit>, other: Option<Fit>) -> Option<Fit> {

@@ -9,17 +9,21 @@ pub mod known;
 pub mod matrix;
 pub mod refine;
 pub mod scan;
+pub mod section;
 pub mod unknown;
 
 use cell::{parameters, Cell, Parameters};
 use matrix::{inverse, norm, product, Matrix, Vector};
 use refine::{dual, nearest};
+use section::Section;
 
 /// Spots left by the lattices found in which another is looked for as hard as the first.
 const MANY: usize = 100;
 
 /// Lattices turned by less than this (degrees) are parts of one crystal.
 const SPLIT: f64 = 2.0;
+/// By which share the lengths of their vectors differ at most.
+const SAME_LENGTH: f64 = 0.05;
 
 /// What makes a lattice acceptable.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +69,12 @@ pub fn index_known(cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<La
         // Of few spots, what a lattice leaves is mostly no lattice: more effort would be spent on noise.
         let thorough = lattices.is_empty() || q.len() >= MANY;
         let Some(fit) = known::search(cell, &q, tolerance, thorough) else { break };
+        // Costs more than the rest, and makes no chance smaller: only for what would be accepted without.
+        if !accept.holds(&fit, left.len()) {
+            break;
+        }
+        let shares = Section::of(&q).shares(cell, &fit.direct);
+        let fit = refine::judge_by(cell, &fit.direct, &q, refine::STRAIN, &shares);
         if !accept.holds(&fit, left.len()) {
             break;
         }
@@ -80,13 +90,15 @@ pub fn index_known(cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<La
     lattices
 }
 
-/// Whether each vector of one lattice lies within an angle (degrees) of a vector of the other: whichever of its equivalent axes
+/// Whether each vector of one lattice lies within an angle (degrees) of a vector of the other that is as long: whichever of its equivalent axes
 /// describe each of the two, they are turned by no more than that.
 fn turned_by_less(one: &Matrix, other: &Matrix, degrees: f64) -> bool {
     let inner = matrix::transpose(&inverse(other));
     one.iter().all(|row| {
         let near = matrix::apply(&matrix::transpose(other), matrix::apply(&inner, *row).map(f64::round));
-        norm(matrix::cross(*row, near)).atan2(matrix::dot(*row, near)) < degrees.to_radians()
+        let angle = norm(matrix::cross(*row, near)).atan2(matrix::dot(*row, near));
+        // Of another length, as 0 is, it is no image of the vector.
+        angle < degrees.to_radians() && (norm(near) / norm(*row) - 1.0).abs() < SAME_LENGTH
     })
 }
 
@@ -158,6 +170,16 @@ mod tests {
         for (degrees, less) in [(0.0, true), (1.5, true), (2.5, false), (40.0, false), (89.0, true), (91.9, true)] {
             assert_eq!(turned_by_less(&turn(&equivalent, degrees), &rows, 2.0), less, "{degrees}");
             assert_eq!(turned_by_less(&turn(&rows, degrees), &equivalent, 2.0), less, "{degrees}");
+        }
+    }
+
+    #[test]
+    fn a_quarter_turn_that_is_no_symmetry_is_told() {
+        // Twice as long, half as long, and neither: the vectors nearest to those turned lie along them, or are none.
+        for (a, b) in [(40.0, 80.0), (80.0, 40.0), (50.0, 80.0), (38.0, 79.0), (39.0, 60.0)] {
+            let rows = [[a, 0.0, 0.0], [0.0, b, 0.0], [0.0, 0.0, 55.0]];
+            assert!(!turned_by_less(&turn(&rows, 90.0), &rows, 2.0), "{a} {b}");
+            assert!(turned_by_less(&turn(&rows, 181.0), &rows, 2.0), "{a} {b}");
         }
     }
 }

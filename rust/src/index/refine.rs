@@ -1,11 +1,13 @@
 //! Least squares of a lattice on the spots near its points, restrained to the known cell.
 
 use super::cell::Cell;
-use super::chance::{ln_chance, radius, SHARES};
+use super::chance::{ln_tail, ln_trials, radius, SHARES};
 use super::matrix::{add, apply, inverse, nearest_rotation, norm, product, transpose, Matrix, Vector};
 
 /// Standard deviation of the restraint: strain of the found cell against the known one.
 pub const STRAIN: f64 = 0.01;
+/// The same where choices of axes are compared.
+const TIGHT: f64 = 1e-3;
 
 /// A lattice under test.
 #[derive(Debug, Clone)]
@@ -29,6 +31,11 @@ pub fn nearest(direct: &Matrix, reciprocal: &Matrix, q: Vector) -> ([i32; 3], f6
 
 /// One step: spots within `limit` of a lattice point pull, near ones more (biweight); None where nothing is left.
 pub fn step(cell: &Cell, direct: &Matrix, spots: &[Vector], limit: f64) -> Option<Matrix> {
+    step_within(cell, direct, spots, limit, STRAIN)
+}
+
+/// The same with another standard deviation of the restraint.
+fn step_within(cell: &Cell, direct: &Matrix, spots: &[Vector], limit: f64, strain: f64) -> Option<Matrix> {
     let reciprocal = inverse(direct);
     let mut square = [[0.0; 3]; 3];
     let mut mixed = [[0.0; 3]; 3];
@@ -44,7 +51,7 @@ pub fn step(cell: &Cell, direct: &Matrix, spots: &[Vector], limit: f64) -> Optio
         }
     }
     // The restraint counts as observations of a standard deviation of a third of the limit.
-    let restraint = (limit / (3.0 * STRAIN)).powi(2);
+    let restraint = (limit / (3.0 * strain)).powi(2);
     let turn = nearest_rotation(&product(&inverse(&cell.primitive), direct));
     let known = product(&cell.primitive, &turn);
     for i in 0..3 {
@@ -83,13 +90,36 @@ pub fn polish(cell: &Cell, fit: &Fit, spots: &[Vector]) -> Option<Fit> {
     Some(best)
 }
 
-/// How well a lattice fits.
-pub fn judge(cell: &Cell, direct: &Matrix, spots: &[Vector]) -> Fit {
-    judge_within(cell, direct, spots, STRAIN)
+/// The same lattice on the axes by which it is most like the known cell, where others are nearly as like it.
+///
+/// The restraint lets a lattice that was found on the wrong ones stay there. Held tightly to the known cell on each choice of axes, it
+/// fits the spots best on the right ones.
+pub fn on_best_axes(cell: &Cell, fit: Fit, spots: &[Vector]) -> Fit {
+    let limit = 1.3 * fit.radius;
+    let held = |start: Matrix| -> Option<(f64, Matrix)> {
+        let hold = |direct: Matrix, _| step_within(cell, &direct, spots, limit, TIGHT);
+        let direct = (0..4).try_fold(start, hold)?;
+        let reciprocal = inverse(&direct);
+        let off = |&q: &Vector| (nearest(&direct, &reciprocal, q).1 / limit).min(1.0).powi(2);
+        Some((spots.iter().map(off).sum(), direct))
+    };
+    if cell.alike.is_empty() {
+        return fit;
+    }
+    let Some((least, _)) = held(fit.direct) else { return fit };
+    let others = cell.alike.iter().filter_map(|change| held(product(change, &fit.direct)));
+    let best = others.filter(|(off, _)| *off < least).min_by(|x, y| x.0.total_cmp(&y.0));
+    best.and_then(|(_, direct)| polish(cell, &judge(cell, &direct, spots), spots)).unwrap_or(fit)
 }
 
-/// The same, for cells that may differ by `strain` from the known one.
-pub fn judge_within(cell: &Cell, direct: &Matrix, spots: &[Vector], strain: f64) -> Fit {
+/// How well a lattice fits.
+pub fn judge(cell: &Cell, direct: &Matrix, spots: &[Vector]) -> Fit {
+    judge_by(cell, direct, spots, STRAIN, &SHARES)
+}
+
+/// The same, for cells that may differ by `strain` from the known one, where random spots are within the radii of `SHARES` with these
+/// probabilities.
+pub fn judge_by(cell: &Cell, direct: &Matrix, spots: &[Vector], strain: f64, shares: &[f64; SHARES.len()]) -> Fit {
     let reciprocal = inverse(direct);
     let widest = radius(SHARES[0], cell);
     let mut near: Vec<([i32; 3], f64)> = spots
@@ -102,10 +132,11 @@ pub fn judge_within(cell: &Cell, direct: &Matrix, spots: &[Vector], strain: f64)
     near.dedup_by_key(|(index, _)| *index);
     let q = spots.iter().map(|q| norm(*q)).fold(0.0, f64::max);
     let mut best = Fit { direct: *direct, ln_chance: f64::INFINITY, radius: widest, matches: 0 };
-    for share in SHARES {
+    for (share, p) in SHARES.into_iter().zip(shares) {
         let limit = radius(share, cell);
         let matches = near.iter().filter(|(_, distance)| *distance < limit).count();
-        let chance = ln_chance(spots.len(), matches, share, q, strain, cell);
+        let trials = (SHARES.len() as f64).ln() + ln_trials(limit, q, strain, cell);
+        let chance = trials + ln_tail(spots.len(), matches, *p);
         if chance < best.ln_chance {
             best = Fit { direct: *direct, ln_chance: chance, radius: limit, matches };
         }

@@ -7,8 +7,9 @@
 use super::cell::{parameters, reduced, Cell, Parameters};
 use super::chance::{ln_tail, radius, SHARES};
 use super::matrix::{add, cross, determinant, inverse, norm, scale, transpose, Matrix, Vector};
-use super::refine::{judge_within, nearest, step, Fit};
+use super::refine::{judge_by, nearest, step, Fit};
 use super::scan::{half_sphere, largest, toward_planes, Columns, REACH};
+use super::section::Section;
 
 /// Spots of lowest resolution that vectors are scored with.
 const SCAN_SPOTS: usize = 48;
@@ -33,10 +34,16 @@ pub fn search(spots: &[Vector], lengths: Lengths) -> Option<(Cell, Fit)> {
     let vectors = lattice_vectors(near, lengths);
     let mut cells = triples(&vectors, near, lengths);
     cells.sort_by(|x, y| x.0.total_cmp(&y.0));
+    let section = Section::of(spots);
     let mut best: Option<(Cell, Fit)> = None;
     for (_, rows) in cells.into_iter().take(REFINEMENTS) {
         let Some((cell, fit)) = finest(&rows, spots) else { continue };
-        if best.as_ref().is_none_or(|(_, other)| fit.ln_chance < other.ln_chance) {
+        let better = |fit: &Fit| best.as_ref().is_none_or(|(_, other)| fit.ln_chance < other.ln_chance);
+        if !better(&fit) {
+            continue;
+        }
+        let fit = judge_by(&cell, &fit.direct, spots, STRAIN, &section.shares(&cell, &fit.direct));
+        if better(&fit) {
             best = Some((cell, fit));
         }
     }
@@ -141,11 +148,11 @@ fn settle(rows: &Matrix, spots: &[Vector]) -> Option<(Cell, Fit)> {
         cell = Cell::of(&direct);
         direct = step(&cell, &direct, &spots[..n], 1.2 * radius(SHARES[0], &cell))?;
     }
-    let mut fit = judge_within(&cell, &direct, spots, STRAIN);
+    let mut fit = judge_by(&cell, &direct, spots, STRAIN, &SHARES);
     for _ in 0..6 {
         cell = Cell::of(&fit.direct);
         let next = step(&cell, &fit.direct, spots, 1.3 * fit.radius)?;
-        let next = judge_within(&Cell::of(&next), &next, spots, STRAIN);
+        let next = judge_by(&Cell::of(&next), &next, spots, STRAIN, &SHARES);
         if next.ln_chance > fit.ln_chance {
             break;
         }
@@ -192,6 +199,9 @@ fn without_empty_rows(fit: &Fit, spots: &[Vector]) -> Option<Matrix> {
     None
 }
 
+/// Most cells about which a group is looked for.
+const SEEDS: usize = 200;
+
 /// A cell that many share.
 #[derive(Debug, Clone)]
 pub struct Consensus {
@@ -214,7 +224,7 @@ pub fn consensus(cells: &[Parameters], length: f64, angle: f64) -> Option<Consen
         rows.iter().enumerate().filter_map(alike).collect()
     };
     let mut best: Vec<(usize, Parameters)> = Vec::new();
-    for seed in &rows {
+    for seed in rows.iter().step_by(rows.len().div_ceil(SEEDS).max(1)) {
         let members = group(seed);
         if members.len() > best.len() {
             best = members;

@@ -5,6 +5,7 @@ Reciprocal vectors only; images are the business of `hitsieve.testing.simulate`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -102,6 +103,45 @@ def on_rings(random: np.random.Generator, n: int) -> Floats:
     angle = random.uniform(0, 2 * np.pi, len(rings))
     rays = np.stack([widest * np.cos(angle), widest * np.sin(angle), np.ones(len(rings))], 1) / WAVELENGTH
     return np.vstack([on_sphere(rays - [0, 0, 1 / WAVELENGTH]), spurious(random, n // 5)])
+
+
+def ringed(q: Floats, azimuth: Floats, wavelength: float = WAVELENGTH) -> Floats:
+    """Spots at these |q| (1/angstrom) and azimuths (radians) about the beam."""
+    angle = 2 * np.arcsin(wavelength * q / 2)
+    rays = [np.sin(angle) * np.cos(azimuth), np.sin(angle) * np.sin(azimuth), np.cos(angle) - 1]
+    out: Floats = np.stack(rays, 1) / wavelength
+    return out
+
+
+def _even(d_min: float, wavelength: float = WAVELENGTH) -> Callable[[np.random.Generator, int], Floats]:
+    """Spots spread evenly from 50 angstrom."""
+
+    def spots(random: np.random.Generator, n: int) -> Floats:
+        q = np.sqrt(random.uniform(1 / 50**2, 1 / d_min**2, n))
+        return ringed(q, random.uniform(0, 2 * np.pi, n), wavelength)
+
+    return spots
+
+
+def _falling_off(random: np.random.Generator, n: int) -> Floats:
+    q = np.minimum(0.02 + random.exponential(0.06, n), 0.4)
+    return ringed(q, random.uniform(0, 2 * np.pi, n))
+
+
+def _streak(random: np.random.Generator, n: int) -> Floats:
+    side = np.where(random.random(n) < 0.5, 0, np.pi)
+    return ringed(random.uniform(0.02, 0.3, n), 0.3 + side + random.normal(0, 0.03, n))
+
+
+NOISE: dict[str, Callable[[np.random.Generator, int], Floats]] = {
+    "evenly to 10 A": _even(10),
+    "evenly to 6.7 A": _even(6.7),
+    "evenly to 4 A": _even(4),
+    "evenly to 2.2 A, electrons": _even(2.2, 0.0251),
+    "falling off from the beam": _falling_off,
+    "on a streak through the beam": _streak,
+}
+"""Lists of n spots of no lattice, by how they are spread."""
 
 
 def deviation(reference: npt.ArrayLike, found: npt.ArrayLike) -> tuple[float, float]:
