@@ -262,3 +262,20 @@ def test_geometry_and_wavelength_are_needed() -> None:
         GeometryCheck(Detector((10, 10)), BEAM)
     with pytest.raises(MetadataError, match="wavelength"):
         GeometryCheck(detector(), Beam())
+
+
+def test_any_number_of_spots_can_be_used() -> None:
+    """Of many spots an even choice is used, whatever their number."""
+    crystal = CRYSTALS["tetragonal"]
+    random = np.random.default_rng(3)
+    _, q = still(random, crystal, 700)
+    x, y = places(detector(), q)
+    lattice = CellIndexer(crystal.cell, crystal.centring).index(reciprocal_vectors(detector(), BEAM, x, y))[0]
+    check = GeometryCheck(detector(), BEAM)
+    counts = range(60, len(lattice.spots))
+    for n in counts:
+        own = lattice.spots[:n]
+        alone = replace(lattice, spots=np.arange(n), hkl=lattice.hkl[:n])
+        check.add(results([(x[own], y[own])], [(alone,)], first=n))
+    fit = check.fit(UnitCell(crystal.cell, crystal.centring), cell_known=True)
+    assert fit is not None and fit.n_lattices == len(counts)

@@ -25,7 +25,7 @@ _MASK = (1 << 64) - 1
 
 MIN_LATTICES = 10
 MIN_SPOTS = 200
-INDEXED, FREE = 150, 300
+INDEXED, FREE = 60, 120
 """Spots indexed and not indexed of a lattice; of more, an even choice of both is used."""
 BLOCK = 64
 """Lattices solved together."""
@@ -201,7 +201,8 @@ def _some(lattice: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int64]:
     own, free = np.count_nonzero(lattice == number), np.count_nonzero(lattice == -1)
     every = max(own / INDEXED, free / FREE, 1.0)
     candidates = np.flatnonzero((lattice == number) | (lattice == -1))
-    return candidates[np.arange(0, len(candidates), every).astype(np.int64)]
+    n = max(1, int(len(candidates) / every))
+    return candidates[np.arange(n) * len(candidates) // n]
 
 
 def _warnings(fit: GeometryFit, along: float) -> dict[str, str]:

@@ -27,7 +27,7 @@ MOST = 8192
 """Images that are looked at if the first hold too few hits to tell their cell."""
 WANTED = 40
 """Hits from which the cell is found."""
-COMPARED = 8
+COMPARED = 6
 """Hits of which the cell is found to be held against the one that is given."""
 MIN_SPOTS = 15
 """Fewest counted spots of such a hit."""
