@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
 from cyclopts.types import PositiveFloat
 
-from hitsieve.cli.options import COMMON, Messages, WholeFrom0, WholeFrom1
+from hitsieve.cli.options import AsJson, Messages, WholeFrom0, WholeFrom1
 from hitsieve.cli.progress import shown_count
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import SourceError
@@ -32,7 +31,7 @@ def cell(
     max_length: PositiveFloat | None = None,
     workers: WholeFrom0 = 0,
     source: list[Path] | None = None,
-    json: Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)] = False,
+    json: AsJson = False,
     messages: Messages = Messages(),  # noqa: B008 - frozen
 ) -> int:
     """Find the unit cell that the hits of a finished run agree on, without any known one.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hitsieve.cli.options import COMMON, Messages, Whole
+from hitsieve.cli.options import AsJson, Messages, Switch, Whole
 from hitsieve.errors import OutputError
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ def explain(
     /,
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    hit: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    hit: Switch = False,
     picture: Annotated[bool, Parameter(negative="--no-picture", show_default=False)] = True,
-    overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    overwrite: Switch = False,
     source: list[Path] | None = None,
-    json: Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)] = False,
+    json: AsJson = False,
     messages: Messages = Messages(),  # noqa: B008 - frozen
 ) -> int:
     """Say why an image is, or is not, a hit, in words and numbers and with a picture.

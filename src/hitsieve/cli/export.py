@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from hitsieve.cli.options import COMMON, Messages
+from hitsieve.cli.options import AsJson, Messages, Switch
 from hitsieve.cli.progress import shown_count
 from hitsieve.cli.report import Warnings
 from hitsieve.cli.stopping import stoppable
@@ -23,10 +23,10 @@ def export(
     format: Literal["dials", "stream", "events"],
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     only: Literal["hits", "indexed"] | None = None,
-    annotated: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
-    overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    annotated: Switch = False,
+    overwrite: Switch = False,
     source: list[Path] | None = None,
-    json: Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)] = False,
+    json: AsJson = False,
     messages: Messages = Messages(),  # noqa: B008 - frozen
 ) -> int:
     """Export lattices and hits of a finished run to DIALS or CrystFEL.

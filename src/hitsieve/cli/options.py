@@ -27,6 +27,10 @@ def whole_number(_: type, tokens: Sequence[Token]) -> int:
     return int(text)
 
 
+Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
+"""A flag that is off unless it is given."""
+AsJson = Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)]
+"""Whether the answer is JSON, and nothing else is printed on stdout."""
 Whole = Annotated[int, Parameter(converter=whole_number)]
 """The type of every integer that a command takes by itself; those of settings are pydantic's."""
 WholeFrom0 = Annotated[int, Parameter(converter=whole_number, validator=Number(gte=0))]

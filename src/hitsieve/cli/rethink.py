@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from pydantic import Field
 
-from hitsieve.cli.options import COMMON, VERDICT, Messages
+from hitsieve.cli.options import VERDICT, AsJson, Messages, Switch
 from hitsieve.cli.progress import shown_count
 from hitsieve.cli.report import Warnings, print_summary
 from hitsieve.cli.stopping import stoppable
@@ -32,10 +32,10 @@ def rethink(
     /,
     *,
     output: Annotated[Path, Parameter(alias="-o")],
-    hits: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
-    overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    hits: Switch = False,
+    overwrite: Switch = False,
     source: list[Path] | None = None,
-    json: Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)] = False,
+    json: AsJson = False,
     verdict: Annotated[RuleFlags, Parameter(name="*", group=VERDICT)] = RuleFlags(),  # noqa: B008 - frozen
     messages: Messages = Messages(),  # noqa: B008
 ) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from hitsieve.cli.config import read_settings
-from hitsieve.cli.options import COMMON, INDEX, SOURCE, SPOTS, VERDICT, WRITE, Messages, Whole
+from hitsieve.cli.options import INDEX, SOURCE, SPOTS, VERDICT, WRITE, AsJson, Messages, Whole
 from hitsieve.cli.progress import shown
 from hitsieve.cli.report import Warnings, print_outputs, print_summary
 from hitsieve.cli.stopping import stoppable
@@ -34,7 +34,7 @@ def run(
     *,
     config: Path | None = None,
     workers: Whole | None = None,
-    json: Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)] = False,
+    json: AsJson = False,
     source: Annotated[SourceSettings, Parameter(name="*", group=SOURCE)] = SourceSettings(),  # noqa: B008 - frozen
     spots: Annotated[SpotSettings, Parameter(name="*", group=SPOTS)] = SpotSettings(),  # noqa: B008
     index: Annotated[IndexSettings, Parameter(name="*", group=INDEX)] = IndexSettings(),  # noqa: B008
