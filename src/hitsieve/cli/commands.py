@@ -23,7 +23,7 @@ COMMANDS = {
     "explain": "Say why an image of a finished run is, or is not, a hit, with a picture.",
     "rethink": "Apply another rule to a finished run, without searching its images again.",
     "cell": "Find the unit cell that the hits of a finished run agree on, without any known one.",
-    "verify": "Prove every stored chunk of a hit-only file against its hash and its source.",
+    "verify": "Prove every stored chunk of a file of hits or misses against its hash and its source.",
     "export": "Export lattices and hits of a finished run to DIALS or CrystFEL.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
