@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from making import PACKINGS, SHAPE, images, make_pump, make_run, opened, write_run
+from making import PACKINGS, SHAPE, images, make_pump, make_results, make_run, opened, write_run
 
 from hitsieve.model import State
 from hitsieve.pipeline.verify import verify
+from hitsieve.settings import RunSettings, WriteSettings
 from hitsieve.source import OpenedRun
-from hitsieve.write import Outputs, open_results
+from hitsieve.write import Outputs, RunWriter, open_results
 
 HITS = [2, 3, 9, 17, 23]
-ARRAYS = ("entry/instrument/beam/incident_wavelength", "entry/xfel/pulse_id", "entry/xfel/labels", "entry/azint/image")
 
 
 def chunks_of(master: Path) -> list[bytes]:
@@ -159,8 +160,6 @@ def test_another_run_is_found(tmp_path: Path) -> None:
 
 
 def test_files_of_pump_states_come_beside(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     with opened(make_run(tmp_path / "in", "vds")) as source:
         source.run = replace(source.run, pump=make_pump(24))
         outputs = write_run(source, tmp_path / "out", HITS, misses="keep", split_pump=True)
@@ -186,11 +185,6 @@ def test_not_kept_unless_asked(tmp_path: Path) -> None:
 
 def test_a_hits_or_misses_batch_must_be_complete(tmp_path: Path) -> None:
     with opened(make_run(tmp_path / "in", "vds")) as source:
-        from making import make_results
-
-        from hitsieve.settings import RunSettings, WriteSettings
-        from hitsieve.write import RunWriter
-
         settings = RunSettings(write=WriteSettings(output=tmp_path / "o", misses="keep"))
         with RunWriter(source.run, settings) as writer, pytest.raises(ValueError, match="images are needed of"):
             writer.add(make_results(source.run, HITS, 0, 4), {2: source.stored(2), 3: source.stored(3)})
