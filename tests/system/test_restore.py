@@ -407,3 +407,52 @@ def test_dials_finds_the_same_spots(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "out" / "small_misses.h5") as file:
         for row, image in enumerate(file["entry/hit_finding/source_image"][()]):
             assert np.array_equal(misses.of(row), source.of(int(image)))
+
+
+def split(source: Path, folder: Path, per_file: int) -> tuple[Path, list[Path]]:
+    """The same run as a virtual dataset over several data files, chunk by chunk; master and data files."""
+    folder.mkdir()
+    master, files = folder / "split_master.h5", []
+    shutil.copyfile(source, master)
+    with h5py.File(source) as before, h5py.File(master, "r+") as after:
+        stack = before["entry/data/data"]
+        layout = h5py.VirtualLayout(stack.shape, stack.dtype)
+        for first in range(0, len(stack), per_file):
+            files.append(folder / f"split_data_{len(files) + 1:06d}.h5")
+            n = min(per_file, len(stack) - first)
+            with h5py.File(files[-1], "w") as part:
+                # Copying the dataset keeps its filters; rows are then moved to the front.
+                before.copy(stack, part.create_group("entry/data"), name="data")
+                data = part["entry/data/data"]
+                for row in range(n):
+                    data.id.write_direct_chunk((row, 0, 0), stack.id.read_direct_chunk((first + row, 0, 0))[1])
+                data.resize(n, axis=0)
+            layout[first : first + n] = h5py.VirtualSource(files[-1].name, "entry/data/data", (n, *stack.shape[1:]))
+        attributes = dict(stack.attrs)
+        del after["entry/data/data"]
+        after.create_virtual_dataset("entry/data/data", layout).attrs.update(attributes)
+    return master, files
+
+
+def test_measured_images_come_back_with_a_damaged_and_a_lost_part(
+    data_dir: Path, tmp_path: Path, hitsieve: Hitsieve
+) -> None:
+    source = data_dir / "images" / "dls_i19_lcysteine_pilatus_2m.h5"
+    master, files = split(source, tmp_path / "run", 4)
+    damage(files[0], 1)
+    files[1].unlink()
+    hits, misses = sieved(master, tmp_path / "out")
+    target = tmp_path / "back.h5"
+    done = hitsieve("restore", hits, misses, "-o", target, "--source", master, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    counts = {name: report[name] for name in ("n_images", "n_verbatim", "n_unreadable", "n_missing", "n_lost")}
+    assert counts == {"n_images": 12, "n_verbatim": 8, "n_unreadable": 1, "n_missing": 4, "n_lost": 0}
+    assert report["differences"] == []
+    with h5py.File(source) as before, h5py.File(target) as after, h5py.File(files[0]) as first:
+        data, stack = after["entry/data/data"], before["entry/data/data"]
+        for image in (0, 2, 3, *range(8, 12)):
+            assert data.id.read_direct_chunk((image, 0, 0)) == stack.id.read_direct_chunk((image, 0, 0))
+        assert data.id.read_direct_chunk((1, 0, 0)) == first["entry/data/data"].id.read_direct_chunk((1, 0, 0))
+        assert data.id.get_num_chunks() == 8
+    assert_metadata_are_those_of(source, target)
