@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import answers, copying, indexing, indexing_peers, memory, peers, speed
+from benchmarks import answers, copying, indexing, indexing_peers, keeping, memory, peers, speed
 from benchmarks.bench import Bench
 from benchmarks.machine import OtherPrograms, facts
 from benchmarks.table import Row
@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "workers": speed.two_workers,
     "index-speed": speed.indexing_too,
     "copy": copying.copied,
+    "keep": keeping.kept,
     "memory": memory.peaks,
     "answers": answers.hits_and_blanks,
     "weak": answers.weak_set,
@@ -29,7 +30,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "peers": peers.peers,
     "indexing-peers": indexing_peers.indexing,
 }
-SMOKE = ("run", "workers", "index-speed", "copy", "memory", "answers", "weak", "agree")
+SMOKE = ("run", "workers", "index-speed", "copy", "keep", "memory", "answers", "weak", "agree")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,12 @@ def pinned(core: int, **arguments: Any) -> Mapping[str, Any]:
     return times(Path(arguments["master"]), Path(arguments["output"]), arguments["rounds"])
 
 
-def memory(master: str, output: str) -> Mapping[str, Any]:
+def memory(master: str, output: str, flags: Sequence[str] = ()) -> Mapping[str, Any]:
     """Peak memory (bytes) of `hitsieve run`, from the operating system."""
     from hitsieve.cli import main
 
     try:
-        main(["run", master, "--output", output, "--overwrite", "--quiet"])
+        main(["run", master, "--output", output, "--overwrite", "--quiet", *flags])
     except SystemExit as done:
         if done.code:
             raise

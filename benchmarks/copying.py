@@ -40,12 +40,12 @@ def copied(bench: Bench) -> list[Row]:
         results = _all_hits(opened)
         summary = judged.model_copy(update=everything)
         for _ in range(bench.rounds + 1):
-            _empty(ours)
+            empty(ours)
             written, finished, hit_bytes = _write(opened, results, settings, summary)
             seconds["write"].append(written)
             seconds["write+fsync"].append(finished)
-            _empty(theirs)
-            for name, taken in zip(("cp", "cp+fsync"), _copy(run.data_files, theirs), strict=True):
+            empty(theirs)
+            for name, taken in zip(("cp", "cp+fsync"), cp(run.data_files, theirs), strict=True):
                 seconds[name].append(taken)
     shutil.rmtree(theirs)
     for times in seconds.values():
@@ -129,7 +129,7 @@ def _write(
     return written, time.perf_counter() - start, writer.hit_bytes
 
 
-def _copy(files: Sequence[Path], folder: Path) -> tuple[float, float]:
+def cp(files: Sequence[Path], folder: Path) -> tuple[float, float]:
     """Seconds until `cp` is done, seconds until its copies are on the disk."""
     start = time.perf_counter()
     subprocess.run(["cp", "--reflink=never", *map(str, files), str(folder)], check=True)  # noqa: S607
@@ -143,6 +143,6 @@ def _copy(files: Sequence[Path], folder: Path) -> tuple[float, float]:
     return copied, time.perf_counter() - start
 
 
-def _empty(folder: Path) -> None:
+def empty(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

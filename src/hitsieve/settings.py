@@ -190,6 +190,9 @@ class WriteSettings(Settings):
     """Fewest misses kept."""
     audit_seed: Annotated[int, Field(ge=0)] = 20140829
     """Seed of the random sample; recorded."""
+    misses: Literal["sample", "keep"] = "sample"
+    """sample: keep a random sample of the misses, in the hit-only file; keep: also write all misses, and the bytes of
+    unreadable images, to a file of their own. With the hits they are the whole run."""
     split_pump: bool = False
     """Also write a hit-only file for each pump state."""
 

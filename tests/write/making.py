@@ -262,22 +262,26 @@ def make_summary(run: Run, settings: RunSettings, n_hits: int, n_audit: int, n_b
     )
 
 
-def write_run(source: OpenedRun, output: Path, hits: list[int], *, batch: int = 7, **write: Any) -> Outputs:
-    """Write all outputs of a run of which `hits` are the hits."""
+def write_run(
+    source: OpenedRun, output: Path, hits: list[int], *, batch: int = 7, bad: dict[int, str] | None = None, **write: Any
+) -> Outputs:
+    """Write all outputs of a run of which `hits` are the hits, and `bad` cannot be decoded."""
     run = source.run
     settings = RunSettings(write=WriteSettings(output=output, audit_min=3, **write))
-    reasons = dict(run.images.missing)
+    bad = {**(bad or {}), **run.images.unreadable}
+    reasons = {**run.images.missing, **bad}
     misses = np.array([i for i in range(len(run)) if i not in hits and i not in reasons], dtype=np.int64)
     audit = choose_audit(misses, settings.write)
     with RunWriter(run, settings) as writer:
         for start in range(0, len(run), batch):
             results = make_results(run, hits, start, min(start + batch, len(run)), reasons)
-            chosen = [i for i in hits if start <= i < start + batch]
-            writer.add(results, {i: fetch(source, i) for i in chosen})
-        summary = make_summary(run, settings, len(hits), len(audit))
+            wanted = results.image[writer.wants(results)].tolist()
+            writer.add(results, {i: source.salvaged(i) if i in bad else fetch(source, i) for i in wanted})
+        summary = make_summary(run, settings, len(hits), len(audit), len(bad))
         return writer.finish(summary, ((int(i), fetch(source, int(i))) for i in audit))
 
 
 def fetch(source: OpenedRun, i: int) -> bytes | np.ndarray:
     """Stored bytes of an image, or its pixels where it has none."""
-    return source.pixels(i) if source.run.images.offset[i] < 0 else source.stored(i)
+    chunk = source.chunk(i)
+    return source.pixels(i) if chunk is None else chunk

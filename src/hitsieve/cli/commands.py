@@ -23,7 +23,8 @@ COMMANDS = {
     "explain": "Say why an image of a finished run is, or is not, a hit, with a picture.",
     "rethink": "Apply another rule to a finished run, without searching its images again.",
     "cell": "Find the unit cell that the hits of a finished run agree on, without any known one.",
-    "verify": "Prove every stored chunk of a hit-only file against its hash and its source.",
+    "verify": "Prove every stored chunk of a file of hits or misses against its hash and its source.",
+    "restore": "Rebuild the original series from the files of hits and misses of a run, bit for bit.",
     "export": "Export lattices and hits of a finished run to DIALS or CrystFEL.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
@@ -35,6 +36,7 @@ USAGES = {
     "rethink": "RUN",
     "cell": "RUN",
     "verify": "HITS",
+    "restore": "HITS MISSES",
     "export": "RUN",
     "simulate": "OUTPUT",
 }
@@ -46,6 +48,7 @@ EXAMPLES = {
     "rethink": "rethink out --min-spots 20 -o out20",
     "cell": "cell out",
     "verify": "verify out/lyso_hits.h5 --source lyso_master.h5",
+    "restore": "restore out/lyso_hits.h5 out/lyso_misses.h5 -o lyso.h5",
     "export": "export out --format dials",
     "simulate": "simulate sim --images 100",
 }

@@ -67,6 +67,7 @@ def print_outputs(outputs: Outputs) -> None:
         ("images", outputs.images),
         ("summary", outputs.summary),
         *(("of a state", path) for path in outputs.pump_hits),
+        *(("misses", path) for path in (outputs.misses,) if path is not None),
     ]
     print()
     _print_rows([(what, str(path)) for what, path in named])
@@ -185,7 +186,10 @@ def _bias_rows(summary: Summary) -> list[tuple[str, str]]:
 
 def _kept(summary: Summary) -> str:
     of = "" if summary.source_bytes is None else f" of {_size(summary.source_bytes)}"
-    return f"{_size(summary.hit_bytes)}{of} in hits, and {summary.audit.n:,} misses as a random sample"
+    misses = f"{summary.audit.n:,} misses as a random sample"
+    if summary.miss_bytes is not None:
+        misses = f"{_size(summary.miss_bytes)} in misses: all of them"
+    return f"{_size(summary.hit_bytes)}{of} in hits, and {misses}"
 
 
 def _size(n_bytes: int) -> str:

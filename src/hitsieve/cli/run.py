@@ -44,8 +44,8 @@ def run(
 ) -> int:
     """Flag every image of a stored run and write the hits.
 
-    Leaves <stem>_hits.h5, <stem>_annotated.h5, <stem>_images.parquet and <stem>_summary.json in the output folder:
-    all of them, or none.
+    Leaves <stem>_hits.h5, <stem>_annotated.h5, <stem>_images.parquet and <stem>_summary.json in the output folder, with
+    --misses keep <stem>_misses.h5 as well: all of them, or none.
 
     Parameters
     ----------

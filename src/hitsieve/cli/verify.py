@@ -23,12 +23,12 @@ def verify(
     source: list[Path] | None = None,
     messages: Messages = Messages(),  # noqa: B008 - frozen
 ) -> int:
-    """Prove every stored chunk of a hit-only file against its hash and its source.
+    """Prove every stored chunk of a file of hits or misses against its hash and its source.
 
     Parameters
     ----------
     hits
-        File that hitsieve run wrote (<stem>_hits.h5).
+        File that hitsieve run wrote (<stem>_hits.h5 or <stem>_misses.h5).
     source
         Master file of the run, or all its data files or images, each with its own --source; without it, chunks are
         compared with their hashes only.
@@ -40,9 +40,8 @@ def verify(
     source = source or []
     report = prove(hits, source or None)
     if report.another_run:
-        n = report.n_hits + report.n_audit
-        msg = f"{hits}: none of its {n} images agrees with {_named(source)}: this is another run"
-        raise VerificationError(msg, mend="name the run that the hits came from")
+        msg = f"{hits}: none of its {report.n} images agrees with {_named(source)}: this is another run"
+        raise VerificationError(msg, mend="name the run that they came from")
     for failure in report.failures[:LISTED]:
         where = f"{hits}: {failure.group} row {failure.row} (image {failure.source_image} of the run)"
         print(f"hitsieve: error: {where}: {failure.reason}", file=sys.stderr)
@@ -50,8 +49,14 @@ def verify(
         raise _refuted(hits, report)
     if not messages.quiet:
         against = "their hashes and the source" if report.with_source else "their hashes"
-        print(f"{hits}: {report.n_hits} hits and {report.n_audit} audited misses agree with {against}")
+        print(f"{hits}: {_proven(report)} agree with {against}")
     return 0
+
+
+def _proven(report: VerifyReport) -> str:
+    if not report.of_misses:
+        return f"{report.n_hits} hits and {report.n_audit} audited misses"
+    return f"{report.n_misses} misses and the bytes of {report.n_unreadable} unreadable images"
 
 
 def _named(source: list[Path]) -> str:
@@ -60,7 +65,7 @@ def _named(source: list[Path]) -> str:
 
 def _refuted(hits: Path, report: VerifyReport) -> VerificationError:
     """The verdict: images that do not agree come before those of which nothing is known."""
-    n = report.n_hits + report.n_audit
+    n = report.n
     wrong = sum(failure.compared for failure in report.failures)
     unknown = len(report.failures) - wrong
     if wrong:

@@ -241,7 +241,7 @@ def _summary(
     start: float,
     *,
     n_audit: int = 0,
-    hit_bytes: int = 0,
+    stored_bytes: tuple[int, int | None] = (0, None),
     problems: tuple[Problem, ...] = (),
 ) -> Summary:
     before, tally, settings = stored.summary, thought.tally, thought.settings
@@ -267,7 +267,8 @@ def _summary(
         "seconds": seconds,
         "images_per_second": len(stored) / seconds if seconds > 0 else 0.0,
         "workers": 1,
-        "hit_bytes": hit_bytes,
+        "hit_bytes": stored_bytes[0],
+        "miss_bytes": stored_bytes[1],
         "problems": tuple(dict.fromkeys((*before.problems, str(said), *map(str, problems)))),
     }
     return Summary(**changed)
@@ -289,15 +290,16 @@ def _write_all(
 ) -> RethinkReport:
     """Write all outputs anew, with the hits' chunks from the original run."""
     settings, tally = thought.settings, thought.tally
-    with KeptImages(stored.outputs.hits) as kept, RunWriter(source.run, settings) as writer:
+    with KeptImages(stored.outputs.hits, stored.outputs.misses) as kept, RunWriter(source.run, settings) as writer:
         for first, stop in _blocks(len(stored), HITS_BLOCK):
             results = _again(stored.read(np.arange(first, stop)), thought)
-            writer.add(results, FetchedImages(source, results.image[results.state == State.HIT], kept))
+            writer.add(results, FetchedImages.of(source, results, writer, kept))
             if progress is not None:
                 progress(stop, len(stored))
         audit = choose_audit(tally.images(State.MISS), settings.write)
         problems = tuple(dict.fromkeys((*source.run.problems, *writer.carry())))
-        summed = _summary(stored, thought, start, n_audit=len(audit), hit_bytes=writer.hit_bytes, problems=problems)
+        stored_bytes = (writer.hit_bytes, writer.miss_bytes)
+        summed = _summary(stored, thought, start, n_audit=len(audit), stored_bytes=stored_bytes, problems=problems)
         summary = writer.named(summed)
         outputs = writer.finish(summary, FetchedImages(source, audit, kept).items(), stored.second_look)
     return RethinkReport(summary, stored.summary, tuple(outputs), problems)

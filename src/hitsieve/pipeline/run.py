@@ -92,7 +92,7 @@ def run(
         with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:
             surveyed, batches = begun()
             for results in batches:
-                writer.add(results, FetchedImages(source, results.image[results.state == State.HIT]))
+                writer.add(results, FetchedImages.of(source, results, writer))
                 tally.add(results)
                 if geometry is not None:
                     geometry.add(results)
@@ -106,7 +106,8 @@ def run(
             # Workers look again while the metadata are carried over.
             found = (*unreadable(run, tally), *another_cell(run, surveyed))
             problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *found, *writer.carry())))
-            work = Work(len(audit), writer.hit_bytes, time.monotonic() - start, workers, problems)
+            stored = (writer.hit_bytes, writer.miss_bytes)
+            work = Work(len(audit), stored, time.monotonic() - start, workers, problems)
             findings = Findings(tally, surveyed, look(), fit.result())
             summary = writer.named(summarise(run, settings, findings, work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items(), findings.look)

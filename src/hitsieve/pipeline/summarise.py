@@ -32,7 +32,8 @@ class Work:
     """How a run was done."""
 
     n_audit: int
-    hit_bytes: int
+    stored_bytes: tuple[int, int | None]
+    """Of hits, and of misses where they are kept."""
     seconds: float
     workers: int
     problems: tuple[Problem, ...]
@@ -78,7 +79,8 @@ def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -
         images_per_second=len(run) / work.seconds if work.seconds > 0 else 0.0,
         workers=work.workers,
         source_bytes=int(run.images.size.sum()) if directly else None,
-        hit_bytes=work.hit_bytes,
+        hit_bytes=work.stored_bytes[0],
+        miss_bytes=work.stored_bytes[1],
         facts=facts_of(run),
         problems=tuple(str(problem) for problem in (*work.problems, *doubts(str(run.path), index))),
         overrides=run.overrides,

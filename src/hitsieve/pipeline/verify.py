@@ -1,4 +1,4 @@
-"""Proves a hit-only file against its own hashes and, where given, against the run that it came from."""
+"""Proves a file of hits or of misses against its own hashes and, where given, against the run that it came from."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hitsieve.write import VerifyReport, verify_hits
 
 
 def verify(hits: str | Path, source: str | Path | Sequence[str | Path] | None = None) -> VerifyReport:
-    """Check every chunk of hits and audit sample.
+    """Check every chunk of hits and audit sample, or of misses, and the bytes of unreadable images.
 
     Parameters
     ----------
     hits : str or Path
-        Hit-only file.
+        Hit-only file, or misses file.
     source : str, Path, or sequence of them, optional
         The run that it came from, named as it was for `hitsieve run`: its master, or all its data files or images.
         They may have moved, as long as their names are the same.
@@ -33,7 +33,7 @@ def verify(hits: str | Path, source: str | Path | Sequence[str | Path] | None = 
     Raises
     ------
     VerificationError
-        `hits` is not a hit-only file.
+        `hits` is neither.
     SourceError
         `hits` or `source` cannot be opened.
     """
@@ -43,7 +43,7 @@ def verify(hits: str | Path, source: str | Path | Sequence[str | Path] | None = 
     # Only the images are compared: what the files state may differ, as it may where the user set it for the run.
     with open_run(source, compare=False) as opened:
         originals = _Originals(opened)
-        return verify_hits(hits, originals.stored, originals.pixels)
+        return verify_hits(hits, originals.stored, originals.pixels, originals.salvaged)
 
 
 class _Originals:
@@ -69,9 +69,13 @@ class _Originals:
         image = self._find(file, dataset, row)
         if image is None:
             return None
-        if self._opened.run.images.offset[image] < 0:
-            return self._opened.pixels(image)
-        return self._opened.stored(image)
+        chunk = self._opened.chunk(image)
+        return self._opened.pixels(image) if chunk is None else chunk
+
+    def salvaged(self, file: str, dataset: str, row: int) -> bytes | None:
+        """Bytes of an image that cannot be decoded; None where there is no such image."""
+        image = self._find(file, dataset, row)
+        return None if image is None else self._opened.salvaged(image)
 
     def pixels(self, file: str, dataset: str, row: int) -> npt.NDArray[Any] | None:
         """Pixels of an image; None where there is no such image."""

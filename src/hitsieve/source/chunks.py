@@ -49,14 +49,19 @@ def native_type(dataset: h5py.Dataset, path: Path) -> np.dtype[np.generic]:
     return dtype.newbyteorder("=")
 
 
+def is_one_a_chunk(dataset: h5py.Dataset) -> bool:
+    """Whether each image is stored as one chunk of its own."""
+    shape = dataset.shape
+    return bool(dataset.chunks == ((1, *shape[1:]) if len(shape) == 3 else shape))
+
+
 def codec_of(dataset: h5py.Dataset) -> Codec | None:
     """The compression, where one chunk is one image that the core can decode; None otherwise."""
-    shape = dataset.shape
     dtype = dataset.dtype
     little = dtype.byteorder == "|" or dtype.newbyteorder("=").newbyteorder("<") == dtype
     if dtype.name not in NATIVE or not little or dataset.chunks is None:
         return None
-    if dataset.chunks != ((1, *shape[1:]) if len(shape) == 3 else shape):
+    if not is_one_a_chunk(dataset):
         return None
     plist = dataset.id.get_create_plist()
     if plist.get_nfilters() != 1:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from hitsieve.errors import SourceError
 from hitsieve.model import DataFile, Run
 from hitsieve.source.access import open_hdf5
+from hitsieve.source.chunks import is_one_a_chunk
 from hitsieve.source.images import read_pixels
 
 if TYPE_CHECKING:
@@ -61,6 +62,40 @@ class OpenedRun:
                 mend="copy the file again from its origin",
             )
         return stored
+
+    def chunk(self, i: int) -> bytes | None:
+        """Stored bytes of image i, whatever its compression; None where it is not stored as one compressed HDF5 chunk.
+
+        Raises
+        ------
+        SourceError
+            The image is not there, or cannot be read.
+        """
+        file = self._file(i)
+        if self.run.images.offset[i] >= 0:
+            return self.stored(i)
+        return self._library_chunk(file, int(self.run.images.row[i]), i) if file.dataset else None
+
+    def salvaged(self, i: int) -> bytes:
+        """Stored bytes of an image that cannot be decoded: its chunk, or all of its file where that holds no other.
+
+        Empty where there is no such chunk or file, or not the whole of it.
+        """
+        images = self.run.images
+        number, offset, size = (int(column[i]) for column in (images.file, images.offset, images.size))
+        if i in images.missing or number < 0:
+            return b""
+        file = self.run.files[number]
+        try:
+            if offset >= 0:
+                with self._lock:
+                    stored = os.pread(self._descriptor(file.path), size, offset)
+                return stored if len(stored) == size else b""
+            if file.dataset:
+                return self._library_chunk(file, int(images.row[i]), i) or b""
+            return file.path.read_bytes() if file.n_images == 1 else b""
+        except (OSError, SourceError):
+            return b""
 
     def pixels(self, i: int) -> npt.NDArray[np.generic]:
         """Counts of image i, shape (slow, fast), in the run's type, unpacked by the format's own library.
@@ -115,16 +150,36 @@ class OpenedRun:
         self._descriptors[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return self._descriptors[path]
 
+    def _hdf5_file(self, path: Path) -> h5py.File:
+        if path in self._hdf5:
+            self._hdf5.move_to_end(path)
+        else:
+            if len(self._hdf5) >= MAX_OPEN:
+                self._hdf5.popitem(last=False)[1].close()
+            self._hdf5[path] = open_hdf5(path)
+        return self._hdf5[path]
+
+    def _library_chunk(self, file: DataFile, row: int, i: int) -> bytes | None:
+        with self._lock:
+            handle = self._hdf5_file(file.path)
+            try:
+                dataset = handle[file.dataset]
+                if not is_one_a_chunk(dataset) or not dataset.id.get_create_plist().get_nfilters():
+                    return None
+                skipped, stored = dataset.id.read_direct_chunk((row, 0, 0) if dataset.ndim == 3 else (0, 0))
+            except (OSError, KeyError, ValueError, RuntimeError) as error:
+                raise SourceError(
+                    f"{file.path}: image {i} (row {row}) cannot be read: {' '.join(str(error).split())}",
+                    mend="copy the file again from its origin",
+                ) from None
+        # A filter that was left out of one chunk alone cannot be told to another dataset.
+        return bytes(stored) if skipped == 0 else None
+
     def _hdf5_pixels(self, file: DataFile, row: int, i: int) -> npt.NDArray[np.generic]:
         with self._lock:
-            if file.path in self._hdf5:
-                self._hdf5.move_to_end(file.path)
-            else:
-                if len(self._hdf5) >= MAX_OPEN:
-                    self._hdf5.popitem(last=False)[1].close()
-                self._hdf5[file.path] = open_hdf5(file.path)
+            handle = self._hdf5_file(file.path)
             try:
-                dataset = self._hdf5[file.path][file.dataset]
+                dataset = handle[file.dataset]
                 return np.asarray(dataset[row] if dataset.ndim == 3 else dataset[()])
             except (OSError, KeyError, ValueError, RuntimeError) as error:
                 raise SourceError(

@@ -2,9 +2,12 @@
 
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.kept import KeptImages
+from hitsieve.write.keptrun import KeptRun
 from hitsieve.write.outputs import Outputs
+from hitsieve.write.restore import Restored, restore_run
 from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
+from hitsieve.write.sameness import differences
 from hitsieve.write.stored import StoredResults, open_results
 from hitsieve.write.summary import (
     AuditSummary,
@@ -38,11 +41,13 @@ __all__ = [
     "HitRuleSummary",
     "IndexSummary",
     "KeptImages",
+    "KeptRun",
     "MissedSummary",
     "Outputs",
     "Percentiles",
     "PumpStateSummary",
     "PumpSummary",
+    "Restored",
     "RunWriter",
     "SegmentSummary",
     "SegmentsSummary",
@@ -52,7 +57,9 @@ __all__ = [
     "TimeLine",
     "VerifyReport",
     "choose_audit",
+    "differences",
     "open_results",
+    "restore_run",
     "rewrite",
     "verify_hits",
 ]

@@ -29,7 +29,7 @@ def check_one_run(outputs: Outputs, summary: Summary, annotated: tuple[str, int]
     if annotated[1] != summary.n_images:
         stated[outputs.annotated] = f"{annotated[1]} images"
     if outputs.hits.is_file():
-        stated[outputs.hits] = _of_hits(outputs.hits)[0]
+        stated[outputs.hits] = of_images(outputs.hits)[0]
     for path, date in stated.items():
         if date != summary.date.isoformat():
             raise SourceError(
@@ -49,8 +49,10 @@ def pump_state_of(named: Path, outputs: Outputs, summary: Summary) -> str | None
     date, state = summary.date.isoformat(), None
     if named.name.endswith(".parquet"):
         date = table_date(named)
+    elif named.name.endswith("_misses.h5"):
+        date = of_images(named)[0]
     elif named.name.endswith("_hits.h5") and named.name != outputs.hits.name:
-        date, state = _of_hits(named)
+        date, state = of_images(named)
     if date != summary.date.isoformat():
         raise SourceError(
             f"{named}: is not of the same run as {outputs.summary.name}, it may be left of an earlier one",
@@ -77,8 +79,8 @@ def table_date(path: Path) -> str:
     return bytes(found.get(b"date", NO_DATE.encode())).decode()
 
 
-def _of_hits(path: Path) -> tuple[str, str | None]:
-    """Date and pump state that a hit-only file states."""
+def of_images(path: Path) -> tuple[str, str | None]:
+    """Date and pump state that a file of hits or misses states."""
     with open_output(path, "*_hits.h5") as hits:
         process = f"{entry_of(hits)}/hit_finding"
         date, state = hits.get(f"{process}/date"), hits.get(f"{process}/pump_state")

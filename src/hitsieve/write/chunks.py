@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from hitsieve.write.stream import OutputStream
 from hitsieve.write.virtual import absent_value
 
 BITSHUFFLE = 32008
+_LOSSLESS = frozenset({1, 2, 3, 32000, 32001, 32004, BITSHUFFLE, 32015, 32026})
+"""Filters that lose nothing: deflate, shuffle, Fletcher's checksum, LZF, Blosc, LZ4, bitshuffle, zstd, Blosc2."""
 _GROWTH = 256
 
 Filters = tuple[tuple[int, tuple[int, ...]], ...]
@@ -35,9 +38,9 @@ def filters_of(dataset: h5py.Dataset) -> Filters:
 class ImageChunks:
     """A growing dataset (n, slow, fast) with one image a chunk.
 
-    Its type, filters and attributes are those of the run's first image dataset that the core can decode; images that
-    come as pixels, or in another form of compression, are packed anew. Without such a dataset images are packed
-    with bitshuffle and LZ4.
+    Its type, filters and attributes are those of the run's first dataset that has one image a chunk, compressed without
+    loss; images that come as pixels, or in another form of compression, are packed anew. Without such a dataset images
+    are packed with bitshuffle and LZ4.
 
     Parameters
     ----------
@@ -56,11 +59,10 @@ class ImageChunks:
         self._dataset = self._create(group)
         self._filters = filters_of(self._dataset)
         self._n = 0
-        self.images: list[int] = []
-        """Image (index in the run) of each chunk."""
+        # Of millions of images, a few bytes each.
+        self._images = array("q")
+        self._verbatim = bytearray()
         self._hasher = Hasher()
-        self.verbatim: list[bool] = []
-        """Whether each chunk was copied as it was stored."""
         self.stored_bytes = 0
 
     def __len__(self) -> int:
@@ -69,11 +71,12 @@ class ImageChunks:
     def _create(self, group: h5py.Group) -> h5py.Dataset:
         shape = self._run.detector.shape
         for file in self._run.files:
-            if file.codec is None:
+            if not file.dataset:
                 continue
             try:
                 with open_source(file.path) as handle:
-                    return _clone(group, handle[file.dataset], shape)
+                    if _can_be_cloned(handle[file.dataset]):
+                        return clone_dataset(group, handle[file.dataset], shape)
             except (OSError, KeyError):
                 continue
         return group.create_dataset(
@@ -91,7 +94,7 @@ class ImageChunks:
         place = self._n
         if place >= self._dataset.shape[0]:
             self._dataset.resize(place + _GROWTH, axis=0)
-        if isinstance(stored, bytes) and self._fits(int(self._run.images.file[image])):
+        if isinstance(stored, bytes) and self.fits(image):
             verbatim, chunk = True, stored
             self._dataset.id.write_direct_chunk((place, 0, 0), chunk)
         else:
@@ -100,13 +103,14 @@ class ImageChunks:
             chunk = self._dataset.id.read_direct_chunk((place, 0, 0))[1]
         self._stream.check()
         self._n += 1
-        self.images.append(image)
+        self._images.append(image)
         self._hasher.add(chunk)
-        self.verbatim.append(verbatim)
+        self._verbatim.append(verbatim)
         self.stored_bytes += len(chunk)
 
-    def _fits(self, number: int) -> bool:
-        """Whether stored bytes of a file mean the same in this dataset."""
+    def fits(self, image: int) -> bool:
+        """Whether the stored bytes of an image of the run mean the same in this dataset."""
+        number = int(self._run.images.file[image])
         if number not in self._source_filters:
             file = self._run.files[number]
             try:
@@ -133,7 +137,17 @@ class ImageChunks:
         return pixels
 
     @property
-    def hashes(self) -> list[bytes]:
+    def images(self) -> npt.NDArray[np.int64]:
+        """Image (index in the run) of each chunk."""
+        return np.array(self._images, dtype=np.int64)
+
+    @property
+    def verbatim(self) -> npt.NDArray[np.bool_]:
+        """Whether each chunk was copied as it was stored."""
+        return np.array(self._verbatim, dtype=np.uint8).astype(np.bool_)
+
+    @property
+    def hashes(self) -> npt.NDArray[np.bytes_]:
         """SHA-256 of each stored chunk, in hexadecimal."""
         return self._hasher.digests()
 
@@ -147,7 +161,20 @@ class ImageChunks:
         self._hasher.abandon()
 
 
-def _clone(group: h5py.Group, source: h5py.Dataset, shape: tuple[int, int]) -> h5py.Dataset:
+def _can_be_cloned(dataset: h5py.Dataset) -> bool:
+    """Whether its chunks are images, packed by filters that lose nothing and mean the same in another file."""
+    codes = {code for code, _ in filters_of(dataset)}
+    whole = dataset.chunks == ((1, *dataset.shape[1:]) if dataset.ndim == 3 else dataset.shape)
+    return whole and bool(codes) and codes <= _LOSSLESS
+
+
+def clone_dataset(
+    group: h5py.Group, source: h5py.Dataset, shape: tuple[int, int], fill: Any | None = None
+) -> h5py.Dataset:
+    """Make the empty dataset `data` (0, slow, fast) with the type, filters and attributes of another one.
+
+    Its fill value is that of the other, or, where that defines none, `fill`.
+    """
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_chunk((1, *shape))
     original = source.id.get_create_plist()
@@ -159,6 +186,8 @@ def _clone(group: h5py.Group, source: h5py.Dataset, shape: tuple[int, int]) -> h
         value = np.empty((), dtype=source.dtype)
         original.get_fill_value(value)
         plist.set_fill_value(value)
+    elif fill is not None:
+        plist.set_fill_value(np.array(fill, dtype=source.dtype))
     space = h5py.h5s.create_simple((0, *shape), (h5py.h5s.UNLIMITED, *shape))
     made = h5py.Dataset(h5py.h5d.create(group.id, b"data", source.id.get_type().copy(), space, plist))
     copy_attributes(source, made)
@@ -177,13 +206,13 @@ def write_file_table(group: h5py.Group, run: Run) -> None:
 
 def write_provenance(group: h5py.Group, run: Run, chunks: ImageChunks) -> None:
     """Where each chunk comes from, and its SHA-256."""
-    images = np.asarray(chunks.images, dtype=np.int64)
+    images = chunks.images
     described: Sequence[tuple[str, Any, str]] = (
         ("source_image", images, "index of the image in the run, from 0"),
         ("source_file", run.images.file[images], "index in source_files and source_datasets of /entry/hit_finding"),
         ("source_row", run.images.row[images], "row in the source dataset"),
-        ("sha256", np.asarray(chunks.hashes, dtype="S64"), "SHA-256 of the stored (compressed) chunk, hexadecimal"),
-        ("verbatim", np.asarray(chunks.verbatim, dtype=bool), "the stored chunk is the source's, byte by byte"),
+        ("sha256", chunks.hashes, "SHA-256 of the stored (compressed) chunk, hexadecimal"),
+        ("verbatim", chunks.verbatim, "the stored chunk is the source's, byte by byte"),
     )
     for name, values, description in described:
         group.create_dataset(name, data=values).attrs["description"] = description

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.model import Problem, Run
+from hitsieve.write.columns import TEXT
 from hitsieve.write.given import record_inputs, write_given
 from hitsieve.write.metadata import MetadataCarrier, entry_of
 from hitsieve.write.nxmx import describe_images, describe_run, describe_wavelengths
@@ -65,6 +67,9 @@ class NXmxFrame:
         self._aliases: list[tuple[str, str]] = []
         self._image_paths: list[str] = []
         self._problems: list[Problem] = []
+        self._rows: list[str] = []
+        """Paths of the arrays that have a row an image."""
+        self._renamed: dict[str, str] = {}
         if run.style == "images":
             describe_run(run, output)
         else:
@@ -72,6 +77,7 @@ class NXmxFrame:
             carrier.carry()
             self._arrays, self._aliases = carrier.arrays, carrier.aliases
             self._image_paths, self._problems = carrier.image_paths, carrier.problems
+            self._renamed = carrier.renamed
         self.entry: h5py.Group = output.require_group(entry_of(output))
         self._require_class(self.entry, "NXentry")
         output.attrs.setdefault("default", self.entry.name.strip("/"))
@@ -106,22 +112,49 @@ class NXmxFrame:
             Images that the output holds; None: all.
         """
         if self._run.style == "images":
-            describe_images(self._run, self._output, images)
+            self._rows += describe_images(self._run, self._output, images)
         target = Target(self._output, self._stream, self._folder)
         with OpenFiles() as opened:
             for array in self._arrays:
                 lost = write_array(array, target, images, opened)
                 if lost:
                     self._problems.append(Problem(f"{array.files[0]}:{array.target}", lost))
-        describe_wavelengths(self._run, self._output, images)
+        self._rows += [array.target for array in self._arrays if array.target in self._output]
+        self._rows += describe_wavelengths(self._run, self._output, images)
         for known, other in self._aliases:
             if known in self._output and other not in self._output:
                 self._output[other] = self._output[known]
         self._link_images(self._image_paths)
-        write_given(self._run, self.entry)
+        added = write_given(self._run, self.entry)
+        if images is not None:
+            self._record(added)
         lacks = lacking(self._run, self.entry)
         if lacks is not None:
             self._problems.append(lacks)
+
+    def _record(self, added: Sequence[str]) -> None:
+        """Record in hit_finding what a restored file needs: rows to join, and what the source did not have."""
+        for name, values, description in (
+            ("per_image", sorted(self._rows), "arrays of this file with one row an image of /entry/data/data"),
+            ("added", sorted(added), "what the source did not have, and the user gave"),
+            ("renamed", sorted(self._renamed), "members of the entry that have another name in the source"),
+            ("renamed_from", [self._renamed[name] for name in sorted(self._renamed)], "their names there"),
+        ):
+            made = self.process.create_dataset(name, data=values, shape=(len(values),), dtype=TEXT)
+            made.attrs["description"] = description
+
+    def put_aside(self, group: h5py.Group, images: npt.NDArray[np.int64]) -> None:
+        """Write the rows that some other images have in the per-image arrays below a group, under the paths as here."""
+        run, base = self._run, group.name
+        if run.style == "images":
+            describe_images(run, group, images)
+        target = Target(self._output, self._stream, self._folder)
+        with OpenFiles() as opened:
+            for array in self._arrays:
+                write_array(replace(array, target=f"{base}{array.target}"), target, images, opened)
+        for path in self._rows:
+            if f"{base}{path}" not in self._output and run.beam.wavelengths is not None:
+                group.create_dataset(path.strip("/"), data=run.beam.wavelengths[images])
 
     def _link_images(self, paths: Sequence[str]) -> None:
         target = posixpath.join(self.data.name, "data")

@@ -17,6 +17,7 @@ from hitsieve.write.required import class_of, groups_of
 
 _SET = "user (--set)"
 _GEOMETRY = "user (--geometry)"
+_OWN = ("hit_finding/", "MX/")
 _SHAPING = frozenset({"distance", "beam_center_x", "beam_center_y", "pixel_size"})
 
 
@@ -56,10 +57,28 @@ def record_inputs(run: Run, process: h5py.Group) -> None:
         note["data"] = path.read_text(encoding="utf-8", errors="replace")
 
 
-def write_given(run: Run, entry: h5py.Group) -> None:
-    """Write what the user gave and the entry lacks, marked with the attribute `source`; nothing else is changed."""
+def write_given(run: Run, entry: h5py.Group) -> list[str]:
+    """Write what the user gave and the entry lacks, marked with the attribute `source`; nothing else is changed.
+
+    Returns
+    -------
+    list of str
+        Paths of what the entry lacked.
+    """
     if not run.overrides:
-        return
+        return []
+    before = _paths(entry)
+    _write_given(run, entry)
+    return sorted(_paths(entry) - before)
+
+
+def _paths(entry: h5py.Group) -> set[str]:
+    found: list[str] = []
+    entry.visit(found.append)
+    return {f"{entry.name}/{name}" for name in found if not name.startswith(_OWN)}
+
+
+def _write_given(run: Run, entry: h5py.Group) -> None:
     fields = [field for field in _fields(run) if field.value is not None and _origin(run, field.name)]
     for field in fields:
         group = _group(entry, field.group)

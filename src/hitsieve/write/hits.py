@@ -14,9 +14,10 @@ from hitsieve.model import ImageResults, Run, State
 from hitsieve.write.annotated import AnnotatedFile
 from hitsieve.write.chunks import ImageChunks, write_file_table, write_provenance
 from hitsieve.write.columns import Column, image_columns
+from hitsieve.write.counts import correct_counts
 from hitsieve.write.frame import new_output
 from hitsieve.write.lattices import LatticeColumns
-from hitsieve.write.process import write_process
+from hitsieve.write.process import HITS, write_contents, write_process
 from hitsieve.write.stream import OutputStream
 from hitsieve.write.summary import Summary
 
@@ -93,7 +94,7 @@ class HitsFile:
     def carry(self) -> None:
         """Write the source's per-image arrays, cut to the hits; no more hits can be added."""
         self.chunks.close()
-        self.frame.finish(np.asarray(self.chunks.images, dtype=np.int64))
+        self.frame.finish(self.chunks.images)
 
     def finish(self, summary: Summary, audit: Iterable[tuple[int, Image]] | None, annotated: AnnotatedFile) -> None:
         """Write peaks, results, provenance, audit sample and totals, and close the file; the metadata are carried.
@@ -122,7 +123,8 @@ class HitsFile:
             state = process.create_dataset("pump_state", data=self._run.pump.names[self.pump])
             state.attrs["description"] = "pump state of the hits; totals and rates are of the images of this state"
         write_process(process, summary, self._run)
-        self._correct_counts(process)
+        write_contents(process, HITS)
+        correct_counts(self.frame.entry, process, len(self.chunks))
         self.frame.close()
 
     def _peaks(self, annotated: AnnotatedFile) -> None:
@@ -173,23 +175,6 @@ class HitsFile:
         ):
             if value is not None:
                 group.create_dataset(name, data=value).attrs["description"] = description
-
-    def _correct_counts(self, process: h5py.Group) -> None:
-        """nimages times ntrigger becomes the number of hits; what the source said is kept."""
-        n_hits = len(self.chunks)
-        for instrument in self.frame.entry.values():
-            for detector in instrument.values() if isinstance(instrument, h5py.Group) else ():
-                specific = detector.get("detectorSpecific") if isinstance(detector, h5py.Group) else None
-                if not isinstance(specific, h5py.Group):
-                    continue
-                found = {name: specific[name] for name in ("nimages", "ntrigger") if name in specific}
-                for name, dataset in found.items():
-                    if f"source_{name}" not in process:
-                        kept = process.create_dataset(f"source_{name}", data=dataset[()])
-                        kept.attrs["description"] = f"what the source says in {dataset.name}"
-                triggered = "ntrigger" in found and ("nimages" not in found or np.all(found["nimages"][()] == 1))
-                for name, dataset in found.items():
-                    dataset[...] = n_hits if (name == "ntrigger") == triggered else 1
 
     def abandon(self) -> None:
         """Close the file as it is."""

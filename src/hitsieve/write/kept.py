@@ -1,9 +1,10 @@
-"""Images that a hit-only file holds, as the measure of those that are fetched from the source again."""
+"""Images that a run's files of hits and misses hold, as the measure of those that are fetched from the source again."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,36 +27,47 @@ Pixels = npt.NDArray[Any]
 
 
 class KeptImages:
-    """Hits and audit sample of a run; use in a `with` statement.
+    """Hits and audit sample of a run, and its misses where they were kept; use in a `with` statement.
 
     Parameters
     ----------
-    path : Path
-        Hit-only file of all hits. Where it is absent, nothing is held.
+    hits : Path
+        Hit-only file of all hits. Where it is absent, nothing of it is held.
+    misses : Path, optional
+        Misses file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, hits: Path, misses: Path | None = None) -> None:
+        self._from: dict[int, Path] = {}
         self._hashes: dict[int, bytes] = {}
         self._packed: dict[int, tuple[h5py.Dataset, int]] = {}
         """Of the images that were packed anew: dataset and row."""
-        self._file = open_output(path, "*_hits.h5") if path.is_file() else None
-        if self._file is None:
-            return
-        try:
-            entry = self._file[entry_of(self._file)]
-            process = entry["hit_finding"]
-            for data, provenance in ((entry["data/data"], process), (process["audit/data"], process["audit"])):
-                self._add(data, provenance)
-        except (OSError, RuntimeError, KeyError) as error:
-            self._file.close()
-            raise SourceError(
-                f"{path}: cannot be read as a hit-only file of hitsieve ({error})", mend="copy it again"
-            ) from error
+        with ExitStack() as undo:
+            for path in (hits, misses):
+                if path is not None and path.is_file():
+                    self._open(path, undo)
+            self._files = undo.pop_all()
 
-    def _add(self, data: h5py.Dataset, provenance: h5py.Group) -> None:
+    def _open(self, path: Path, undo: ExitStack) -> None:
+        file = undo.enter_context(open_output(path, "*_hits.h5"))
+        try:
+            entry = file[entry_of(file)]
+            process = entry["hit_finding"]
+            self._add(path, entry["data/data"], process)
+            if "audit" in process:
+                self._add(path, process["audit/data"], process["audit"])
+        except (OSError, RuntimeError, KeyError) as error:
+            what = f"{path}: cannot be read as a file of hitsieve ({error})"
+            raise SourceError(what, mend="copy it again") from error
+
+    def path_of(self, image: int) -> Path:
+        """File that holds an image which does not agree."""
+        return self._from[image]
+
+    def _add(self, path: Path, data: h5py.Dataset, provenance: h5py.Group) -> None:
         images, hashes = provenance["source_image"][()].tolist(), provenance["sha256"][()].tolist()
         for row, (image, verbatim) in enumerate(zip(images, provenance["verbatim"][()].tolist(), strict=True)):
+            self._from[image] = path
             if verbatim:
                 self._hashes[image] = hashes[row]
             else:
@@ -87,5 +99,4 @@ class KeptImages:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._files.close()

@@ -20,7 +20,7 @@ _DATA_LINK = re.compile(r"data_\d+")
 _DEEPEST = 64
 OWN_GROUPS = ("MX", "hit_finding")
 """Groups of the entry that the outputs write; the source's own are kept as MX_source and hit_finding_source."""
-_NOT_IMAGES = ("spots", "lattices", "audit")
+_NOT_IMAGES = ("spots", "lattices", "audit", "rest")
 """Groups of an earlier hit_finding."""
 _WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
@@ -59,6 +59,8 @@ class MetadataCarrier:
         """Places where the source shows its images."""
         self.aliases: list[tuple[str, str]] = []
         """Second names of per-image arrays: (path of the array, other path)."""
+        self.renamed: dict[str, str] = {}
+        """Names in the source of members of the entry that have another one in the output."""
         self._run = run
         self._output = output
         self._images = {(file.path.resolve(), "/" + file.dataset.strip("/")) for file in run.files}
@@ -121,8 +123,10 @@ class MetadataCarrier:
         """Name in the output: groups that the output writes itself get out of the way."""
         if source.name != self._entry or name not in OWN_GROUPS:
             return name
+        before = name
         while name in source:
             name += "_source"
+        self.renamed[name] = before
         return name
 
     def _item(self, item: h5py.HLObject | None, link: object, target: h5py.Group, name: str, depth: int) -> None:

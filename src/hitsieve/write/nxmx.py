@@ -29,31 +29,42 @@ def describe_run(run: Run, output: h5py.File) -> None:
     _detector(_group(instrument, "detector", "NXdetector"), run.detector)
 
 
-def describe_images(run: Run, output: h5py.File, images: npt.NDArray[np.int64] | None) -> None:
-    """Write what each image has of its own, for the images that the output holds (None: all)."""
+def describe_images(run: Run, output: h5py.Group, images: npt.NDArray[np.int64] | None) -> list[str]:
+    """Write what each image has of its own, for the images that the output holds (None: all).
+
+    Returns
+    -------
+    list of str
+        Paths in a file of the arrays that have a row an image.
+    """
     which = slice(None) if images is None else images
+    rows = []
     if run.beam.wavelengths is not None:
-        beam = output["/entry/instrument/beam"]
+        beam = output.require_group("entry/instrument/beam")
         _number(beam, "incident_wavelength", run.beam.wavelengths[which], "angstrom")
+        rows.append("/entry/instrument/beam/incident_wavelength")
     if run.headers is None:
-        return
-    detector = output["/entry/instrument/detector"]
+        return rows
+    detector = output.require_group(_DETECTOR.strip("/"))
     for name, unit in (("count_time", "s"), ("frame_time", "s"), ("threshold_energy", "eV")):
         values: npt.NDArray[np.float64] = getattr(run.headers, name)
         if np.isfinite(values).any():
             same = bool(np.all(values == values[0]))
             _number(detector, name, values[0] if same else values[which], unit)
+            rows += [] if same else [f"{_DETECTOR}/{name}"]
     texts = np.array(run.headers.text, dtype=object)[which]
     specific = _group(detector, "detectorSpecific", "NXcollection")
+    rows.append(f"{_DETECTOR}/detectorSpecific/source_header")
     header = specific.create_dataset("source_header", data=texts, dtype=h5py.string_dtype())
     header.attrs["description"] = "text header of each image, as it stands in the source"
+    return rows
 
 
-def describe_wavelengths(run: Run, output: h5py.File, images: npt.NDArray[np.int64] | None) -> None:
-    """Replace the one wavelength that was carried from one of several files by that of each image."""
+def describe_wavelengths(run: Run, output: h5py.File, images: npt.NDArray[np.int64] | None) -> list[str]:
+    """Replace the one wavelength that was carried from one of several files by that of each image; gives its places."""
     wavelengths = run.beam.wavelengths
     if run.style != "files" or wavelengths is None:
-        return
+        return []
     places: list[h5py.Dataset] = []
 
     def visit(name: str, item: h5py.HLObject) -> None:
@@ -61,10 +72,11 @@ def describe_wavelengths(run: Run, output: h5py.File, images: npt.NDArray[np.int
             places.append(item)
 
     output.visititems(visit)
-    for item in places:
-        group = item.parent
+    groups = [item.parent.name for item in places]
+    for group in (output[name] for name in groups):
         del group["incident_wavelength"]
         _number(group, "incident_wavelength", wavelengths if images is None else wavelengths[images], "angstrom")
+    return [f"{item}/incident_wavelength" for item in groups]
 
 
 def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:

@@ -21,6 +21,8 @@ _SUFFIXES = {
     "images": "_images.parquet",
     "summary": "_summary.json",
 }
+_MISSES = "_misses.h5"
+_ENDINGS = (*_SUFFIXES.values(), _MISSES)
 _MOST_STATES = 64
 """Most pump states with a file each: all are open at once."""
 
@@ -39,12 +41,15 @@ class Outputs:
     """The run's numbers, as JSON."""
     pump_hits: tuple[Path, ...] = ()
     """As `hits`, with the hits of one pump state each; in the order of the states."""
+    misses: Path | None = None
+    """As `hits`, with all misses; None where they are not kept."""
 
     @classmethod
-    def of(cls, folder: Path, stem: str, states: Sequence[str] = ()) -> Outputs:
-        """Names of the outputs of a run in a folder, with files for the pump states named."""
+    def of(cls, folder: Path, stem: str, states: Sequence[str] = (), *, misses: bool = False) -> Outputs:
+        """Names of the outputs of a run in a folder, with files for the pump states named, and for the misses."""
         pump_hits = tuple(folder / f"{stem}_{_plain(state)}{_SUFFIXES['hits']}" for state in states)
-        return cls(**{kind: folder / f"{stem}{suffix}" for kind, suffix in _SUFFIXES.items()}, pump_hits=pump_hits)
+        named = {kind: folder / f"{stem}{suffix}" for kind, suffix in _SUFFIXES.items()}
+        return cls(**named, pump_hits=pump_hits, misses=folder / f"{stem}{_MISSES}" if misses else None)
 
     @classmethod
     def of_run(cls, run: Run, settings: WriteSettings) -> Outputs:
@@ -57,7 +62,7 @@ class Outputs:
             name.
         """
         if not settings.split_pump:
-            return cls.of(settings.output, run.stem)
+            return cls.of(settings.output, run.stem, misses=settings.misses == "keep")
         if run.pump is None:
             mend = "give --pump, --pump-dataset or --pump-csv, or leave out --split-pump"
             raise SettingsError(f"{run.path}: a file for each pump state is wanted, but no state is known", mend=mend)
@@ -65,7 +70,7 @@ class Outputs:
         if len(names) > _MOST_STATES:
             what = f"{run.path}: {len(names)} pump states are too many for a file each, at most {_MOST_STATES}"
             raise SettingsError(what, mend="leave out --split-pump")
-        outputs = cls.of(settings.output, run.stem, names)
+        outputs = cls.of(settings.output, run.stem, names, misses=settings.misses == "keep")
         first: dict[Path, str] = {}
         for name, path in zip(names, outputs.pump_hits, strict=True):
             other = first.setdefault(path, name)
@@ -75,7 +80,8 @@ class Outputs:
         return outputs
 
     def __iter__(self) -> Iterator[Path]:
-        return iter((self.hits, self.annotated, self.images, self.summary, *self.pump_hits))
+        misses = () if self.misses is None else (self.misses,)
+        return iter((self.hits, self.annotated, self.images, self.summary, *self.pump_hits, *misses))
 
 
 def _plain(state: str) -> str:
@@ -106,7 +112,7 @@ def find_outputs(path: Path) -> Outputs:
         stem = stems[0]
     else:
         stem = _stem_of(path, stems)
-    outputs = Outputs.of(folder, stem)
+    outputs = Outputs.of(folder, stem, misses=(folder / f"{stem}{_MISSES}").is_file())
     for needed in (outputs.summary, outputs.annotated):
         if not needed.is_file():
             raise _absent(needed, outputs)
@@ -122,11 +128,12 @@ def _absent(needed: Path, outputs: Outputs) -> SourceError:
 
 
 def left_over(outputs: Outputs) -> list[Path]:
-    """Hit-only files beside the outputs of a run that bear its name, but are neither its own nor another run's."""
+    """Files of hits or misses beside the outputs of a run that bear its name, but are neither its nor another run's."""
     folder, stem = outputs.summary.parent, outputs.summary.name.removesuffix(_SUFFIXES["summary"])
     stems, own = _stems(folder), {path.name for path in outputs}
     # The stem may hold what a pattern would read as a wildcard.
-    files = (file for file in folder.iterdir() if file.name.endswith(_SUFFIXES["hits"]) and file.name not in own)
+    endings = (_SUFFIXES["hits"], _MISSES)
+    files = (file for file in folder.iterdir() if file.name.endswith(endings) and file.name not in own)
     return sorted(file for file in files if file.name.startswith(f"{stem}_") and _stem_of(file, stems) == stem)
 
 
@@ -138,14 +145,14 @@ def _stems(folder: Path) -> list[str]:
 
 def _stem_of(path: Path, stems: list[str]) -> str:
     """Stem of the run that a file is of; the hits of one pump state are named after run and state."""
-    for suffix in _SUFFIXES.values():
+    for suffix in _ENDINGS:
         if path.name.endswith(suffix):
             stem = path.name.removesuffix(suffix)
             longer = [known for known in stems if stem == known or stem.startswith(f"{known}_")]
             return max(longer, key=len, default=stem)
     raise SourceError(
         f"{path}: is not an output of hitsieve run",
-        mend=f"name a file that ends in {', '.join(_SUFFIXES.values())}, or their folder",
+        mend=f"name a file that ends in {', '.join(_ENDINGS)}, or their folder",
     )
 
 

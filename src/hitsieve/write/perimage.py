@@ -70,6 +70,12 @@ class PerImageArray:
     """File of each image of the run, shape (n,)."""
     row: Index
     """Row in that file, shape (n,); negative where there is none."""
+    datasets: tuple[str, ...] = ()
+    """Its path in each of them, where it is not the same in all."""
+
+    def opened(self, number: int, opened: OpenFiles) -> h5py.Dataset | None:
+        """The dataset in one of the files; None where file or dataset is absent or cannot be opened."""
+        return opened.dataset(self.files[number], self.datasets[number] if self.datasets else self.dataset)
 
 
 class OpenFiles:
@@ -139,7 +145,7 @@ def write_array(array: PerImageArray, target: Target, images: Index | None, open
     str or None
         Why the array cannot be carried over, or None.
     """
-    found = (opened.dataset(path, array.dataset) for path in array.files)
+    found = (array.opened(number, opened) for number in range(len(array.files)))
     template = next((dataset for dataset in found if dataset is not None), None)
     if template is None:
         return "cannot be opened"
@@ -149,9 +155,9 @@ def write_array(array: PerImageArray, target: Target, images: Index | None, open
     numeric = template.dtype.kind in "iufcb"
     if images is None and numeric and _row_bytes(template) >= _VIRTUAL_ROW_BYTES:
         sources: list[SourceArray | None] = []
-        for path in array.files:
-            dataset = opened.dataset(path, array.dataset)
-            sources.append(None if dataset is None else SourceArray(path, array.dataset, dataset.shape))
+        for number, path in enumerate(array.files):
+            dataset = array.opened(number, opened)
+            sources.append(None if dataset is None else SourceArray(path, str(dataset.name), dataset.shape))
         mosaic = Mosaic(sources, file, row, template.dtype, shape)
         made = virtual_dataset(target.output, array.target, mosaic, target.folder)
         copy_attributes(template, made)
@@ -211,7 +217,7 @@ def _gather(
         values[...] = b""
     absent = 0
     for number in np.unique(file):
-        dataset = opened.dataset(array.files[number], array.dataset)
+        dataset = array.opened(int(number), opened)
         here = file == number
         inside = here & (row >= 0) & (row < (0 if dataset is None else dataset.shape[0]))
         absent += int(here.sum() - inside.sum())
@@ -220,6 +226,15 @@ def _gather(
         elif inside.any():
             absent += int(inside.sum())
     return values, absent
+
+
+def rows_of(array: PerImageArray, start: int, stop: int, opened: OpenFiles) -> npt.NDArray[Any] | None:
+    """Rows of images start to stop of an array of the source; None where it cannot be opened."""
+    found = (array.opened(number, opened) for number in range(len(array.files)))
+    template = next((dataset for dataset in found if dataset is not None), None)
+    if template is None:
+        return None
+    return _gather(array, template, array.file[start:stop], array.row[start:stop], opened)[0]
 
 
 def read_rows(dataset: h5py.Dataset, rows: Sequence[int] | Index) -> npt.NDArray[Any]:

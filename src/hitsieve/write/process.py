@@ -20,6 +20,19 @@ _TOTALS = {
 }
 
 
+HITS, MISSES = "hits", "misses"
+
+
+def write_contents(group: h5py.Group, images: str) -> None:
+    """Say which images of the run the file holds: HITS or MISSES."""
+    _described(group, "holds", images, "images of the run that are in /entry/data/data: hits or misses")
+
+
+def contents_of(group: h5py.Group) -> str:
+    """Which images of the run a file holds, as it says; HITS where it says nothing."""
+    return str(group["holds"].asstr()[()]) if "holds" in group else HITS
+
+
 def write_process(group: h5py.Group, summary: Summary, run: Run) -> None:
     """Program, settings, totals, rule, hit rate, indexing, pump states, and what the user should know.
 

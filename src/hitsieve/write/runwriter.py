@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import HitsieveError
-from hitsieve.model import ImageResults, Problem, Run, SecondLook
+from hitsieve.model import ImageResults, Problem, Run, SecondLook, State
 from hitsieve.settings import RunSettings
 from hitsieve.write.annotated import AnnotatedFile
 from hitsieve.write.atomic import OutputFiles, signals_held, writing
 from hitsieve.write.hits import HitsFile
+from hitsieve.write.misses import MissesFile
 from hitsieve.write.outputs import Outputs, left_over
 from hitsieve.write.pumped import PumpCounts
 from hitsieve.write.summary import Summary
@@ -67,6 +68,11 @@ class RunWriter:
                     self._hit_files[final] = HitsFile(streams[final], run, folder, pump)
                     undo.callback(self._hit_files[final].abandon)
             self._hits = self._hit_files[self.outputs.hits]
+            self._misses: MissesFile | None = None
+            if self.outputs.misses is not None:
+                with self._writing(self.outputs.misses):
+                    self._misses = MissesFile(streams[self.outputs.misses], run, folder)
+                    undo.callback(self._misses.abandon)
             with self._writing(self.outputs.annotated):
                 self._annotated = AnnotatedFile(streams[self.outputs.annotated], run, folder)
                 undo.callback(self._annotated.abandon)
@@ -105,6 +111,16 @@ class RunWriter:
         """Stored bytes of the hits so far."""
         return self._hits.chunks.stored_bytes
 
+    @property
+    def miss_bytes(self) -> int | None:
+        """Stored bytes of the misses so far; None where they are not kept."""
+        return None if self._misses is None else self._misses.chunks.stored_bytes
+
+    def wants(self, results: ImageResults) -> npt.NDArray[np.bool_]:
+        """Which images of a batch `add` must be given."""
+        hits = self._hits.chosen(results)
+        return hits if self._misses is None else hits | self._misses.chosen(results)
+
     def carry(self) -> tuple[Problem, ...]:
         """Carry the source's per-image arrays into the outputs, once all images are added.
 
@@ -126,57 +142,68 @@ class RunWriter:
             for final, hits in self._hit_files.items():
                 with self._writing(final):
                     hits.carry()
+            if self._misses is not None and self.outputs.misses is not None:
+                with self._writing(self.outputs.misses):
+                    self._misses.carry()
             with self._writing(self.outputs.annotated):
                 self._annotated.carry()
             self._carried = True
-        return tuple(dict.fromkeys((*self._hits.frame.problems, *self._annotated.frame.problems)))
+        not_held = None if self._misses is None else self._misses.not_held
+        found = (*self._hits.frame.problems, *self._annotated.frame.problems)
+        return tuple(dict.fromkeys(found if not_held is None else (*found, not_held)))
 
-    def add(self, results: ImageResults, hits: Mapping[int, Image]) -> None:
+    def add(self, results: ImageResults, images: Mapping[int, Image]) -> None:
         """Append one batch of consecutive images.
 
         Parameters
         ----------
         results : ImageResults
             Results of the images after those already added.
-        hits : mapping of int to bytes or array
+        images : mapping of int to bytes or array
             For each hit of the batch (index in the run), its stored chunk, which is copied verbatim, or its pixels,
-            shape (slow, fast), where the source has no such chunk.
+            shape (slow, fast), where the source has no such chunk. Where misses are kept, those too, and the bytes of
+            unreadable images, which may be none: all that it `wants`.
 
         Raises
         ------
         OutputError
             No space or permission.
         ValueError
-            The batch does not follow the last one, or `hits` are not its hits.
+            The batch does not follow the last one, or `images` are not those wanted of it.
         """
         expected = np.arange(self._n_images, self._n_images + len(results))
         if not np.array_equal(results.image, expected):
             raise ValueError(f"expected images from {self._n_images} on, got {results.image}")
-        self._add_images(results, hits)
+        self._add_images(results, images)
         for final, file in self._hit_files.items():
             with self._writing(final):
                 file.add(results, self._annotated.n_spots)
         self._by_pump.add(results)
+        if self._misses is not None and self.outputs.misses is not None:
+            with self._writing(self.outputs.misses):
+                self._misses.add(results, images)
         with self._writing(self.outputs.annotated):
             self._annotated.add(results)
         with self._writing(self.outputs.images):
             self._table.add(results)
         self._n_images += len(results)
 
-    def _add_images(self, results: ImageResults, hits: Mapping[int, Image]) -> None:
-        """Give each hit of a batch to the files that it belongs to; each is read once."""
-        places = {final: file.chosen(results) for final, file in self._hit_files.items()}
-        which = np.flatnonzero(places[self.outputs.hits])
-        images = results.image[which].tolist()
-        if set(images) != set(hits):
-            raise ValueError(f"images are needed of the hits {images} and given of {sorted(hits)}")
-        for place, image in zip(which.tolist(), images, strict=True):
+    def _add_images(self, results: ImageResults, images: Mapping[int, Image]) -> None:
+        """Give each hit and miss of a batch to the files that it belongs to; each is read once."""
+        wanted = results.image[self.wants(results)].tolist()
+        if set(wanted) != set(images):
+            raise ValueError(f"images are needed of {wanted} and given of {sorted(images)}")
+        places = [(final, file.chunks, file.chosen(results)) for final, file in self._hit_files.items()]
+        if self._misses is not None and self.outputs.misses is not None:
+            places.append((self.outputs.misses, self._misses.chunks, results.state == State.MISS))
+        for place in np.flatnonzero(np.any([chosen for _, _, chosen in places], axis=0)).tolist():
+            image = int(results.image[place])
             # What reads the source has its own errors.
-            stored = hits[image]
-            for final, file in self._hit_files.items():
-                if places[final][place]:
+            stored = images[image]
+            for final, chunks, chosen in places:
+                if chosen[place]:
                     with self._writing(final):
-                        file.chunks.add(image, stored)
+                        chunks.add(image, stored)
 
     def finish(self, summary: Summary, audit: Iterable[tuple[int, Image]], look: SecondLook | None = None) -> Outputs:
         """Complete the outputs and make them visible, all together.
@@ -216,6 +243,9 @@ class RunWriter:
                     file.finish(summary, audit, self._annotated)
                 else:
                     file.finish(self._by_pump.summary_of(file.pump, summary), None, self._annotated)
+        if self._misses is not None and self.outputs.misses is not None:
+            with self._writing(self.outputs.misses):
+                self._misses.finish(summary)
         with self._writing(self.outputs.annotated):
             self._annotated.finish(summary, look)
         with self._writing(self.outputs.images):
@@ -242,6 +272,7 @@ class RunWriter:
 
     def _abandon(self) -> None:
         closing: list[Callable[[], None]] = [file.abandon for file in self._hit_files.values()]
+        closing += [] if self._misses is None else [self._misses.abandon]
         closing += [self._annotated.abandon, self._table.close]
         for close in closing:
             # What could not be written cannot be flushed either; the file goes anyway.

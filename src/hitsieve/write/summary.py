@@ -365,6 +365,8 @@ class Summary(_Part):
     """Stored bytes of all images of the source; null where they cannot be known (read through a library)."""
     hit_bytes: Count
     """Stored bytes of the hits in the hit-only file, without the audit sample."""
+    miss_bytes: Count | None = None
+    """Stored bytes of the misses in the misses file; null where there is none."""
     facts: Facts
     problems: tuple[str, ...] = ()
     """What the user should know about the source, one line each."""
