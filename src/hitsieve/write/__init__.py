@@ -1,8 +1,9 @@
 """Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
 from hitsieve.write.audit import choose_audit
+from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.kept import KeptImages
-from hitsieve.write.outputs import Outputs
+from hitsieve.write.outputs import Outputs, find_outputs, read_summary
 from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
 from hitsieve.write.stored import StoredResults, open_results
@@ -32,6 +33,7 @@ __all__ = [
     "BiasTest",
     "BlanksSummary",
     "CellSummary",
+    "Described",
     "Facts",
     "FailedImage",
     "GeometrySummary",
@@ -52,7 +54,11 @@ __all__ = [
     "TimeLine",
     "VerifyReport",
     "choose_audit",
+    "describe",
+    "digest_of_hits",
+    "find_outputs",
     "open_results",
+    "read_summary",
     "rewrite",
     "verify_hits",
 ]
