@@ -19,9 +19,9 @@ ROOMS = ("source", "spots", "index", "verdict", "write")
 
 RECORD_FIELDS = """# The record of a run
 
-Written by `docs/generate.py` from the code. What is known of a run as a data set is one flat record, made from its summary
-and its files (`hitsieve.pipeline.record.record_of`). Every catalogue is written from it, by the second table. What is not
-known is absent everywhere.
+Written by `docs/generate.py` from the code. What is known of a run as a data set is one flat record, made
+from its summary and its files (`hitsieve.pipeline.record.record_of`). Every catalogue is written from it, by
+the second table. What is not known is absent everywhere.
 
 ## Fields
 
@@ -32,10 +32,10 @@ Fields of kind *whole* are more than a number, words or a time.
 RECORD_HOMES = """
 ## Homes
 
-NXmx: place in `<stem>_hits.h5` (and, but for the audit sample, in `<stem>_annotated.h5`); `[k]` is one number of several.
-SciCat: a flat key of `scientificMetadata`, `{"value": ..., "unit": ..., "human_name": ...}` with unit and name as above, or
-`/key` of the data set itself. RO-Crate: property of the data set, its files or its making (schema.org). DataCite: property
-of schema 4, as it follows from the crate.
+NXmx: place in `<stem>_hits.h5` (and, but for the audit sample, in `<stem>_annotated.h5`); `[k]` is one number
+of several. SciCat: a flat key of `scientificMetadata`, `{"value": ..., "unit": ..., "human_name": ...}` with
+unit and name as above, or `/key` of the data set itself. RO-Crate: property of the data set, its files or its
+making (schema.org). DataCite: property of schema 4, as it follows from the crate.
 
 | field | NXmx | SciCat | RO-Crate | DataCite |
 | --- | --- | --- | --- | --- |"""
