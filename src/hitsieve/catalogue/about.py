@@ -52,6 +52,8 @@ class Home:
     """In words."""
     kind: Kind | None
     """Of the column of the local catalogue; None where the field has none and stands in the whole record only."""
+    share: bool = False
+    """A number from 0 to 1 that may be given in %."""
 
     @property
     def scicat(self) -> str:

@@ -237,7 +237,8 @@ def homes() -> Iterator[Home]:
     """Each field of a record with its name, unit and places."""
     for name, field in Record.model_fields.items():
         about = next(item for item in field.metadata if isinstance(item, About))
-        yield Home(name, about, " ".join((field.description or "").split()), _kind(field.annotation))
+        meaning, share = " ".join((field.description or "").split()), Share in get_args(field.annotation)
+        yield Home(name, about, meaning, _kind(field.annotation), share)
 
 
 def _kind(annotation: Any) -> Kind | None:
