@@ -15,7 +15,7 @@ from hitsieve.settings import RunSettings
 from hitsieve.write import Summary
 
 REFERENCE = Path(__file__).parent / "reference"
-ROOMS = ("source", "spots", "index", "verdict", "write")
+ROOMS = ("source", "spots", "index", "verdict", "write", "catalogue")
 
 RECORD_FIELDS = """# The record of a run
 
@@ -25,7 +25,8 @@ the second table. What is not known is absent everywhere.
 
 ## Fields
 
-Fields of kind *whole* are more than a number, words or a time.
+The name of the field is the name to [search](search.md) by, and the column of the local catalogue. Fields of
+kind *whole* are more than a number, words or a time, and stand in the whole record only.
 
 | field | name | kind | unit | meaning |
 | --- | --- | --- | --- | --- |"""

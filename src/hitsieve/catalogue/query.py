@@ -109,7 +109,7 @@ class _Reader(Scanner):
         if quoted := self.match(_QUOTED):
             words = words_of(quoted[1] if quoted[1] is not None else quoted[2])
             if not words:
-                self.fail("no word to search for", quoted.start(), quoted.end())
+                self.fail("no word to search for", quoted.start())
             return Words(words)
         if self.looks_like(_NUMBER):
             return self._number_first()
@@ -129,7 +129,7 @@ class _Reader(Scanner):
         if home.kind == "time":
             return Time(home.field, self._fits(operator, home), *self._time())
         if operator not in ("=", "!=", "~"):
-            self.fail(f"{name} is text: compare it with =, != or ~", *self.last)
+            self.fail(f"{name} is text: compare it with =, != or ~", self.last)
         return Text(home.field, operator, self._words())
 
     def _number_first(self) -> Condition:
@@ -142,7 +142,7 @@ class _Reader(Scanner):
         if home.kind != "number":
             self.fail(f"{home.field} is no number", start)
         if first == "~":
-            self.fail("a number has no ~", *self.last)
+            self.fail("a number has no ~", self.last)
         assert number is not None  # noqa: S101 - the caller has looked
         low = Number(home.field, _FLIPPED[first], self._in_unit(float(number[0]), unit, home))
         if self.looks_like(_OPERATOR):
@@ -189,7 +189,7 @@ class _Reader(Scanner):
         a, b, c, alpha, beta, gamma = values
         wrong = why_impossible(values)
         if wrong:
-            self.fail(wrong, start, self.at)
+            self.fail(wrong, start)
         letter = next((name for name in CENTRINGS if self.keyword(name)), None)
         return Cell((a, b, c, alpha, beta, gamma), letter, self._within())
 
@@ -202,7 +202,7 @@ class _Reader(Scanner):
             self.fail("expected a tolerance in %, as within 2 %", start)
         share = float(number[0]) / 100
         if not 0 < share <= WIDEST:
-            self.fail(f"the tolerance must be above 0 and at most {100 * WIDEST:g} %", start, self.at)
+            self.fail(f"the tolerance must be above 0 and at most {100 * WIDEST:g} %", start)
         return share
 
     def _quantity(self, home: Home) -> float:
@@ -218,7 +218,7 @@ class _Reader(Scanner):
         if found is None or found[0].lower() in _RESERVED or self._is_name(before):
             self.at = before
             return ""
-        self.last = (found.start(), found.end())
+        self.last = found.start()
         return found[0]
 
     def _is_name(self, at: int) -> bool:
@@ -232,7 +232,7 @@ class _Reader(Scanner):
         known = UNITS["share"] if home.share else UNITS.get(home.about.unit, {})
         if unit and unit not in known:
             can = f"give {', '.join(known)}" if known else "it has none"
-            self.fail(f"{home.field} is not measured in {unit}: {can}", *self.last)
+            self.fail(f"{home.field} is not measured in {unit}: {can}", self.last)
         if not math.isfinite(value):
             self.fail("the number is too large")
         return value * known[unit] if unit else value
@@ -244,7 +244,7 @@ class _Reader(Scanner):
         try:
             first, after = span(bare[0].strip("\"'"))
         except (ValueError, OverflowError):
-            self.fail(f"{bare[0]} is no date, as 2026-11-26 or 2026-11-26T14:30", bare.start(), bare.end())
+            self.fail(f"{bare[0]} is no date, as 2026-11-26 or 2026-11-26T14:30", bare.start())
         return first.replace(tzinfo=timezone.utc), after.replace(tzinfo=timezone.utc)
 
     def _words(self) -> str:
@@ -262,13 +262,13 @@ class _Reader(Scanner):
             self.fail("expected a condition, as hit_rate > 0.05")
         name = found[0].lower()
         if name in _RESERVED:
-            self.fail("expected a condition before it", found.start(), found.end())
+            self.fail("expected a condition before it", found.start())
         name = ALIASES.get(name, name)
         if name != "cell" and name not in FIELDS:
             names = [*FIELDS, *ALIASES, "cell"]
             near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
             mean = f", did you mean {' or '.join(near)}?" if near else ' (for words of the title: "..." in quotes)'
-            self.fail(f"there is no field {found[0]}{mean}", found.start(), found.end())
+            self.fail(f"there is no field {found[0]}{mean}", found.start())
         return name, found.start()
 
     def _home(self, name: str, start: int) -> Home:
@@ -280,11 +280,11 @@ class _Reader(Scanner):
         found = self.match(_OPERATOR)
         if found is None:
             self.fail("expected =, !=, <, <=, >, >=, ~, in or is")
-        self.last = (found.start(), found.end())
+        self.last = found.start()
         operator: Operator = {"==": "=", "<>": "!="}.get(found[0], found[0])  # type: ignore[assignment]
         return operator
 
     def _fits(self, operator: Operator, home: Home) -> Operator:
         if operator == "~":
-            self.fail(f"{home.field} is a {home.kind}: compare it with =, !=, <, <=, > or >=", *self.last)
+            self.fail(f"{home.field} is a {home.kind}: compare it with =, !=, <, <=, > or >=", self.last)
         return operator

@@ -13,6 +13,8 @@ BARE = re.compile(r"[^\s()\"']+")
 _SPACE = re.compile(r"\s*")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _DEEPEST = 50
+_SHOWN = 24
+"""Characters of the query that are shown, from a wrong place on."""
 
 
 class Scanner:
@@ -22,8 +24,8 @@ class Scanner:
         self._text = text
         self.at = 0
         """Where to read on."""
-        self.last = (0, 0)
-        """Start and end of the operator or unit that was read last."""
+        self.last = 0
+        """Start of the operator or unit that was read last."""
         self._depth = 0
 
     def at_end(self) -> bool:
@@ -31,15 +33,13 @@ class Scanner:
         self.skip()
         return self.at == len(self._text)
 
-    def fail(self, what: str, start: int | None = None, stop: int | None = None) -> NoReturn:
-        """Say what is wrong, with the place marked in the query."""
+    def fail(self, what: str, start: int | None = None) -> NoReturn:
+        """Say what is wrong, and where: here, or at another place."""
         space = _SPACE.match(self._text, self.at if start is None else start)
         start = space.end() if space else self.at
-        if stop is None:
-            word = BARE.match(self._text, start)
-            stop = word.end() if word else min(start + 1, len(self._text))
-        marked = f"{self._text[:start]}>>{self._text[start:stop]}<<{self._text[stop:]}"
-        raise SettingsError(f"query, character {start + 1}: {what}, in: {marked}")
+        rest = self._text[start : start + _SHOWN] + ("..." if len(self._text) > start + _SHOWN else "")
+        place = f'at "{rest}"' if rest else "at its end"
+        raise SettingsError(f"query, character {start + 1}, {place}: {what}")
 
     @contextmanager
     def nested(self) -> Iterator[None]:

@@ -24,6 +24,8 @@ COMMANDS = {
     "rethink": "Apply another rule to a finished run, without searching its images again.",
     "cell": "Find the unit cell that the hits of a finished run agree on, without any known one.",
     "verify": "Prove every stored chunk of a hit-only file against its hash and its source.",
+    "search": "Find runs in the local catalogue by what is known of them.",
+    "catalog": "Enter finished runs into the local catalogue, remove them, or list all.",
     "export": "Export lattices and hits of a finished run to DIALS or CrystFEL.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
@@ -35,6 +37,8 @@ USAGES = {
     "rethink": "RUN",
     "cell": "RUN",
     "verify": "HITS",
+    "search": "QUERY",
+    "catalog": "ACTION PATHS...",
     "export": "RUN",
     "simulate": "OUTPUT",
 }
@@ -46,6 +50,8 @@ EXAMPLES = {
     "rethink": "rethink out --min-spots 20 -o out20",
     "cell": "cell out",
     "verify": "verify out/lyso_hits.h5 --source lyso_master.h5",
+    "search": "search 'hit_rate > 5 %'",
+    "catalog": "catalog add /data",
     "export": "export out --format dials",
     "simulate": "simulate sim --images 100",
 }

@@ -3,7 +3,7 @@
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.kept import KeptImages
-from hitsieve.write.outputs import Outputs, find_outputs, read_summary
+from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
 from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
 from hitsieve.write.stored import StoredResults, open_results
@@ -29,6 +29,7 @@ from hitsieve.write.summary import (
 from hitsieve.write.verify import FailedImage, VerifyReport, verify_hits
 
 __all__ = [
+    "SUMMARY_SUFFIX",
     "AuditSummary",
     "BiasTest",
     "BlanksSummary",

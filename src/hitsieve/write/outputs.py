@@ -21,6 +21,8 @@ _SUFFIXES = {
     "images": "_images.parquet",
     "summary": "_summary.json",
 }
+SUMMARY_SUFFIX = _SUFFIXES["summary"]
+"""End of the name of a summary."""
 _MOST_STATES = 64
 """Most pump states with a file each: all are open at once."""
 
