@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import answers, copying, indexing, indexing_peers, memory, peers, speed
+from benchmarks import answers, copying, indexing, indexing_peers, memory, peers, search, speed
 from benchmarks.bench import Bench
 from benchmarks.machine import OtherPrograms, facts
 from benchmarks.table import Row
@@ -24,13 +24,14 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "memory": memory.peaks,
     "answers": answers.hits_and_blanks,
     "weak": answers.weak_set,
+    "search": search.search,
     "help": speed.help_text,
     "agree": answers.agreement,
     "index": indexing.indexing,
     "peers": peers.peers,
     "indexing-peers": indexing_peers.indexing,
 }
-SMOKE = ("run", "workers", "index-speed", "copy", "memory", "answers", "weak", "agree")
+SMOKE = ("run", "workers", "index-speed", "copy", "memory", "answers", "weak", "search", "agree")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,6 +96,7 @@ def make_bench(options: argparse.Namespace) -> Bench:
         reference_images=options.reference_images,
         om_python=options.om_python,
         long=options.long,
+        smoke=options.smoke,
     )
 
 

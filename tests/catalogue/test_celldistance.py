@@ -151,8 +151,9 @@ def test_unlike_lattices_are_far() -> None:
 
 
 def test_too_thin() -> None:
+    thin = reduced_metric((2.5, 3, 1900, 90, 90, 90))
     with pytest.raises(SettingsError, match="too thin"):
-        NearLattice(reduced_metric((2.5, 3, 1900, 90, 90, 90)), math.log(1.1))
+        NearLattice(thin, math.log(1.1)).distances([thin])
 
 
 def test_centrings_that_axes_may_have() -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -71,22 +72,20 @@ class NearLattice:
         Of the lattice, as `reduced_metric` gives it.
     most : float
         Largest distance: ln(1.02) for 2 %.
-
-    Raises
-    ------
-    SettingsError
-        The cell is too thin for so large a distance: too many bases would have to be tried.
     """
 
     def __init__(self, metric: Sequence[float], most: float) -> None:
         self.most = most
-        axes = np.linalg.cholesky(_full(np.array([metric]))[0])
-        self._gram = _candidates(axes, math.exp(2 * most))
+        self._metric = metric
         lengths = np.sqrt(np.asarray(metric[:3], dtype=np.float64))
         self.shortest: Floats = lengths * math.exp(-most) * (1 - 1e-9)
         """Least length of each of the three reduced axes of such a lattice (angstrom)."""
         self.longest: Floats = lengths * math.exp(most) * (1 + 1e-9)
         """Greatest, likewise."""
+
+    @cached_property
+    def _gram(self) -> Floats:
+        return _candidates(np.linalg.cholesky(_full(np.array([self._metric]))[0]), math.exp(2 * self.most))
 
     def distances(self, metrics: npt.ArrayLike) -> Floats:
         """Distance of each lattice; infinite where it is beyond.
@@ -99,11 +98,18 @@ class NearLattice:
         Returns
         -------
         array, shape (n,)
+
+        Raises
+        ------
+        SettingsError
+            The cell is too thin for so large a distance: too many bases would have to be tried.
         """
         given = np.asarray(metrics, dtype=np.float64).reshape(-1, 6)
         out = np.full(len(given), np.inf)
         lengths = np.sqrt(given[:, :3])
         near = np.flatnonzero(((lengths >= self.shortest) & (lengths <= self.longest)).all(axis=1))
+        if not len(near):
+            return out
         stored = _full(given[near])
         for gram in self._gram:
             # On these axes the other lattice's metric is the unit matrix, so eigenvalues are squared factors.

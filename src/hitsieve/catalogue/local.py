@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 WAIT = 30.0
 """Seconds to wait for another writer."""
+CACHE_KIB = 65536
+"""Most memory for pages: the facts of a hundred thousand runs."""
 _IDENTITY = "PRAGMA application_id"
 
 
@@ -115,20 +117,18 @@ class Catalogue:
         OutputError
             The catalogue cannot be written.
         """
+        return self.add_all([record])[0]
+
+    def add_all(self, records: Sequence[Record]) -> list[Change]:
+        """Enter several runs, all or none; what became of each.
+
+        Raises
+        ------
+        OutputError
+            The catalogue cannot be written.
+        """
         with self._writing() as connection:
-            row = connection.execute("SELECT key, place, record FROM runs WHERE id = ?", (record.id,)).fetchone()
-            if row is None:
-                replaced = connection.execute("SELECT key FROM runs WHERE place = ?", (record.place,)).fetchone()
-                self._put(connection, replaced[0] if replaced else None, record)
-                return Change("updated", "another run was at this place") if replaced else Change("added", "")
-            key, place, text = row
-            if place == record.place and read_record(text) == record:
-                return Change("skipped", "is in the catalogue as it is")
-            if place != record.place and Path(place).exists():
-                return Change("skipped", f"is in the catalogue already, at {place}")
-            self._drop(connection, "place = ? AND id <> ?", (record.place, record.id))
-            self._put(connection, key, record)
-            return Change("updated", "its facts changed" if place == record.place else f"moved from {place}")
+            return [self._add(connection, record) for record in records]
 
     def remove(self, place: Path) -> tuple[str, ...]:
         """Remove the run whose summary is at a place, or all whose summaries lie below it; no file is touched.
@@ -162,9 +162,7 @@ class Catalogue:
             text = f"SELECT key, {names} FROM facts WHERE {sql} ORDER BY date DESC, key DESC"  # noqa: S608 - our own names
             rows = connection.execute(text, values).fetchall()
         strains = near[0] if near else {}
-        found = [
-            Found(dict(zip(FIELDS, map(_read, FIELDS, row[1:]), strict=True)), strains.get(row[0])) for row in rows
-        ]
+        found = [Found(_facts(row[1:]), strains.get(row[0])) for row in rows]
         return sorted(found, key=lambda one: math.inf if one.strain is None else one.strain) if near else found
 
     def record(self, identity: str) -> Record:
@@ -184,6 +182,21 @@ class Catalogue:
     def __len__(self) -> int:
         with self._using():
             return int(self._connection.execute("SELECT count(*) FROM runs").fetchone()[0])
+
+    def _add(self, connection: sqlite3.Connection, record: Record) -> Change:
+        row = connection.execute("SELECT key, place, record FROM runs WHERE id = ?", (record.id,)).fetchone()
+        if row is None:
+            replaced = connection.execute("SELECT key FROM runs WHERE place = ?", (record.place,)).fetchone()
+            self._put(connection, replaced[0] if replaced else None, record)
+            return Change("updated", "another run was at this place") if replaced else Change("added", "")
+        key, place, text = row
+        if place == record.place and read_record(text) == record:
+            return Change("skipped", "is in the catalogue as it is")
+        if place != record.place and Path(place).exists():
+            return Change("skipped", f"is in the catalogue already, at {place}")
+        self._drop(connection, "place = ? AND id <> ?", (record.place, record.id))
+        self._put(connection, key, record)
+        return Change("updated", "its facts changed" if place == record.place else f"moved from {place}")
 
     def _drop(self, connection: sqlite3.Connection, which: str, values: tuple[object, ...]) -> None:
         for (key,) in connection.execute(f"SELECT key FROM runs WHERE {which}", values).fetchall():  # noqa: S608
@@ -224,6 +237,7 @@ class Catalogue:
         connection = sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None)
         try:
             connection.execute(_IDENTITY).fetchone()
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         except sqlite3.OperationalError:
             # A write-ahead log beside it cannot be made; what is in the file itself can be read.
             connection.close()
@@ -313,11 +327,19 @@ class Catalogue:
 _OTHER = "name another file with --catalogue or HITSIEVE_CATALOGUE"
 
 
+_CODED = tuple(name for name, home in FIELDS.items() if home.kind in ("names", "time"))
+"""Fields whose columns are not their values."""
+
+
 def _facts(values: tuple[Any, ...]) -> dict[str, Any]:
-    return {name: _read(name, value) for name, value in zip(FIELDS, values, strict=True)}
+    facts = dict(zip(FIELDS, values, strict=True))
+    for name in _CODED:
+        if facts[name] is not None:
+            facts[name] = _read(name, facts[name])
+    return facts
 
 
-def _read(name: str, value: Any) -> Any:
-    if FIELDS[name].kind == "names" and value is not None:
-        return tuple(value.split(SEPARATOR)[1:-1])
-    return datetime.fromisoformat(value).replace(tzinfo=timezone.utc) if FIELDS[name].kind == "time" else value
+def _read(name: str, text: str) -> Any:
+    if FIELDS[name].kind == "names":
+        return tuple(text.split(SEPARATOR)[1:-1])
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)

@@ -24,7 +24,7 @@ LAYOUT = 1
 METRIC = ("g0", "g1", "g2", "g3", "g4", "g5")
 """Columns of the reduced metric of the lattice."""
 WORDS = ("title", "sample_name", "source_path")
-_FORM = json.dumps([1, [(name, home.kind) for name, home in FIELDS.items()], METRIC, WORDS])
+_FORM = json.dumps([2, [(name, home.kind) for name, home in FIELDS.items()], METRIC, WORDS])
 """What `facts` and `words` are made like; the number changes when their making does."""
 
 
@@ -100,6 +100,8 @@ def _make_facts(connection: sqlite3.Connection) -> None:
     connection.execute(
         f"CREATE TABLE facts (key INTEGER PRIMARY KEY, {', '.join(columns)}, {', '.join(f'{g} REAL' for g in METRIC)})"
     )
+    # Lattices are looked for by this alone, without the rows.
+    connection.execute(f"CREATE INDEX lattices ON facts ({', '.join(METRIC)})")
     for key, record in _records(connection):
         put_facts(connection, key, record, words=False)
 
