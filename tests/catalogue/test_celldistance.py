@@ -26,7 +26,7 @@ SMALL = [g for g in SMALL if abs(round(float(np.linalg.det(g)))) == 1]
 lengths = st.floats(20, 300)
 angles = st.floats(65, 115)
 cells = st.tuples(lengths, lengths, lengths, angles, angles, angles)
-steps = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(-2, 2)), max_size=6)
+steps = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from((-1, 1))), max_size=4)
 strains = st.tuples(*[st.floats(-0.015, 0.015)] * 3)
 turns = st.tuples(*[st.floats(-3, 3)] * 3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,11 @@ def record_of(outputs: Outputs, summary: Summary, *, checksums: bool = False) ->
     words: dict[str, Any] = {name: getattr(described, name) for name in Described.__dataclass_fields__}
     words["sample_name"] = summary.overrides.get("sample_name", words["sample_name"])
     same = {name: getattr(summary, name) for name in _SAME}
+    told = same | words | _verdict(summary) | _lattices(summary.index) | _conditions(summary)
     return Record(
         id=identity(summary),
         place=str(outputs.summary.resolve()),
-        **same,
-        **words,
-        **_verdict(summary),
-        **_lattices(summary.index),
-        **_conditions(summary),
+        **{name: value for name, value in told.items() if not isinstance(value, float) or math.isfinite(value)},
         source_path=summary.source.path,
         stem=summary.source.stem,
         n_files=summary.source.n_files,
