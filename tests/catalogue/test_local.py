@@ -249,6 +249,27 @@ def test_reading_without_the_right_to_write(disk: Path) -> None:
         catalogue.add(record(2))
 
 
+def test_a_full_disk(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=300k", disk], check=True)
+    with Catalogue(disk / "catalogue.sqlite", create=True) as catalogue:
+        with pytest.raises(OutputError, match="free some space"):
+            for number in range(1000):
+                catalogue.add(record(number, title="x" * 10_000))
+        n = len(catalogue)
+        assert n > 0
+        assert len(ids(catalogue, "'run'")) == n
+
+
+def test_a_damaged_catalogue(path: Path) -> None:
+    with Catalogue(path, create=True) as catalogue:
+        catalogue.add_all(many(200))
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(SourceError, match="enter the runs again"), Catalogue(path) as catalogue:
+        catalogue.search("hit_rate > 0")
+
+
 def test_a_cell_that_cannot_be_is_no_lattice(path: Path) -> None:
     """Whatever a record says, it is entered; only what can be compared is compared."""
     strange = with_cell(1, (79, 79, 38, 10, 90, 170))

@@ -72,6 +72,7 @@ def test_what_is_meant(text: str, meant: Condition) -> None:
         ("lysozyme", 'for words of the title: "..." in quotes'),
         ("hit_rate >", "character 11, at its end: expected a number: hit_rate is one"),
         ("hit_rate 5", 'at "5": expected =, !=, <, <=, >, >=, ~, in or is'),
+        ("hit_rate", "put the query in quotes, for the shell takes < and > away"),
         ("hit_rate ~ 5", "hit_rate is a number: compare it with"),
         ("hit_rate > 5 % resolution < 2", 'at "resolution < 2": expected and, or, or the end'),
         ("hit_rate > 5 resolution < 2", "expected and, or, or the end"),

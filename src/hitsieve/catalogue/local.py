@@ -301,7 +301,7 @@ class Catalogue:
             kind = self._failure
             if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
                 raise SourceError(f"{self.path}: is not a catalogue of hitsieve", mend=_OTHER) from error
-            mend = "try again when the other program is done" if "locked" in str(error) else _OTHER
+            mend = next((mend for word, mend in _MENDS.items() if word in str(error)), _OTHER)
             raise kind(f"{self.path}: the catalogue cannot be used: {error}", mend=mend) from error
 
     def _make_folder(self) -> None:
@@ -325,6 +325,12 @@ class Catalogue:
 
 
 _OTHER = "name another file with --catalogue or HITSIEVE_CATALOGUE"
+_MENDS = {
+    "locked": "try again when the other program is done",
+    "full": "free some space",
+    "malformed": "move it away, and enter the runs again with hitsieve catalog add",
+}
+"""By a word of what SQLite says."""
 
 
 _CODED = tuple(name for name, home in FIELDS.items() if home.kind in ("names", "time"))

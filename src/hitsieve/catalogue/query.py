@@ -279,7 +279,8 @@ class _Reader(Scanner):
     def _operator(self) -> Operator:
         found = self.match(_OPERATOR)
         if found is None:
-            self.fail("expected =, !=, <, <=, >, >=, ~, in or is")
+            shell = "; put the query in quotes, for the shell takes < and > away" if self.at_end() else ""
+            self.fail(f"expected =, !=, <, <=, >, >=, ~, in or is{shell}")
         self.last = found.start()
         operator: Operator = {"==": "=", "<>": "!="}.get(found[0], found[0])  # type: ignore[assignment]
         return operator
