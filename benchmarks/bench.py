@@ -25,6 +25,8 @@ class Bench:
     om_python: str
     long: bool = False
     """Whether parts that can be had at more than one length take the longest."""
+    smoke: bool = False
+    """Whether it is only to be seen that everything works."""
     report: Report = field(default_factory=Report)
     own_ms: float | None = None
     """Milliseconds an image of the whole run with one worker, once measured."""

@@ -1,4 +1,4 @@
-"""Writes reference/cli.md, settings.md and summary.schema.json from the code: python docs/generate.py."""
+"""Writes reference/cli.md, settings.md, record.md and summary.schema.json from the code: python docs/generate.py."""
 
 from __future__ import annotations
 
@@ -9,18 +9,44 @@ from typing import Any
 from cyclopts import Argument
 from pydantic import BaseModel
 
+from hitsieve.catalogue import homes
 from hitsieve.cli.commands import COMMANDS, HELP, PARAMETER, make_app, usage
 from hitsieve.settings import RunSettings
 from hitsieve.write import Summary
 
 REFERENCE = Path(__file__).parent / "reference"
-ROOMS = ("source", "spots", "index", "verdict", "write")
+ROOMS = ("source", "spots", "index", "verdict", "write", "catalogue")
+
+RECORD_FIELDS = """# The record of a run
+
+Written by `docs/generate.py` from the code. What is known of a run as a data set is one flat record, made
+from its summary and its files (`hitsieve.pipeline.record.record_of`). Every catalogue is written from it, by
+the second table. What is not known is absent everywhere.
+
+## Fields
+
+The name of the field is the name to [search](search.md) by, and the column of the local catalogue. Fields of
+kind *whole* are more than a number, words or a time, and stand in the whole record only.
+
+| field | name | kind | unit | meaning |
+| --- | --- | --- | --- | --- |"""
+RECORD_HOMES = """
+## Homes
+
+NXmx: place in `<stem>_hits.h5` (and, but for the audit sample, in `<stem>_annotated.h5`); `[k]` is one number
+of several. SciCat: a flat key of `scientificMetadata`, `{"value": ..., "unit": ..., "human_name": ...}` with
+unit and name as above, or `/key` of the data set itself. RO-Crate: property of the data set, its files or its
+making (schema.org). DataCite: property of schema 4, as it follows from the crate.
+
+| field | NXmx | SciCat | RO-Crate | DataCite |
+| --- | --- | --- | --- | --- |"""
 
 
 def main() -> None:
     """Write the pages and the schema."""
     (REFERENCE / "cli.md").write_text(cli_page(), encoding="utf-8")
     (REFERENCE / "settings.md").write_text(settings_page(), encoding="utf-8")
+    (REFERENCE / "record.md").write_text(record_page(), encoding="utf-8")
     schema = json.dumps(Summary.model_json_schema(mode="serialization"), indent=2, ensure_ascii=False)
     (REFERENCE / "summary.schema.json").write_text(schema + "\n", encoding="utf-8")
 
@@ -78,6 +104,20 @@ def settings_page() -> str:
     return "\n".join(parts)
 
 
+def record_page() -> str:
+    """Every field of the record of a run, and where each home has it."""
+    parts = [RECORD_FIELDS]
+    for home in homes():
+        about = home.about
+        cells = (f"`{home.field}`", about.human, home.kind or "whole", about.unit, _flat(home.meaning))
+        parts.append(f"| {' | '.join(cells)} |")
+    parts.append(RECORD_HOMES)
+    for home in homes():
+        places = (_code(home.about.nxmx), _code(home.scicat), _code(home.about.crate))
+        parts.append(f"| `{home.field}` | {' | '.join(places)} | {home.datacite} |")
+    return "\n".join(parts) + "\n"
+
+
 def sample() -> str:
     """All defaults as TOML."""
     defaults = RunSettings()
@@ -109,6 +149,10 @@ def _help(argument: Argument) -> str:
 
 def _flat(text: str | None) -> str:
     return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
 
 
 def _default(value: Any) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marks."""
+    """Declare the marks, and keep the runs of tests out of the user's own catalogue."""
+    os.environ["HITSIEVE_CATALOGUE"] = str(Path(tempfile.mkdtemp(prefix="hitsieve-tests-")) / "catalogue.sqlite")
     config.addinivalue_line("markers", "long: takes more than some seconds; run with --long")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove that catalogue."""
+    shutil.rmtree(Path(os.environ["HITSIEVE_CATALOGUE"]).parent, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -197,6 +197,16 @@ class WriteSettings(Settings):
     """Also write a hit-only file for each pump state."""
 
 
+class CatalogueSettings(Settings):
+    """Where a finished run is entered, to be found again."""
+
+    catalogue: Input = None
+    """File of the local catalogue; made if absent. By default what HITSIEVE_CATALOGUE names, else
+    hitsieve/catalogue.sqlite in the user's folder for data (XDG_DATA_HOME, or ~/.local/share)."""
+    no_catalogue: bool = False
+    """Do not enter the run into any."""
+
+
 class RunSettings(Settings):
     """All settings of `hitsieve run`."""
 
@@ -205,6 +215,7 @@ class RunSettings(Settings):
     index: IndexSettings = IndexSettings()
     verdict: VerdictSettings = VerdictSettings()
     write: WriteSettings = WriteSettings()
+    catalogue: CatalogueSettings = CatalogueSettings()
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Worker threads; 0: one a core."""
 

@@ -213,7 +213,9 @@ def test_simulate_weak(hitsieve: Hitsieve, tmp_path: Path) -> None:
     assert 20 <= min(spots["photons"].to_pylist()) <= max(spots["photons"].to_pylist()) <= 40
 
 
-def test_demo(hitsieve: Hitsieve, tmp_path: Path) -> None:
+def test_demo(hitsieve: Hitsieve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = tmp_path / "user.sqlite"
+    monkeypatch.setenv("HITSIEVE_CATALOGUE", str(user))
     result = hitsieve("demo", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     demo = tmp_path / "hitsieve-demo"
@@ -226,6 +228,10 @@ def test_demo(hitsieve: Hitsieve, tmp_path: Path) -> None:
     assert f" of all {n_true} hits" in truth
     advice = next(line.split() for line in result.stdout.splitlines() if line.strip().startswith("hitsieve verify"))
     assert hitsieve(*advice[1:], cwd=tmp_path).returncode == 0
+    # It keeps its own catalogue, and leaves the user's alone.
+    found = hitsieve("search", "hit_rate > 1 %", "--catalogue", demo / "catalogue.sqlite")
+    assert str(demo / "demo_summary.json") in found.stdout
+    assert not user.exists()
 
 
 def _first_two(line: str) -> tuple[int, int]:

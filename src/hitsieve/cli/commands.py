@@ -25,6 +25,8 @@ COMMANDS = {
     "cell": "Find the unit cell that the hits of a finished run agree on, without any known one.",
     "verify": "Prove every stored chunk of a file of hits or misses against its hash and its source.",
     "restore": "Rebuild the original series from the files of hits and misses of a run, bit for bit.",
+    "search": "Find runs in the local catalogue by what is known of them.",
+    "catalog": "Enter finished runs into the local catalogue, remove them, or list all.",
     "export": "Export lattices and hits of a finished run to DIALS or CrystFEL.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
@@ -37,6 +39,8 @@ USAGES = {
     "cell": "RUN",
     "verify": "HITS",
     "restore": "HITS MISSES",
+    "search": "QUERY",
+    "catalog": "ACTION PATHS...",
     "export": "RUN",
     "simulate": "OUTPUT",
 }
@@ -49,6 +53,8 @@ EXAMPLES = {
     "cell": "cell out",
     "verify": "verify out/lyso_hits.h5 --source lyso_master.h5",
     "restore": "restore out/lyso_hits.h5 out/lyso_misses.h5 -o lyso.h5",
+    "search": "search 'hit_rate > 5 %'",
+    "catalog": "catalog add /data",
     "export": "export out --format dials",
     "simulate": "simulate sim --images 100",
 }

@@ -14,6 +14,7 @@ from hitsieve.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from hitsieve.pipeline import RunReport
+    from hitsieve.settings import RunSettings
     from hitsieve.testing import Simulated, SimulateSettings
 
 IMAGES = 400
@@ -37,7 +38,6 @@ def demo(
     messages.set_up_logging()
 
     from hitsieve import pipeline
-    from hitsieve.settings import RunSettings, WriteSettings
     from hitsieve.testing import simulate
     from hitsieve.testing.score import score
 
@@ -48,14 +48,22 @@ def demo(
         made = simulate(output, settings, progress=stoppable(counted))
     say("Sieving them ...\n", flush=True)
     with shown(wanted=not messages.quiet) as progress:
-        report = pipeline.run(
-            [made.master], RunSettings(write=WriteSettings(output=output, overwrite=True)), progress=stoppable(progress)
-        )
+        report = pipeline.run([made.master], _settings(output), progress=stoppable(progress))
     if not messages.quiet:
         _print_report(made, report)
         print(f"\nAgainst the truth: {score(made.truth, report.outputs.images)}.")
         _print_next(made, report)
     return 0
+
+
+def _settings(output: Path) -> RunSettings:
+    """A catalogue of its own: the user's is for runs that were measured."""
+    from hitsieve.settings import CatalogueSettings, RunSettings, WriteSettings
+
+    return RunSettings(
+        write=WriteSettings(output=output, overwrite=True),
+        catalogue=CatalogueSettings(catalogue=output / "catalogue.sqlite"),
+    )
 
 
 def _simulation() -> SimulateSettings:
@@ -80,6 +88,7 @@ def _print_next(made: Simulated, report: RunReport) -> None:
     print(f"  hitsieve verify {hits} --source {made.master}")
     print(f"  hitsieve explain {hits} 12")
     print(f"  hitsieve rethink {hits} -o {hits.parent / 'strict'} --rule both --min-spots 20")
+    print(f"  hitsieve search 'hit_rate > 1 %' --catalogue {hits.parent / 'catalogue.sqlite'}")
     print("  hitsieve run --help")
 
 

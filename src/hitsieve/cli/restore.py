@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hitsieve.cli.options import COMMON, Messages
+from hitsieve.cli.options import AsJson, Messages, Switch
 from hitsieve.cli.progress import shown_count
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import VerificationError
@@ -28,10 +28,10 @@ def restore(
     /,
     *,
     output: Annotated[Path, Parameter(alias="-o")],
-    virtual: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
-    overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    virtual: Switch = False,
+    overwrite: Switch = False,
     source: list[Path] | None = None,
-    json: Annotated[bool, Parameter(negative=(), show_default=False, group=COMMON)] = False,
+    json: AsJson = False,
     messages: Messages = Messages(),  # noqa: B008 - frozen
 ) -> int:
     """Rebuild the original series from the files of hits and misses of a run, bit for bit.

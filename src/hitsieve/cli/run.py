@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from hitsieve.cli.config import read_settings
-from hitsieve.cli.options import INDEX, SOURCE, SPOTS, VERDICT, WRITE, AsJson, Messages, Whole
+from hitsieve.cli.options import CATALOGUE, INDEX, SOURCE, SPOTS, VERDICT, WRITE, AsJson, Messages, Whole
 from hitsieve.cli.progress import shown
 from hitsieve.cli.report import Warnings, print_outputs, print_summary
 from hitsieve.cli.stopping import stoppable
-from hitsieve.settings import IndexSettings, SourceSettings, SpotSettings, VerdictSettings, WriteSettings
+from hitsieve.settings import (
+    CatalogueSettings,
+    IndexSettings,
+    SourceSettings,
+    SpotSettings,
+    VerdictSettings,
+    WriteSettings,
+)
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from hitsieve.model import Run
 
 _log = logging.getLogger(__name__)
@@ -26,6 +35,13 @@ class WriteFlags(WriteSettings):
 
     output: Annotated[Path, Parameter(alias="-o")] = Path()
     """Folder for the outputs; made if absent."""
+
+
+class CatalogueFlags(CatalogueSettings):
+    """Catalogue settings, with a flag that has no opposite."""
+
+    no_catalogue: Annotated[bool, Parameter(negative=())] = False
+    """Do not enter the run into any."""
 
 
 def run(
@@ -40,12 +56,14 @@ def run(
     index: Annotated[IndexSettings, Parameter(name="*", group=INDEX)] = IndexSettings(),  # noqa: B008
     verdict: Annotated[VerdictSettings, Parameter(name="*", group=VERDICT)] = VerdictSettings(),  # noqa: B008
     write: Annotated[WriteFlags, Parameter(name="*", group=WRITE)] = WriteFlags(),  # noqa: B008
+    catalogue: Annotated[CatalogueFlags, Parameter(name="*", group=CATALOGUE)] = CatalogueFlags(),  # noqa: B008
     messages: Messages = Messages(),  # noqa: B008
 ) -> int:
     """Flag every image of a stored run and write the hits.
 
     Leaves <stem>_hits.h5, <stem>_annotated.h5, <stem>_images.parquet and <stem>_summary.json in the output folder, with
-    --misses keep <stem>_misses.h5 as well: all of them, or none.
+    --misses keep <stem>_misses.h5 as well: all of them, or none. The run is then entered into the local catalogue,
+    where hitsieve search finds it.
 
     Parameters
     ----------
@@ -59,7 +77,8 @@ def run(
         Print the summary as JSON on stdout, and nothing else there.
     """
     messages.set_up_logging()
-    rooms = {"source": source, "spots": spots, "index": index, "verdict": verdict, "write": write}
+    rooms: dict[str, BaseModel] = {"source": source, "spots": spots, "index": index, "verdict": verdict, "write": write}
+    rooms["catalogue"] = catalogue
     settings = read_settings(config, rooms, workers)
 
     from hitsieve import __version__, pipeline

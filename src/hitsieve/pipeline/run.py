@@ -15,6 +15,7 @@ from hitsieve.index import GeometryCheck, GeometryFit
 from hitsieve.model import Problem, Run, SecondLook, State
 from hitsieve.pipeline.doubts import another_cell, doubts, unreadable
 from hitsieve.pipeline.fetching import FetchedImages
+from hitsieve.pipeline.register import register
 from hitsieve.pipeline.search import Plan
 from hitsieve.pipeline.searcher import Images, Searcher, working
 from hitsieve.pipeline.second_look import draw, look_again
@@ -56,7 +57,7 @@ def run(
     progress: Callable[[Progress], None] | None = None,
     opened: Callable[[Run], None] | None = None,
 ) -> RunReport:
-    """Flag every image of a stored run and write the hits.
+    """Flag every image of a stored run, write the hits, and enter the run into the local catalogue.
 
     Parameters
     ----------
@@ -111,7 +112,8 @@ def run(
             findings = Findings(tally, surveyed, look(), fit.result())
             summary = writer.named(summarise(run, settings, findings, work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items(), findings.look)
-    return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index)))
+    entered = register(outputs, summary, settings.catalogue)
+    return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index), *entered))
 
 
 def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit | None:

@@ -1,9 +1,10 @@
 """Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
 from hitsieve.write.audit import choose_audit
+from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.kept import KeptImages
 from hitsieve.write.keptrun import KeptRun
-from hitsieve.write.outputs import Outputs
+from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
 from hitsieve.write.restore import Restored, restore_run
 from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
@@ -31,10 +32,12 @@ from hitsieve.write.summary import (
 from hitsieve.write.verify import FailedImage, VerifyReport, verify_hits
 
 __all__ = [
+    "SUMMARY_SUFFIX",
     "AuditSummary",
     "BiasTest",
     "BlanksSummary",
     "CellSummary",
+    "Described",
     "Facts",
     "FailedImage",
     "GeometrySummary",
@@ -57,8 +60,12 @@ __all__ = [
     "TimeLine",
     "VerifyReport",
     "choose_audit",
+    "describe",
     "differences",
+    "digest_of_hits",
+    "find_outputs",
     "open_results",
+    "read_summary",
     "restore_run",
     "rewrite",
     "verify_hits",

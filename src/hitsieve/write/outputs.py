@@ -23,6 +23,8 @@ _SUFFIXES = {
 }
 _MISSES = "_misses.h5"
 _ENDINGS = (*_SUFFIXES.values(), _MISSES)
+SUMMARY_SUFFIX = _SUFFIXES["summary"]
+"""End of the name of a summary."""
 _MOST_STATES = 64
 """Most pump states with a file each: all are open at once."""
 

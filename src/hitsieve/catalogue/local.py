@@ -1,0 +1,351 @@
+"""The catalogue of all runs on this computer, or of a group: one SQLite file, for many readers and writers at once."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from hitsieve.catalogue.celldistance import NearLattice, possible_centrings, reduced_metric
+from hitsieve.catalogue.conditions import Cell
+from hitsieve.catalogue.filesystem import is_on_network
+from hitsieve.catalogue.query import FIELDS, parse
+from hitsieve.catalogue.record import Record
+from hitsieve.catalogue.schema import (
+    APPLICATION,
+    LAYOUT,
+    METRIC,
+    drop_facts,
+    has_fts5,
+    is_prepared,
+    prepare,
+    put_facts,
+    read_record,
+)
+from hitsieve.catalogue.sql import SEPARATOR, where
+from hitsieve.errors import HitsieveError, OutputError, SourceError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+WAIT = 30.0
+"""Seconds to wait for another writer."""
+CACHE_KIB = 65536
+"""Most memory for pages: the facts of a hundred thousand runs."""
+_IDENTITY = "PRAGMA application_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a record that was given to the catalogue."""
+
+    what: Literal["added", "updated", "skipped"]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run that a query finds."""
+
+    facts: Mapping[str, Any]
+    """Value of each field that can be searched by; None where it is not known."""
+    strain: float | None
+    """Distance of its lattice from the first cell of the query, as a share of lengths."""
+
+
+def default_catalogue() -> Path:
+    """HITSIEVE_CATALOGUE, or hitsieve/catalogue.sqlite in the user's folder for data (XDG)."""
+    named = os.environ.get("HITSIEVE_CATALOGUE")
+    if named:
+        return Path(named).expanduser().absolute()
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser().absolute() / "hitsieve" / "catalogue.sqlite"
+
+
+class Catalogue:
+    """The local catalogue; close it, or use it in a `with` statement.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    create : bool
+        Make it, and its folder, where it is absent.
+    words : bool
+        Use SQLite's search for words (FTS5) where it has it. Without, words are looked for anywhere in the text.
+
+    Raises
+    ------
+    SourceError
+        It is absent, is no catalogue, or is of a later version of hitsieve.
+    OutputError
+        It is to be made, and cannot be.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False, words: bool = True) -> None:
+        self.path = path
+        if not path.exists():
+            if not create:
+                mend = "hitsieve run enters each run, hitsieve catalog add those that are finished"
+                raise SourceError(f"{path}: there is no catalogue yet", mend=mend)
+            self._make_folder()
+        self._failure: type[HitsieveError] = OutputError if create else SourceError
+        with self._using():
+            self._connection = self._connect(create=create)
+        try:
+            with self._using():
+                self._words = words and has_fts5(self._connection)
+                self._check()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def add(self, record: Record) -> Change:
+        """Enter a run, or say why it is there already.
+
+        Raises
+        ------
+        OutputError
+            The catalogue cannot be written.
+        """
+        return self.add_all([record])[0]
+
+    def add_all(self, records: Sequence[Record]) -> list[Change]:
+        """Enter several runs, all or none; what became of each.
+
+        Raises
+        ------
+        OutputError
+            The catalogue cannot be written.
+        """
+        with self._writing() as connection:
+            return [self._add(connection, record) for record in records]
+
+    def remove(self, place: Path) -> tuple[str, ...]:
+        """Remove the run whose summary is at a place, or all whose summaries lie below it; no file is touched.
+
+        Returns
+        -------
+        Places of the runs removed.
+        """
+        with self._writing() as connection:
+            rows = connection.execute("SELECT key, place FROM runs ORDER BY place").fetchall()
+            gone = [(key, text) for key, text in rows if place == Path(text) or place in Path(text).parents]
+            for key, _ in gone:
+                self._drop(connection, "key = ?", (key,))
+        return tuple(text for _, text in gone)
+
+    def search(self, query: str) -> list[Found]:
+        """Runs that a query finds, those nearest to its first cell first, else the latest first.
+
+        Raises
+        ------
+        SettingsError
+            The query is wrong, with its place.
+        SourceError
+            The catalogue cannot be read.
+        """
+        condition = parse(query)
+        near: list[dict[int, float]] = []
+        with self._using(), self._reading() as connection:
+            sql, values = where(condition, lambda cell: self._near(cell, near), has_words=self._words)
+            names = ", ".join(f'"{name}"' for name in FIELDS)
+            text = f"SELECT key, {names} FROM facts WHERE {sql} ORDER BY date DESC, key DESC"  # noqa: S608 - our own names
+            rows = connection.execute(text, values).fetchall()
+        strains = near[0] if near else {}
+        found = [Found(_facts(row[1:]), strains.get(row[0])) for row in rows]
+        return sorted(found, key=lambda one: math.inf if one.strain is None else one.strain) if near else found
+
+    def record(self, identity: str) -> Record:
+        """The whole record of a run.
+
+        Raises
+        ------
+        SourceError
+            There is none.
+        """
+        with self._using():
+            row = self._connection.execute("SELECT record FROM runs WHERE id = ?", (identity,)).fetchone()
+        if row is None:
+            raise SourceError(f"{self.path}: has no run {identity}", mend="see hitsieve catalog list")
+        return read_record(row[0])
+
+    def __len__(self) -> int:
+        with self._using():
+            return int(self._connection.execute("SELECT count(*) FROM runs").fetchone()[0])
+
+    def _add(self, connection: sqlite3.Connection, record: Record) -> Change:
+        row = connection.execute("SELECT key, place, record FROM runs WHERE id = ?", (record.id,)).fetchone()
+        if row is None:
+            replaced = connection.execute("SELECT key FROM runs WHERE place = ?", (record.place,)).fetchone()
+            self._put(connection, replaced[0] if replaced else None, record)
+            return Change("updated", "another run was at this place") if replaced else Change("added", "")
+        key, place, text = row
+        if place == record.place and read_record(text) == record:
+            return Change("skipped", "is in the catalogue as it is")
+        if place != record.place and Path(place).exists():
+            return Change("skipped", f"is in the catalogue already, at {place}")
+        self._drop(connection, "place = ? AND id <> ?", (record.place, record.id))
+        self._put(connection, key, record)
+        return Change("updated", "its facts changed" if place == record.place else f"moved from {place}")
+
+    def _drop(self, connection: sqlite3.Connection, which: str, values: tuple[object, ...]) -> None:
+        for (key,) in connection.execute(f"SELECT key FROM runs WHERE {which}", values).fetchall():  # noqa: S608
+            connection.execute("DELETE FROM runs WHERE key = ?", (key,))
+            drop_facts(connection, key, words=self._words)
+
+    def _put(self, connection: sqlite3.Connection, key: int | None, record: Record) -> None:
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        values = (key, record.id, record.place, now, record.model_dump_json())
+        made = connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", values).lastrowid
+        put_facts(connection, int(made or 0), record, words=self._words)
+
+    def _near(self, cell: Cell, near: list[dict[int, float]]) -> str:
+        """Make a temporary table of the runs whose lattice is near; remember how near."""
+        connection, most = self._connection, math.log1p(cell.most)
+        names = (cell.centring,) if cell.centring else possible_centrings(cell.parameters)
+        strains: dict[int, float] = {}
+        for centring in names:
+            lattice = NearLattice(reduced_metric(cell.parameters, centring), most)
+            bounds = [float(x) ** 2 for pair in zip(lattice.shortest, lattice.longest, strict=True) for x in pair]
+            asked = " AND ".join(f"g{i} BETWEEN ? AND ?" for i in range(3))
+            text = f"SELECT key, {', '.join(METRIC)} FROM facts WHERE {asked}"  # noqa: S608 - our own names
+            rows = np.array(connection.execute(text, bounds).fetchall(), dtype=np.float64).reshape(-1, 7)
+            for key, strain in zip(
+                rows[:, 0].astype(int).tolist(), lattice.distances(rows[:, 1:]).tolist(), strict=True
+            ):
+                if math.isfinite(strain):
+                    strains[key] = min(strains.get(key, math.inf), math.expm1(strain))
+        table = f"temp.near{len(near)}"
+        near.append(strains)
+        connection.execute(f"CREATE TEMPORARY TABLE {table.removeprefix('temp.')} (key INTEGER PRIMARY KEY)")
+        connection.executemany(f"INSERT INTO {table} VALUES (?)", ((key,) for key in strains))  # noqa: S608
+        return table
+
+    def _connect(self, *, create: bool) -> sqlite3.Connection:
+        writable = create or os.access(self.path, os.W_OK)
+        uri = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw' if writable else 'ro'}"
+        connection = sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None)
+        try:
+            connection.execute(_IDENTITY).fetchone()
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        except sqlite3.OperationalError:
+            # A write-ahead log beside it cannot be made; what is in the file itself can be read.
+            connection.close()
+            connection = sqlite3.connect(f"{uri.split('?', maxsplit=1)[0]}?immutable=1", uri=True, isolation_level=None)
+        return connection
+
+    def _check(self) -> None:
+        """See that this is a catalogue, and make its tables where they are absent or of another version."""
+        connection = self._connection
+        layout = connection.execute("PRAGMA user_version").fetchone()[0]
+        empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if not empty and connection.execute(_IDENTITY).fetchone()[0] != APPLICATION:
+            raise SourceError(f"{self.path}: is not a catalogue of hitsieve", mend="name another file with --catalogue")
+        if layout > LAYOUT:
+            raise SourceError(
+                f"{self.path}: is a catalogue of a later version of hitsieve",
+                mend="update hitsieve, or name another file with --catalogue",
+            )
+        if empty and not is_on_network(self.path):
+            # Readers then do not wait for writers; it needs memory that is shared, which network file systems have not.
+            self._write_ahead()
+        if not is_prepared(connection, words=self._words):
+            with self._writing():
+                pass
+
+    def _write_ahead(self) -> None:
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            # Another process is making the catalogue at this moment, and does it.
+            return
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other writer can interrupt, on tables that are made as they should be."""
+        with self._using():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                prepare(self._connection, words=self._words)
+                yield self._connection
+            except BaseException:
+                self._connection.rollback()
+                raise
+            self._connection.commit()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that sees one state, and leaves nothing."""
+        self._connection.execute("BEGIN")
+        try:
+            yield self._connection
+        finally:
+            self._connection.rollback()
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """What SQLite says becomes an error with its mend."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            kind = self._failure
+            if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+                raise SourceError(f"{self.path}: is not a catalogue of hitsieve", mend=_OTHER) from error
+            mend = next((mend for word, mend in _MENDS.items() if word in str(error)), _OTHER)
+            raise kind(f"{self.path}: the catalogue cannot be used: {error}", mend=mend) from error
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = f"{self.path}: the catalogue cannot be made: {(error.strerror or str(error)).lower()}"
+            raise OutputError(why, mend=_OTHER) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+_OTHER = "name another file with --catalogue or HITSIEVE_CATALOGUE"
+_MENDS = {
+    "locked": "try again when the other program is done",
+    "full": "free some space",
+    "malformed": "move it away, and enter the runs again with hitsieve catalog add",
+}
+"""By a word of what SQLite says."""
+
+
+_CODED = tuple(name for name, home in FIELDS.items() if home.kind in ("names", "time"))
+"""Fields whose columns are not their values."""
+
+
+def _facts(values: tuple[Any, ...]) -> dict[str, Any]:
+    facts = dict(zip(FIELDS, values, strict=True))
+    for name in _CODED:
+        if facts[name] is not None:
+            facts[name] = _read(name, facts[name])
+    return facts
+
+
+def _read(name: str, text: str) -> Any:
+    if FIELDS[name].kind == "names":
+        return tuple(text.split(SEPARATOR)[1:-1])
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)

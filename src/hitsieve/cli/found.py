@@ -1,0 +1,110 @@
+"""Runs that a search finds, as a table, CSV or JSON on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from hitsieve.catalogue import Catalogue, Found
+
+WIDEST = 24
+"""Letters of a text in the table, but for the last column."""
+
+
+def print_found(place: Path, query: str, kind: Literal["table", "csv", "json"], limit: int | None = None) -> None:
+    """Search a catalogue and print what is found.
+
+    Raises
+    ------
+    SettingsError
+        The query is wrong.
+    SourceError
+        There is no catalogue, or it cannot be read.
+    """
+    from hitsieve.catalogue import Catalogue
+    from hitsieve.catalogue.query import parse
+
+    # A wrong query is wrong also where there is no catalogue yet.
+    parse(query)
+    with Catalogue(place) as catalogue:
+        found = catalogue.search(query)
+        shown = found[:limit]
+        if kind == "json":
+            _print_json(catalogue, shown)
+        elif kind == "csv":
+            _print_csv(shown)
+        elif shown:
+            _print_table(shown)
+        total = len(catalogue)
+    told = f"{len(found):,} of {total:,} runs in {place}" if found else f"no run found among {total:,} in {place}"
+    more = f", the first {limit:,} shown" if limit is not None and limit < len(found) else ""
+    # The line is for people; what a program reads stays clean.
+    print(f"{told}{more}", file=sys.stdout if kind == "table" else sys.stderr)
+
+
+def _print_json(catalogue: Catalogue, found: Sequence[Found]) -> None:
+    import json
+
+    records = []
+    for one in found:
+        record = catalogue.record(one.facts["id"]).model_dump(mode="json")
+        records.append(record if one.strain is None else {**record, "strain": one.strain})
+    print(json.dumps(records, indent=2))
+
+
+def _print_csv(found: Sequence[Found]) -> None:
+    import csv
+
+    from hitsieve.catalogue.query import FIELDS
+
+    strained = any(one.strain is not None for one in found)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*FIELDS, *(["strain"] if strained else [])])
+    for one in found:
+        row = [_plain(one.facts[name]) for name in FIELDS]
+        writer.writerow([*row, *([one.strain] if strained else [])])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return "; ".join(value)
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _print_table(found: Sequence[Found]) -> None:
+    rows = [_row(one) for one in found]
+    # A column of which nothing is known says nothing.
+    names = [name for name in rows[0] if any(row[name] for row in rows)]
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names[:-1]}
+    for row in ({name: name for name in names}, *rows):
+        print("  ".join((*(f"{row[name]:<{widths[name]}}" for name in names[:-1]), row[names[-1]])).rstrip())
+    print()
+
+
+def _row(one: Found) -> dict[str, str]:
+    facts = one.facts
+    cell = [facts[name] for name in ("cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma")]
+    return {
+        "date": f"{facts['date']:%Y-%m-%d %H:%M}",
+        "run": _short(facts["stem"]),
+        "sample": _short(facts["sample_name"] or ""),
+        "images": f"{facts['n_images']:,}",
+        "hit rate": _percent(facts["hit_rate"]),
+        "indexed": _percent(facts["indexing_rate"]),
+        "resolution": "" if facts["resolution"] is None else f"{facts['resolution']:.2f}",
+        "cell": "" if None in cell else " ".join((*(f"{value:.4g}" for value in cell), facts["centring"] or "")),
+        "strain": "" if one.strain is None else f"{100 * one.strain:.2f} %",
+        "pump": _short(", ".join(facts["pump"] or ())),
+        "summary": facts["place"],
+    }
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"

@@ -1,0 +1,94 @@
+"""What a finished run's files say of the measurement as a whole, and a digest of its hits."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from hitsieve.errors import SourceError
+from hitsieve.write.metadata import entry_of
+from hitsieve.write.places import open_output
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Words of the source about the measurement; None where it says nothing."""
+
+    title: str | None = None
+    sample_name: str | None = None
+    experiment: str | None = None
+    """Identifier of the experiment or proposal."""
+    instrument: str | None = None
+    facility: str | None = None
+    """Name of the source of the beam."""
+    start_time: str | None = None
+    """As the source states it, likewise the end."""
+    end_time: str | None = None
+
+
+def describe(path: Path) -> Described:
+    """Words about the measurement in an annotated master or a hit-only file.
+
+    Raises
+    ------
+    SourceError
+        It cannot be read.
+    """
+    try:
+        with open_output(path, "*_annotated.h5") as file:
+            entry = file.get(entry_of(file))
+            if not isinstance(entry, h5py.Group):
+                return Described()
+            instrument = _of_class(entry, "NXinstrument", "instrument")
+            source = _of_class(entry, "NXsource", "source") or _of_class(instrument, "NXsource", "source")
+            return Described(
+                title=_text(entry, "title"),
+                sample_name=_text(_of_class(entry, "NXsample", "sample"), "name"),
+                experiment=_text(entry, "experiment_identifier"),
+                instrument=_text(instrument, "name"),
+                facility=_text(source, "name"),
+                start_time=_text(entry, "start_time"),
+                end_time=_text(entry, "end_time") or _text(entry, "end_time_estimated"),
+            )
+    except (OSError, RuntimeError, KeyError) as error:
+        raise SourceError(f"{path}: cannot be read: {error}", mend="copy it again") from error
+
+
+def digest_of_hits(path: Path) -> str:
+    """SHA-256 over the SHA-256 (hexadecimal, in order) of all stored chunks of a hit-only file.
+
+    Raises
+    ------
+    SourceError
+        It cannot be read, or is no hit-only file.
+    """
+    try:
+        with open_output(path, "*_hits.h5") as file:
+            hashes = file[f"{entry_of(file)}/hit_finding/sha256"][()]
+            return hashlib.sha256(b"".join(hashes.tolist())).hexdigest()
+    except (OSError, RuntimeError, KeyError) as error:
+        raise SourceError(f"{path}: cannot be read as a hit-only file: {error}", mend="copy it again") from error
+
+
+def _of_class(parent: h5py.Group | None, kind: str, name: str) -> h5py.Group | None:
+    """The first member of a NeXus class, or else the one that is called so."""
+    if parent is None:
+        return None
+    members = (parent.get(key) for key in (name, *parent))
+    groups = [item for item in members if isinstance(item, h5py.Group)]
+    return next((item for item in groups if _decoded(item.attrs.get("NX_class")) == kind), None)
+
+
+def _text(group: h5py.Group | None, name: str) -> str | None:
+    item = None if group is None else group.get(name)
+    if not isinstance(item, h5py.Dataset) or item.size != 1 or h5py.check_string_dtype(item.dtype) is None:
+        return None
+    value = item[()] if item.shape == () else item[()].ravel()[0]
+    return _decoded(value).strip() or None
+
+
+def _decoded(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
