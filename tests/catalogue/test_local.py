@@ -209,6 +209,9 @@ def test_default_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HITSIEVE_CATALOGUE")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert default_catalogue() == tmp_path / "hitsieve" / "catalogue.sqlite"
+    monkeypatch.setenv("XDG_DATA_HOME", "~no-such-user/share")
+    with pytest.raises(OutputError, match="no folder for the catalogue is known"):
+        default_catalogue()
     monkeypatch.setenv("HITSIEVE_CATALOGUE", "mine.sqlite")
     assert default_catalogue() == Path.cwd() / "mine.sqlite"
 

@@ -108,6 +108,9 @@ def test_another_verdict_is_a_run_of_its_own(hitsieve: Hitsieve, results: Path, 
     assert hitsieve("catalog", "add", results, tmp_path / "strict").returncode == 0
     (record,) = json.loads(hitsieve("search", "verdict_on is known and 'simulated'", "--json").stdout)
     assert record["min_spots"] == 60
+    shown = hitsieve("search", "", "--limit", "1").stdout.splitlines()
+    assert str(tmp_path / "strict" / "small_summary.json") in shown[1]
+    assert shown[-1] == f"2 of 2 runs in {place}, the first 1 shown"
 
 
 def test_remove_and_list(hitsieve: Hitsieve, results: Path, place: Path) -> None:

@@ -63,12 +63,21 @@ class Found:
 
 
 def default_catalogue() -> Path:
-    """HITSIEVE_CATALOGUE, or hitsieve/catalogue.sqlite in the user's folder for data (XDG)."""
+    """HITSIEVE_CATALOGUE, or hitsieve/catalogue.sqlite in the user's folder for data (XDG).
+
+    Raises
+    ------
+    OutputError
+        The user has no home.
+    """
     named = os.environ.get("HITSIEVE_CATALOGUE")
-    if named:
-        return Path(named).expanduser().absolute()
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data).expanduser().absolute() / "hitsieve" / "catalogue.sqlite"
+    try:
+        if named:
+            return Path(named).expanduser().absolute()
+        return Path(data).expanduser().absolute() / "hitsieve" / "catalogue.sqlite"
+    except RuntimeError as error:
+        raise OutputError(f"no folder for the catalogue is known: {error}", mend=_OTHER) from error
 
 
 class Catalogue:
@@ -93,7 +102,7 @@ class Catalogue:
 
     def __init__(self, path: Path, *, create: bool = False, words: bool = True) -> None:
         self.path = path
-        if not path.exists():
+        if not _exists(path, unseen=False):
             if not create:
                 mend = "hitsieve run enters each run, hitsieve catalog add those that are finished"
                 raise SourceError(f"{path}: there is no catalogue yet", mend=mend)
@@ -192,7 +201,7 @@ class Catalogue:
         key, place, text = row
         if place == record.place and read_record(text) == record:
             return Change("skipped", "is in the catalogue as it is")
-        if place != record.place and Path(place).exists():
+        if place != record.place and _exists(Path(place), unseen=True):
             return Change("skipped", f"is in the catalogue already, at {place}")
         self._drop(connection, "place = ? AND id <> ?", (record.place, record.id))
         self._put(connection, key, record)
@@ -331,6 +340,14 @@ _MENDS = {
     "malformed": "move it away, and enter the runs again with hitsieve catalog add",
 }
 """By a word of what SQLite says."""
+
+
+def _exists(path: Path, *, unseen: bool) -> bool:
+    """Whether a file is there; `unseen` where this user may not know."""
+    try:
+        return path.exists()
+    except OSError:
+        return unseen
 
 
 _CODED = tuple(name for name, home in FIELDS.items() if home.kind in ("names", "time"))

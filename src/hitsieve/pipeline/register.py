@@ -29,14 +29,13 @@ def register(outputs: Outputs, summary: Summary, settings: CatalogueSettings) ->
     """Enter a run that has just ended; what hinders that is a problem, and never makes the run fail."""
     if settings.no_catalogue:
         return ()
-    path = settings.catalogue or default_catalogue()
     try:
-        with Catalogue(path, create=True) as catalogue:
+        with Catalogue(settings.catalogue or default_catalogue(), create=True) as catalogue:
             catalogue.add(record_of(outputs, summary))
     except HitsieveError as error:
         return (Problem(str(outputs.summary), f"is not in the catalogue: {error.what}", error.mend or _LATER),)
     except (OSError, ValueError) as error:
-        return (Problem(str(outputs.summary), f"is not in the catalogue {path}: {error}", _LATER),)
+        return (Problem(str(outputs.summary), f"is not in the catalogue: {error}", _LATER),)
     return ()
 
 
@@ -78,19 +77,26 @@ def _enter(path: Path, catalogue: Catalogue) -> Entered:
         record = record_of(Outputs.of(path.parent, path.name.removesuffix(SUMMARY_SUFFIX)), summary)
     except SourceError as error:
         return Entered(path, "skipped", str(error))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         return Entered(path, "skipped", f"its facts make no record: {error}")
     change = catalogue.add(record)
     return Entered(path, change.what, change.why)
 
 
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
+    try:
+        return kind(path)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}", mend="check its permissions") from error
+
+
 def _summaries(path: Path, lost: list[Entered]) -> list[Path]:
     """Summaries at or below a path, in order; folders that cannot be read are remembered."""
-    if path.is_file():
+    if _is(Path.is_file, path):
         if not path.name.endswith(SUMMARY_SUFFIX):
             raise SourceError(f"{path}: is not a summary of a run", mend="name a folder, or a *_summary.json file")
         return [path.absolute()]
-    if not path.is_dir():
+    if not _is(Path.is_dir, path):
         raise SourceError(f"{path}: there is no such file or folder", mend="name a folder with results of hitsieve run")
 
     def remember(error: OSError) -> None:
