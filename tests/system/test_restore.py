@@ -275,6 +275,19 @@ def test_files_of_different_runs_are_refused(tmp_path: Path, hitsieve: Hitsieve,
     assert (done.returncode, "a folder has this name" in done.stderr) == (4, True)
 
 
+def test_another_verdict_has_its_own_two_files(kept: Kept, tmp_path: Path, hitsieve: Hitsieve) -> None:
+    flags = ("--rule", "spots", "--min-spots", "60")
+    done = hitsieve("rethink", kept.hits, *flags, "--hits", "-o", tmp_path / "strict", "--quiet")
+    assert done.returncode == 0, done.stderr
+    hits, misses = tmp_path / "strict" / "small_hits.h5", tmp_path / "strict" / "small_misses.h5"
+    with h5py.File(misses) as file, h5py.File(kept.misses) as before:
+        assert len(file["entry/data/data"]) > len(before["entry/data/data"])
+    done = hitsieve("restore", hits, misses, "-o", tmp_path / "back.h5", "--source", kept.made.master)
+    assert done.returncode == 0, done.stderr
+    done = hitsieve("restore", hits, kept.misses, "-o", tmp_path / "mixed.h5")
+    assert (done.returncode, "is not of the same run as" in done.stderr) == (3, True)
+
+
 def test_an_image_in_neither_file_is_refused(tmp_path: Path, hitsieve: Hitsieve, mine: Kept) -> None:
     hits, misses = mine
     with h5py.File(misses, "r+") as file:
@@ -355,6 +368,13 @@ def test_a_killed_restore_leaves_no_result(tmp_path: Path, sent: signal.Signals,
     assert all(name.startswith(".small.h5.") and name.endswith(".tmp") for name in found)
     assert subprocess.run([HITSIEVE, "restore", hits, misses, "-o", target, "--quiet"], check=False).returncode == 0
     assert target.exists()
+
+
+def test_a_full_disk_leaves_nothing(kept: Kept, small_disk: Path, hitsieve: Hitsieve) -> None:
+    done = hitsieve("restore", *kept, "-o", small_disk / "back" / "small.h5")
+    assert done.returncode == 4
+    assert "cannot be written: no space left on device" in done.stderr
+    assert names(small_disk) == set()
 
 
 @pytest.mark.parametrize("name", IMAGE_FILES)

@@ -77,7 +77,7 @@ class ImageChunks:
                 with open_source(file.path) as handle:
                     if _can_be_cloned(handle[file.dataset]):
                         return clone_dataset(group, handle[file.dataset], shape)
-            except (OSError, KeyError):
+            except (OSError, KeyError, RuntimeError, ValueError):
                 continue
         return group.create_dataset(
             "data",
