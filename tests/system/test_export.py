@@ -238,10 +238,10 @@ def test_nothing_to_export(tmp_path: Path, hitsieve: Hitsieve) -> None:
         tmp_path / "sim", SimulateSettings(name="blank", detector="test-256k", images=6, hit_fraction=0.0, seed=2)
     )
     assert hitsieve("run", made.master, "-o", tmp_path / "out", "--quiet").returncode == 0
-    for form, why in (("stream", "no hits"), ("events", "no hits"), ("dials", "no image has a lattice")):
+    for form in ("stream", "events", "dials"):
         done = hitsieve("export", tmp_path / "out", "--format", form, "-o", tmp_path / "made")
         assert done.returncode == 3
-        assert "nothing to export: " in done.stderr and why in done.stderr
+        assert "nothing to export: the run has no hits" in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "made").exists()
 
