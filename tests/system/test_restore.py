@@ -223,8 +223,10 @@ def test_unreadable_and_missing_images_come_back_as_they_were(
             original = source["entry/data/data"].id.read_direct_chunk((row, 0, 0))[1]
             assert data.id.read_direct_chunk((image, 0, 0))[1] == original
         assert data.id.get_num_chunks() == 14
-        with pytest.raises(OSError, match="read"):
-            data[3]
+        # The bitshuffle filter reads beyond damaged blocks, and may crash: here only deflate is made to decode one.
+        if compression == "gzip":
+            with pytest.raises(OSError, match="read"):
+                data[3]
         fill = np.iinfo(data.dtype).max if data.dtype.kind == "u" else np.iinfo(data.dtype).min
         assert (data[12] == fill).all()
     assert_metadata_are_those_of(made.master, target, made.data_files[0])
