@@ -72,7 +72,7 @@ def rethink(
     if json:
         print(report.summary.model_dump_json(indent=2))
     elif not messages.quiet:
-        print_summary(report.summary)
+        print_summary(report.summary, searched=hits)
         print(f"\nbefore: {_told(report.before)}\nnow:    {_told(report.summary)}\n")
         for path in report.files:
             print(path)

@@ -89,8 +89,6 @@ def content(tally: Tally, context: Context) -> dict[str, Any]:
 
 def index_content(tally: Tally, cell: UnitCell, geometry: GeometrySummary | None, min_indexed: int) -> IndexSummary:
     """What the lattices of a run say."""
-    hits = tally.state == State.HIT
-    n_hits, n_indexed_hits = int(hits.sum()), int((hits & (tally.n_lattices > 0)).sum())
     indexed = tally.n_lattices > 0
     n_indexed, n_multi = int(indexed.sum()), int((tally.n_lattices > 1).sum())
     cells = np.concatenate(tally.cells) if tally.cells else np.zeros((0, 6))
@@ -100,8 +98,7 @@ def index_content(tally: Tally, cell: UnitCell, geometry: GeometrySummary | None
         cell=CellSummary(parameters=cell.parameters, centring=cell.centring, origin=cell.origin),
         n_tried=int((tally.n_spots_counted >= min_indexed).sum()),
         n_indexed=n_indexed,
-        indexing_rate=hit_rate(n_indexed_hits, n_hits - n_indexed_hits),
-        indexing_rate_interval=rate_interval(tally.n_lattices[hits] > 0),
+        **indexing_rates(tally),
         n_lattices=int(tally.n_lattices[indexed].sum()),
         multi_lattice_fraction=n_multi / n_indexed if n_indexed else None,
         cell_mean=_six(cells.mean(axis=0)) if len(cells) else None,
@@ -110,6 +107,16 @@ def index_content(tally: Tally, cell: UnitCell, geometry: GeometrySummary | None
         spots_indexed_median=median(share),
         geometry=geometry,
     )
+
+
+def indexing_rates(tally: Tally) -> dict[str, Any]:
+    """Share of the hits that have a lattice, and its interval, by their names in the summary."""
+    indexed = tally.n_lattices[tally.state == State.HIT] > 0
+    n_indexed = int(indexed.sum())
+    return {
+        "indexing_rate": hit_rate(n_indexed, len(indexed) - n_indexed),
+        "indexing_rate_interval": rate_interval(indexed),
+    }
 
 
 def _six(values: npt.NDArray[np.float64]) -> tuple[float, float, float, float, float, float]:

@@ -16,14 +16,14 @@ from pydantic import ValidationError
 
 from hitsieve.errors import MetadataError, SettingsError, SourceError
 from hitsieve.model import ImageResults, Problem, SpotFlag, State
-from hitsieve.pipeline.content import Context, content
+from hitsieve.pipeline.content import Context, content, indexing_rates
 from hitsieve.pipeline.fetching import FetchedImages
 from hitsieve.pipeline.reopen import reopen
 from hitsieve.pipeline.second_look import missed_hits
 from hitsieve.pipeline.tally import COLUMNS, Tally
 from hitsieve.settings import RunSettings, VerdictSettings
 from hitsieve.source import OpenedRun
-from hitsieve.verdict import HitRule, Rated, calibrate, hit_rate, rate_resolutions, wilson_interval
+from hitsieve.verdict import HitRule, Rated, calibrate, rate_resolutions
 from hitsieve.write import (
     AuditSummary,
     HitRuleSummary,
@@ -276,13 +276,7 @@ def _summary(
 
 def _index(before: IndexSummary, tally: Tally) -> IndexSummary:
     """The lattices stay; the share of the hits that have one does not."""
-    hits = tally.state == State.HIT
-    n, n_indexed = int(hits.sum()), int((hits & (tally.n_lattices > 0)).sum())
-    rates = {
-        "indexing_rate": hit_rate(n_indexed, n - n_indexed),
-        "indexing_rate_interval": wilson_interval(n_indexed, n),
-    }
-    return before.model_copy(update=rates)
+    return before.model_copy(update=indexing_rates(tally))
 
 
 def _write_all(

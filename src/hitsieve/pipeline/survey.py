@@ -75,7 +75,7 @@ def surveyed_search(
     with ExitStack() as stack:
         if verdict.min_spots is not None and not wanted:
             lattices = _lattices(searcher, settings, cell)
-            surveyed = _decided(searcher, settings, lattices, _given(verdict.min_spots))
+            surveyed = _decided(searcher, settings, lattices, _given(verdict.min_spots), given=cell is not None)
             batches = stack.enter_context(search(searcher, surveyed.plan))
             yield lambda: (surveyed, batches)
             return
@@ -86,7 +86,7 @@ def surveyed_search(
             found = _found_cell(pilot, settings.index) if wanted else cell
             lattices = _lattices(searcher, settings, found)
             threshold = _threshold(pilot, lattices, settings)
-            surveyed = _decided(searcher, settings, lattices, threshold)
+            surveyed = _decided(searcher, settings, lattices, threshold, given=cell is not None)
             if surveyed.cell_is_given:
                 surveyed = replace(surveyed, another=_compared(pilot, settings, surveyed))
             return surveyed, stack.enter_context(search(searcher, surveyed.plan))
@@ -105,7 +105,12 @@ def _lattices(
 
 
 def _decided(
-    searcher: Searcher, settings: RunSettings, lattices: LatticeSearch | Problem | None, threshold: Threshold
+    searcher: Searcher,
+    settings: RunSettings,
+    lattices: LatticeSearch | Problem | None,
+    threshold: Threshold,
+    *,
+    given: bool,
 ) -> Survey:
     run, rule = searcher.opened.run, settings.verdict.rule
     if rule != "indexed" and threshold.min_spots > settings.spots.max_spots:
@@ -122,7 +127,6 @@ def _decided(
         plan = Plan(settings.verdict, HitRule("spots", threshold.min_spots), None)
         return Survey(plan, threshold, False, (lattices,) if lattices else ())
     plan = Plan(settings.verdict, HitRule(rule, threshold.min_spots), lattices)
-    given = known_cell(run, settings)[0] is not None
     return Survey(plan, threshold, given, ())
 
 
