@@ -366,10 +366,11 @@ def test_it_runs_as_a_program() -> None:
         assert process.wait(10) == 0
 
 
-def test_a_port_that_is_taken_is_one_line(fake: FakeSciCat) -> None:
-    port = fake.url.rpartition(":")[2]
-    command = [sys.executable, "-m", "hitsieve.testing.scicat", "--port", port]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with FakeSciCat() as fake:
+        port = fake.url.rpartition(":")[2]
+        command = [sys.executable, "-m", "hitsieve.testing.scicat", "--port", port]
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 1
     assert told.stderr.count("\n") == 1
     assert f"port {port} cannot be used" in told.stderr
