@@ -43,6 +43,11 @@ Landed = Callable[[], Any]
 class Unavailable(ServerError):
     """The server does not answer, or cannot for now: the same request may do later."""
 
+    def __init__(self, what: str, *, sent: bool = False) -> None:
+        super().__init__(what, mend="try again later")
+        self.sent = sent
+        """The request may have been carried out."""
+
 
 class Refused(ServerError):
     """The server refuses: the same request will be refused again."""
@@ -221,7 +226,7 @@ class SciCat:
             return retrying(ask)
         except _Again as error:
             spent = f"tried {tries} times in {time.monotonic() - started:.0f} s" if tries > 1 else "tried once"
-            raise Unavailable(f"{self.url}: {error.told} ({method} {path}, {spent})", mend="try again later") from None
+            raise Unavailable(f"{self.url}: {error.told} ({method} {path}, {spent})", sent=error.sent) from None
 
     def _once(
         self,
@@ -298,7 +303,7 @@ class SciCat:
         try:
             told = retrying(self._once, "POST", "/api/v3/auth/login", body=body)
         except _Again as error:
-            raise Unavailable(f"{self.url}: {error.told} (login)", mend="try again later") from None
+            raise Unavailable(f"{self.url}: {error.told} (login)") from None
         except NotPermitted as error:
             what = f"{self.url}: user {user} and this password are not accepted"
             raise NotPermitted(what, status=error.status, mend="mend user or password") from None
