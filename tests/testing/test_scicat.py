@@ -289,7 +289,8 @@ def test_full_query_with_its_faults(searched: Client) -> None:
     both = (condition("energy", "GREATER_THAN", 10, "keV"), condition("energy", "LESS_THAN", 20, "keV"))
     assert searched.found(*both) == {"1", "2", "3"}
     assert searched.found(text="run", type="raw") == {"1", "2", "3", "bare"}
-    assert searched.http.get("/api/v3/datasets/fullquery", params={"fields": "{"}).status_code == 400
+    for fields, status in (("{", 400), (json.dumps({"scientific": [condition("a", "CONTAINS_STRING", "x")]}), 500)):
+        assert searched.http.get("/api/v3/datasets/fullquery", params={"fields": fields}).status_code == status
 
 
 def test_where_and_pages(searched: Client) -> None:

@@ -347,7 +347,7 @@ class SciCat:
         self.close()
 
 
-_backoff = tenacity.wait_exponential_jitter(initial=0.2, max=10.0, jitter=0.3)
+_backoff = tenacity.wait_exponential_jitter(multiplier=0.2, max=10.0, jitter=0.3)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:

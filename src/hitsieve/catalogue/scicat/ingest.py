@@ -207,7 +207,7 @@ class _Ingestion:
             return Registered(pid, "there"), None
 
     def _annotate(self, found: Body, wanted: Mapping[str, Body], *, keep: tuple[str, ...]) -> bool:
-        """Add what a dataset does not tell, and leave what it tells, unless that is to be replaced; whether it changed."""
+        """Add what a dataset does not tell, leave what it tells unless that is to be replaced; whether it changed."""
         for _ in range(_RACES):
             patch = self._patch(found, wanted, keep)
             pid, read = str(found["pid"]), found.get("updatedAt")
@@ -307,7 +307,7 @@ def _own_keys(there: Mapping[str, Any], wanted: Mapping[str, Body]) -> set[str]:
     """Keys that only a run of hitsieve tells, and this one does not."""
     from hitsieve.catalogue.record import homes
 
-    known = {home.scicat for home in homes() if home.scicat and not home.scicat.startswith("/")}
+    known = {home.key for home in homes() if home.key}
     begun = tuple(
         f"{name}_" for name in ("hit_rate", "hit_rate_low", "hit_rate_high", "indexing_rate", "n_images", "n_hits")
     )
