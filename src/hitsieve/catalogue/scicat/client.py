@@ -21,7 +21,7 @@ import httpx
 import tenacity
 
 from hitsieve.catalogue.scicat.address import NO_SCICAT, checked_url
-from hitsieve.catalogue.scicat.credentials import Credentials, hide
+from hitsieve.catalogue.scicat.credentials import Credentials, has_expired, hide
 from hitsieve.errors import ServerError
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ PATIENCE = 60.0
 _BUSY = (429, 502, 503, 504)
 _MOST_FAULTS = 3
 """A server that answers 500 is asked no more often: some of its faults are our fault, and last."""
+_RENEWED = 0.8
+"""Share of its life after which a token is had anew."""
 _TOLD = 300
 """Most letters of a server's own words in a message."""
 Landed = Callable[[], Any]
@@ -109,6 +111,9 @@ class SciCat:
         self._patience = patience
         given = self._credentials.token
         self._token = given.get_secret_value() if given is not None else None
+        self._renew_at = float("inf")
+        self.has_worked = False
+        """The server took a request of this account, so that it is known to it."""
         self._http = httpx.Client(timeout=timeout, follow_redirects=False, headers={"Accept": "application/json"})
 
     def login(self) -> None:
@@ -121,7 +126,7 @@ class SciCat:
         Unavailable
             The server does not answer.
         """
-        if self._token is None and self._credentials.can_renew:
+        if self._credentials.can_renew and (self._token is None or time.monotonic() > self._renew_at):
             self._renew()
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
@@ -211,7 +216,9 @@ class SciCat:
                     raise
                 renewed = True
                 self._renew()
-                return self._once(method, path, **content)
+                # What was looked for without being known may be there for all that.
+                made = landed() if landed is not None else None
+                return self._once(method, path, **content) if made is None else made
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(
@@ -272,6 +279,9 @@ class SciCat:
             most = _MOST_FAULTS if status == HTTPStatus.INTERNAL_SERVER_ERROR else None
             told = f"answers {status}{self._told(value)}"
             raise _Again(told, sent=status != HTTPStatus.TOO_MANY_REQUESTS, after=_retry_after(answer), most=most)
+        if self._token is not None and has_expired(self._token, answer.headers.get("Date", "")):
+            what = f"{self.url}: the token has expired"
+            raise NotPermitted(what, status=HTTPStatus.UNAUTHORIZED, mend="get another one from SciCat")
         if answer.is_redirect:
             what = f"{self.url}: leads elsewhere, to {self._hide(answer.headers.get('Location', ''))}"
             raise Refused(what, status=status, mend="give that URL, if you trust it")
@@ -279,6 +289,7 @@ class SciCat:
             what = f"{self.url}: answers {status} to {asked}, but not as SciCat does"
             raise Refused(what, status=status, mend=NO_SCICAT)
         if answer.is_success:
+            self.has_worked = self.has_worked or self._token is not None
             return value
         what = f"{self.url}: {asked}: {status}{self._told(value)}"
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -311,6 +322,9 @@ class SciCat:
         if not isinstance(token, str):
             raise Refused(f"{self.url}: answers the login, but not as SciCat does", status=200, mend=NO_SCICAT)
         self._token = token
+        lives = told.get("expires_in")
+        # v4 takes a token that has expired for nobody's, and then shows public data only, without a word.
+        self._renew_at = time.monotonic() + _RENEWED * lives if isinstance(lives, int | float) else float("inf")
 
     def _give_up(self, state: tenacity.RetryCallState, started: float) -> bool:
         error = None if state.outcome is None else state.outcome.exception()
@@ -331,8 +345,12 @@ class SciCat:
             text = "; ".join(map(str, text))
         return f": {self._hide(' '.join(text.split()))[:_TOLD]}" if isinstance(text, str) and text else ""
 
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown."""
+        return (*self._credentials.secrets(), *([self._token] if self._token else []))
+
     def _hide(self, text: str) -> str:
-        return hide(text, (*self._credentials.secrets(), *([self._token] if self._token else [])))
+        return hide(text, self.secrets())
 
     def close(self) -> None:
         """Close the connection."""

@@ -207,7 +207,7 @@ class _Ingestion:
             return Registered(pid, "there"), None
 
     def _annotate(self, found: Body, wanted: Mapping[str, Body], *, keep: tuple[str, ...]) -> bool:
-        """Add what a dataset does not tell, and leave what it tells, unless that is to be replaced; whether it changed."""
+        """Add what a dataset does not tell, and leave what it tells unless it is to be replaced; whether it changed."""
         for _ in range(_RACES):
             patch = self._patch(found, wanted, keep)
             pid, read = str(found["pid"]), found.get("updatedAt")
