@@ -20,9 +20,10 @@ from hitsieve.catalogue.scicat import (
     hide,
 )
 from hitsieve.catalogue.scicat import ingest as send
-from hitsieve.errors import HitsieveError, OutputError
+from hitsieve.errors import HitsieveError, OutputError, ServerError
 from hitsieve.pipeline.planning import facts_of, plan_of, read_run, summary_of
 
+_WAITS = "it waits in the outbox: hitsieve ingest --pending sends it"
 Progress = Callable[[Literal["hashing", "sending"], int, int], None]
 
 
@@ -84,7 +85,13 @@ def ingest(errand: Errand, outbox: Outbox, connection: Connection, *, progress: 
     """
     known = {entry.errand.run for entry in outbox.entries("waiting", "refused", "sent")}
     entry = outbox.put(errand)
-    return _send(entry, outbox, connection, progress, is_new=errand.run not in known)
+    try:
+        return _send(entry, outbox, connection, progress, is_new=errand.run not in known)
+    except ServerError as error:
+        if any(one.key == entry.key for one in outbox.entries("waiting")):
+            mend = "; ".join(filter(None, (error.mend, _WAITS)))
+            raise ServerError(error.what, mend=mend) from error
+        raise
 
 
 def ingest_pending(outbox: Outbox, connection: Connection, *, progress: Progress | None = None) -> list[Sent]:

@@ -11,8 +11,6 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,8 +19,8 @@ import httpx
 import tenacity
 
 from hitsieve.catalogue.scicat.address import NO_SCICAT, checked_url
+from hitsieve.catalogue.scicat.answers import NotPermitted, Refused, Unavailable, http_date, json_of, retry_after
 from hitsieve.catalogue.scicat.credentials import Credentials, has_expired, hide
-from hitsieve.errors import ServerError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,27 +38,6 @@ _RENEWED = 0.8
 _TOLD = 300
 """Most letters of a server's own words in a message."""
 Landed = Callable[[], Any]
-
-
-class Unavailable(ServerError):
-    """The server does not answer, or cannot for now: the same request may do later."""
-
-    def __init__(self, what: str, *, sent: bool = False) -> None:
-        super().__init__(what, mend="try again later")
-        self.sent = sent
-        """The request may have been carried out."""
-
-
-class Refused(ServerError):
-    """The server refuses: the same request will be refused again."""
-
-    def __init__(self, what: str, *, status: int, mend: str = "") -> None:
-        super().__init__(what, mend=mend)
-        self.status = status
-
-
-class NotPermitted(Refused):
-    """The account may not do this, or is not known."""
 
 
 class _Again(Exception):
@@ -187,7 +164,7 @@ class SciCat:
         """
         headers = {"Content-Type": MERGE}
         if unmodified_since is not None:
-            headers["If-Unmodified-Since"] = _http_date(unmodified_since)
+            headers["If-Unmodified-Since"] = http_date(unmodified_since)
         return self._ask("PATCH", path, body=body, headers=headers)
 
     def _ask(
@@ -274,11 +251,11 @@ class SciCat:
 
     def _read(self, answer: httpx.Response, asked: str) -> Any:
         status = answer.status_code
-        value, is_json = _json(answer)
+        value, is_json = json_of(answer)
         if status in _BUSY or status == HTTPStatus.INTERNAL_SERVER_ERROR:
             most = _MOST_FAULTS if status == HTTPStatus.INTERNAL_SERVER_ERROR else None
             told = f"answers {status}{self._told(value)}"
-            raise _Again(told, sent=status != HTTPStatus.TOO_MANY_REQUESTS, after=_retry_after(answer), most=most)
+            raise _Again(told, sent=status != HTTPStatus.TOO_MANY_REQUESTS, after=retry_after(answer), most=most)
         if self._token is not None and has_expired(self._token, answer.headers.get("Date", "")):
             what = f"{self.url}: the token has expired"
             raise NotPermitted(what, status=HTTPStatus.UNAUTHORIZED, mend="get another one from SciCat")
@@ -373,32 +350,3 @@ def _pause(state: tenacity.RetryCallState) -> float:
     error = None if state.outcome is None else state.outcome.exception()
     asked = error.after if isinstance(error, _Again) else None
     return _backoff(state) if asked is None else asked
-
-
-def _json(answer: httpx.Response) -> tuple[Any, bool]:
-    if not answer.content:
-        return None, True
-    try:
-        return answer.json(), True
-    except ValueError:
-        return None, False
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    """Seconds, from Retry-After, which is a number or a date by the clock of the server."""
-    text = answer.headers.get("Retry-After", "")
-    if text.isascii() and text.isdecimal():
-        return float(text)
-    try:
-        then = parsedate_to_datetime(text)
-        now = parsedate_to_datetime(answer.headers.get("Date", ""))
-        return max((then - now).total_seconds(), 0.0)
-    except (TypeError, ValueError):
-        return None
-
-
-def _http_date(updated: str) -> str:
-    """The first whole second after a time: v4 refuses the very time of the change, and the header has no fractions."""
-    at = datetime.fromisoformat(updated.replace("Z", "+00:00"))
-    later = datetime.fromtimestamp(int(at.timestamp()) + 1, tz=timezone.utc)
-    return later.strftime("%a, %d %b %Y %H:%M:%S GMT")
