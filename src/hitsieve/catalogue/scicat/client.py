@@ -11,8 +11,6 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,8 +19,8 @@ import httpx
 import tenacity
 
 from hitsieve.catalogue.scicat.address import NO_SCICAT, checked_url
-from hitsieve.catalogue.scicat.credentials import Credentials, hide
-from hitsieve.errors import ServerError
+from hitsieve.catalogue.scicat.answers import NotPermitted, Refused, Unavailable, http_date, json_of, retry_after
+from hitsieve.catalogue.scicat.credentials import Credentials, has_expired, hide
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,30 +33,11 @@ PATIENCE = 60.0
 _BUSY = (429, 502, 503, 504)
 _MOST_FAULTS = 3
 """A server that answers 500 is asked no more often: some of its faults are our fault, and last."""
+_RENEWED = 0.8
+"""Share of its life after which a token is had anew."""
 _TOLD = 300
 """Most letters of a server's own words in a message."""
 Landed = Callable[[], Any]
-
-
-class Unavailable(ServerError):
-    """The server does not answer, or cannot for now: the same request may do later."""
-
-    def __init__(self, what: str, *, sent: bool = False) -> None:
-        super().__init__(what, mend="try again later")
-        self.sent = sent
-        """The request may have been carried out."""
-
-
-class Refused(ServerError):
-    """The server refuses: the same request will be refused again."""
-
-    def __init__(self, what: str, *, status: int, mend: str = "") -> None:
-        super().__init__(what, mend=mend)
-        self.status = status
-
-
-class NotPermitted(Refused):
-    """The account may not do this, or is not known."""
 
 
 class _Again(Exception):
@@ -109,6 +88,9 @@ class SciCat:
         self._patience = patience
         given = self._credentials.token
         self._token = given.get_secret_value() if given is not None else None
+        self._renew_at = float("inf")
+        self.has_worked = False
+        """The server took a request of this account, so that it is known to it."""
         self._http = httpx.Client(timeout=timeout, follow_redirects=False, headers={"Accept": "application/json"})
 
     def login(self) -> None:
@@ -121,7 +103,7 @@ class SciCat:
         Unavailable
             The server does not answer.
         """
-        if self._token is None and self._credentials.can_renew:
+        if self._credentials.can_renew and (self._token is None or time.monotonic() > self._renew_at):
             self._renew()
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
@@ -182,7 +164,7 @@ class SciCat:
         """
         headers = {"Content-Type": MERGE}
         if unmodified_since is not None:
-            headers["If-Unmodified-Since"] = _http_date(unmodified_since)
+            headers["If-Unmodified-Since"] = http_date(unmodified_since)
         return self._ask("PATCH", path, body=body, headers=headers)
 
     def _ask(
@@ -211,7 +193,9 @@ class SciCat:
                     raise
                 renewed = True
                 self._renew()
-                return self._once(method, path, **content)
+                # What was looked for without being known may be there for all that.
+                made = landed() if landed is not None else None
+                return self._once(method, path, **content) if made is None else made
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(
@@ -267,11 +251,14 @@ class SciCat:
 
     def _read(self, answer: httpx.Response, asked: str) -> Any:
         status = answer.status_code
-        value, is_json = _json(answer)
+        value, is_json = json_of(answer)
         if status in _BUSY or status == HTTPStatus.INTERNAL_SERVER_ERROR:
             most = _MOST_FAULTS if status == HTTPStatus.INTERNAL_SERVER_ERROR else None
             told = f"answers {status}{self._told(value)}"
-            raise _Again(told, sent=status != HTTPStatus.TOO_MANY_REQUESTS, after=_retry_after(answer), most=most)
+            raise _Again(told, sent=status != HTTPStatus.TOO_MANY_REQUESTS, after=retry_after(answer), most=most)
+        if self._token is not None and has_expired(self._token, answer.headers.get("Date", "")):
+            what = f"{self.url}: the token has expired"
+            raise NotPermitted(what, status=HTTPStatus.UNAUTHORIZED, mend="get another one from SciCat")
         if answer.is_redirect:
             what = f"{self.url}: leads elsewhere, to {self._hide(answer.headers.get('Location', ''))}"
             raise Refused(what, status=status, mend="give that URL, if you trust it")
@@ -279,6 +266,7 @@ class SciCat:
             what = f"{self.url}: answers {status} to {asked}, but not as SciCat does"
             raise Refused(what, status=status, mend=NO_SCICAT)
         if answer.is_success:
+            self.has_worked = self.has_worked or self._token is not None
             return value
         what = f"{self.url}: {asked}: {status}{self._told(value)}"
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -311,6 +299,9 @@ class SciCat:
         if not isinstance(token, str):
             raise Refused(f"{self.url}: answers the login, but not as SciCat does", status=200, mend=NO_SCICAT)
         self._token = token
+        lives = told.get("expires_in")
+        # v4 takes a token that has expired for nobody's, and then shows public data only, without a word.
+        self._renew_at = time.monotonic() + _RENEWED * lives if isinstance(lives, int | float) else float("inf")
 
     def _give_up(self, state: tenacity.RetryCallState, started: float) -> bool:
         error = None if state.outcome is None else state.outcome.exception()
@@ -331,8 +322,12 @@ class SciCat:
             text = "; ".join(map(str, text))
         return f": {self._hide(' '.join(text.split()))[:_TOLD]}" if isinstance(text, str) and text else ""
 
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown."""
+        return (*self._credentials.secrets(), *([self._token] if self._token else []))
+
     def _hide(self, text: str) -> str:
-        return hide(text, (*self._credentials.secrets(), *([self._token] if self._token else [])))
+        return hide(text, self.secrets())
 
     def close(self) -> None:
         """Close the connection."""
@@ -355,32 +350,3 @@ def _pause(state: tenacity.RetryCallState) -> float:
     error = None if state.outcome is None else state.outcome.exception()
     asked = error.after if isinstance(error, _Again) else None
     return _backoff(state) if asked is None else asked
-
-
-def _json(answer: httpx.Response) -> tuple[Any, bool]:
-    if not answer.content:
-        return None, True
-    try:
-        return answer.json(), True
-    except ValueError:
-        return None, False
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    """Seconds, from Retry-After, which is a number or a date by the clock of the server."""
-    text = answer.headers.get("Retry-After", "")
-    if text.isascii() and text.isdecimal():
-        return float(text)
-    try:
-        then = parsedate_to_datetime(text)
-        now = parsedate_to_datetime(answer.headers.get("Date", ""))
-        return max((then - now).total_seconds(), 0.0)
-    except (TypeError, ValueError):
-        return None
-
-
-def _http_date(updated: str) -> str:
-    """The first whole second after a time: v4 refuses the very time of the change, and the header has no fractions."""
-    at = datetime.fromisoformat(updated.replace("Z", "+00:00"))
-    later = datetime.fromtimestamp(int(at.timestamp()) + 1, tz=timezone.utc)
-    return later.strftime("%a, %d %b %Y %H:%M:%S GMT")

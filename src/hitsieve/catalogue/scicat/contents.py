@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from hitsieve.catalogue.scicat import lookup
 from hitsieve.catalogue.scicat.address import quoted
+from hitsieve.catalogue.scicat.answers import NotPermitted, Refused, Unavailable
 from hitsieve.catalogue.scicat.bodies import Body, attachment
-from hitsieve.catalogue.scicat.client import NotPermitted, Refused, SciCat, Unavailable
+from hitsieve.catalogue.scicat.client import SciCat
 from hitsieve.catalogue.scicat.journal import Journal
 from hitsieve.catalogue.scicat.plan import Did, Files, OtherContent, Plan, Registered
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -68,6 +71,16 @@ def hide(text: str, secrets: tuple[str, ...]) -> str:
     for secret in secrets:
         text = text.replace(secret, _HIDDEN) if secret else text
     return text
+
+
+def has_expired(token: str, date: str) -> bool:
+    """Whether a token (JWT) says that it was over by a date of the server; False where it says nothing."""
+    try:
+        told = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(told + "=" * (-len(told) % 4)))
+        return float(claims["exp"]) <= parsedate_to_datetime(date).timestamp()
+    except (IndexError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _read_token(path: Path) -> SecretStr:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hitsieve.catalogue.scicat import lookup
-from hitsieve.catalogue.scicat.address import quoted
+from hitsieve.catalogue.scicat.address import NO_SCICAT, quoted
+from hitsieve.catalogue.scicat.answers import NotPermitted, Refused, Unavailable
 from hitsieve.catalogue.scicat.bodies import MEASURED, RUN, SOURCE, Body, archive_job
-from hitsieve.catalogue.scicat.client import NotPermitted, Refused, SciCat, Unavailable
+from hitsieve.catalogue.scicat.client import SciCat
 from hitsieve.catalogue.scicat.contents import Contents, created
 from hitsieve.catalogue.scicat.journal import Journal
 from hitsieve.catalogue.scicat.plan import Files, OtherContent, Plan, Progress, Registered, Report
@@ -194,6 +195,9 @@ class _Ingestion:
             if error.status != 409 or pid is None:
                 raise
             return self._existing(str(pid))
+        if not isinstance(made, dict) or not made.get("pid"):
+            what = f"{self._client.url}: answers POST {DATASETS}, but not as SciCat does"
+            raise Refused(what, status=200, mend=NO_SCICAT)
         registered = Registered(str(made["pid"]), "created")
         self._journal.finish(created(registered.pid))
         self._step()
@@ -207,7 +211,7 @@ class _Ingestion:
             return Registered(pid, "there"), None
 
     def _annotate(self, found: Body, wanted: Mapping[str, Body], *, keep: tuple[str, ...]) -> bool:
-        """Add what a dataset does not tell, leave what it tells unless that is to be replaced; whether it changed."""
+        """Add what a dataset does not tell, and leave what it tells unless it is to be replaced; whether it changed."""
         for _ in range(_RACES):
             patch = self._patch(found, wanted, keep)
             pid, read = str(found["pid"]), found.get("updatedAt")

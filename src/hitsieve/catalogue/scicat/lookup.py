@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hitsieve.catalogue.scicat.address import quoted
+from hitsieve.catalogue.scicat.address import NO_SCICAT, quoted
+from hitsieve.catalogue.scicat.answers import Refused
 from hitsieve.catalogue.scicat.bodies import MARK, RUN, SOURCE, Body
-from hitsieve.catalogue.scicat.client import Refused, SciCat
+from hitsieve.catalogue.scicat.client import SciCat
 
 MOST = 1000
 """Most datasets that are looked through."""
@@ -49,26 +50,23 @@ def derived_datasets(client: SciCat, run: str) -> list[Body]:
 
 def files_of(client: SciCat, pid: str) -> list[tuple[str, int]]:
     """Path and size of each file of a dataset, as often as it is listed."""
-    found = client.get(f"/api/v3/datasets/{quoted(pid)}/origdatablocks")
-    blocks = [block for block in found or [] if isinstance(block, dict)]
+    blocks = _listed(client, f"/api/v3/datasets/{quoted(pid)}/origdatablocks")
     return [(str(file["path"]), int(file["size"])) for block in blocks for file in block.get("dataFileList") or []]
 
 
 def captions_of(client: SciCat, pid: str) -> list[str]:
     """Captions of the pictures of a dataset."""
-    found = client.get(f"/api/v3/datasets/{quoted(pid)}/attachments")
-    return [str(one.get("caption", "")) for one in found or [] if isinstance(one, dict)]
+    return [str(one.get("caption", "")) for one in _listed(client, f"/api/v3/datasets/{quoted(pid)}/attachments")]
 
 
 def archive_job(client: SciCat, pid: str) -> Body | None:
     """A job that archives a dataset, and has not failed; None where there is none."""
     where = {"type": "archive", "jobParams.datasetList.pid": pid}
-    found = client.get("/api/v4/jobs", {"filter": {"where": where}})
-    for job in found or []:
+    for job in _listed(client, "/api/v4/jobs", {"filter": {"where": where}}):
         listed = (job.get("jobParams") or {}).get("datasetList") or []
         status = str(job.get("statusCode") or job.get("statusMessage") or "").lower()
         if any(one.get("pid") == pid for one in listed) and not any(word in status for word in _FAILED):
-            return dict(job)
+            return job
     return None
 
 
@@ -89,5 +87,12 @@ def of_source(found: Sequence[Body], file: str) -> list[Body]:
 
 
 def _datasets(client: SciCat, where: Mapping[str, Any]) -> list[Body]:
-    found = client.get("/api/v4/datasets", {"filter": {"where": where, "limits": {"limit": MOST}}})
-    return [one for one in found or [] if isinstance(one, dict) and one.get("pid")]
+    found = _listed(client, "/api/v4/datasets", {"filter": {"where": where, "limits": {"limit": MOST}}})
+    return [one for one in found if one.get("pid")]
+
+
+def _listed(client: SciCat, path: str, params: Mapping[str, Any] | None = None) -> list[Body]:
+    found = client.get(path, params)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise Refused(f"{client.url}: answers GET {path}, but not as SciCat does", status=200, mend=NO_SCICAT)
+    return found
