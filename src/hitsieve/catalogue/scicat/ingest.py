@@ -128,7 +128,8 @@ class _Ingestion:
 
     def _known_raw(self, found: Body) -> Registered:
         plan, pid = self._plan, str(found["pid"])
-        registered = Registered(pid, "there")
+        mine = lookup.is_ours(found) and lookup.value_of(found, RUN) == plan.record.id
+        registered = Registered(pid, "there", is_of_run=mine)
         if plan.record.verdict_on is None and self._annotate(found, plan.raw_metadata(), keep=MEASURED):
             registered.did = "changed"
         if lookup.is_ours(found) and found.get("sourceFolder") == plan.raw.folder and not plan.raw.lacking:
@@ -198,7 +199,7 @@ class _Ingestion:
         if not isinstance(made, dict) or not made.get("pid"):
             what = f"{self._client.url}: answers POST {DATASETS}, but not as SciCat does"
             raise Refused(what, status=200, mend=NO_SCICAT)
-        registered = Registered(str(made["pid"]), "created")
+        registered = Registered(str(made["pid"]), "created", is_of_run=True)
         self._journal.finish(created(registered.pid))
         self._step()
         return registered, None
@@ -268,7 +269,7 @@ class _Ingestion:
     def _pictures(self, report: Report) -> None:
         """A picture is no reason to fail."""
         for one in (report.derived, report.raw):
-            if one is None or (one is report.raw and one.did != "created"):
+            if one is None or (one is report.raw and not one.is_of_run):
                 continue
             try:
                 did = self._contents.bring_picture(one.pid)
