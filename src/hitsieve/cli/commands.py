@@ -26,7 +26,7 @@ COMMANDS = {
     "cell": "Find the unit cell that the hits of a finished run agree on, without any known one.",
     "verify": "Prove every stored chunk of a file of hits or misses against its hash and its source.",
     "restore": "Rebuild the original series from the files of hits and misses of a run, bit for bit.",
-    "search": "Find runs in the local catalogue by what is known of them.",
+    "search": "Find runs in the local catalogue, or in SciCat, by what is known of them.",
     "catalog": "Enter finished runs into the local catalogue, remove them, or list all.",
     "ingest": "Register a finished run in SciCat: the raw data with their hit rate, and the hits.",
     "export": "Export lattices and hits of a finished run to DIALS or CrystFEL.",

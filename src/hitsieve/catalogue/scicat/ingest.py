@@ -313,7 +313,7 @@ def _own_keys(there: Mapping[str, Any], wanted: Mapping[str, Body]) -> set[str]:
     """Keys that only a run of hitsieve tells, and this one does not."""
     from hitsieve.catalogue.record import homes
 
-    known = {home.scicat for home in homes() if home.scicat and not home.scicat.startswith("/")}
+    known = {home.key for home in homes() if home.key}
     begun = tuple(
         f"{name}_" for name in ("hit_rate", "hit_rate_low", "hit_rate_high", "indexing_rate", "n_images", "n_hits")
     )
