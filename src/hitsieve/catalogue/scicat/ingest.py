@@ -190,6 +190,8 @@ class _Ingestion:
     def _create(self, body: Body, find: Callable[[], Body | None]) -> tuple[Registered, Body | None]:
         """Make a dataset; also gives it where it was there already, under the identifier that was chosen for it."""
         pid = body.get("pid")
+        if pid is not None and not self._journal.is_done(created(pid)):
+            self._journal.begin(created(pid))
         try:
             made = self._client.post(DATASETS, body, landed=find)
         except Refused as error:
