@@ -100,9 +100,7 @@ def test_any_fault_at_any_request(empty: Empty, plan: Plan, whole: dict[str, Any
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_stopped_at_any_request_and_called_again(
-    empty: Empty, plan: Plan, whole: dict[str, Any], after: bool
-) -> None:
+def test_stopped_at_any_request_and_called_again(empty: Empty, plan: Plan, whole: dict[str, Any], after: bool) -> None:
     """Without any patience the first fault ends the session, as kill -9 would: nothing of it is remembered."""
     stopped = 0
     for place in range(CLEAN):
