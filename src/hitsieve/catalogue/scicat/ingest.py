@@ -64,7 +64,8 @@ class _Ingestion:
         self._journal = journal
         self._progress = progress
         self._done, parts = 0, (plan.raw, plan.derived)
-        self._total = 0 if progress is None else 5 + sum(len(plan.blocks("", part.files)) for part in parts)
+        # Too many files are refused here, before anything is made.
+        self._total = 5 + sum(len(plan.blocks(part.folder, part.files)) for part in parts)
         self._contents = Contents(client, plan, journal, self._step)
         self.report = Report()
 
