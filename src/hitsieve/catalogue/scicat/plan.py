@@ -105,8 +105,8 @@ class Registered:
 
     pid: str
     did: Did
-    is_of_run: bool = False
-    """hitsieve made it for this run, now or before."""
+    ours: bool = False
+    """hitsieve made it."""
     n_blocks: int = 0
     """Blocks of files that were sent."""
     n_files: int = 0
