@@ -141,11 +141,8 @@ class Contents:
             self._journal.begin(step)
         try:
             self._client.post(path, body, landed=landed)
-        except Refused:
-            self._journal.forget(step)
-            raise
-        except Unavailable as error:
-            if not error.sent:
+        except (Refused, Unavailable) as error:
+            if step and not (isinstance(error, Unavailable) and error.sent):
                 self._journal.forget(step)
             raise
         if step:
