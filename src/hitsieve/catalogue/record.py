@@ -145,17 +145,23 @@ class Record(_Part):
         Share | None, About("Indexing rate, upper limit", nxmx=HIT_FINDING + "indexing_rate_interval[1]")
     ] = None
     """Upper end of it."""
-    cell_a: Annotated[float | None, About("Cell a", "angstrom", HIT_FINDING + "unit_cell[0]")] = None
+    cell_a: Annotated[float | None, About("Cell a", "angstrom", HIT_FINDING + "unit_cell_abc[0]")] = None
     """Axis a of the cell that was looked for."""
-    cell_b: Annotated[float | None, About("Cell b", "angstrom", HIT_FINDING + "unit_cell[1]")] = None
+    cell_b: Annotated[float | None, About("Cell b", "angstrom", HIT_FINDING + "unit_cell_abc[1]")] = None
     """Axis b."""
-    cell_c: Annotated[float | None, About("Cell c", "angstrom", HIT_FINDING + "unit_cell[2]")] = None
+    cell_c: Annotated[float | None, About("Cell c", "angstrom", HIT_FINDING + "unit_cell_abc[2]")] = None
     """Axis c."""
-    cell_alpha: Annotated[float | None, About("Cell alpha", "degrees", HIT_FINDING + "unit_cell[3]")] = None
+    cell_alpha: Annotated[float | None, About("Cell alpha", "degrees", HIT_FINDING + "unit_cell_alphabetagamma[0]")] = (
+        None
+    )
     """Angle of b and c."""
-    cell_beta: Annotated[float | None, About("Cell beta", "degrees", HIT_FINDING + "unit_cell[4]")] = None
+    cell_beta: Annotated[float | None, About("Cell beta", "degrees", HIT_FINDING + "unit_cell_alphabetagamma[1]")] = (
+        None
+    )
     """Angle of a and c."""
-    cell_gamma: Annotated[float | None, About("Cell gamma", "degrees", HIT_FINDING + "unit_cell[5]")] = None
+    cell_gamma: Annotated[float | None, About("Cell gamma", "degrees", HIT_FINDING + "unit_cell_alphabetagamma[2]")] = (
+        None
+    )
     """Angle of a and b."""
     centring: Annotated[str | None, About("Cell centring", nxmx=HIT_FINDING + "unit_cell_centring")] = None
     """P, A, B, C, I, F or R (hexagonal axes)."""

@@ -19,14 +19,14 @@ from hitsieve.model import State
 from hitsieve.write.chunks import filters_of
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.places import open_output
-from hitsieve.write.process import HITS, MISSES, contents_of
+from hitsieve.write.process import HITS, MISSES, RESTORE, contents_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 IN_HITS, IN_MISSES, IN_REST = range(3)
 """Where an image is: in the hit-only file, in the misses file, or in its group `rest`."""
-_NEEDED = ("date", "n_images", "source_files", "source_image", "sha256", "verbatim", "per_image", "added", "renamed")
+_NEEDED = ("date", "n_images", "source_files", "source_image", "sha256", "verbatim", RESTORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class KeptFile:
         return contents_of(self.process) + (" of one pump state" if "pump_state" in self.process else "")
 
     def texts(self, name: str) -> list[str]:
-        """A column of texts of hit_finding."""
+        """A column of texts of hit_finding, or of a group in it."""
         return [str(text) for text in self.process[name].asstr()[()]]
 
     @property

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
-from hitsieve.model import ImageResults, Lattices, PumpStates, SecondLook, Spots, State
+from hitsieve.model import ImageResults, PumpStates, SecondLook, Spots, State
 from hitsieve.settings import RunSettings
 from hitsieve.write.belonging import check_one_run, pump_state_of
 from hitsieve.write.columns import IMAGE_COLUMNS, PUMP_COLUMN, SECOND_LOOK_COLUMN
+from hitsieve.write.lattices import LATTICE_COLUMNS, lattices_of
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.outputs import Outputs, find_outputs, read_summary
 from hitsieve.write.perimage import read_rows
@@ -218,7 +219,7 @@ class StoredResults:
             raise SourceError(what, mend="count from 0")
         with self._reading():
             offsets, spots = self._ragged(self._process["spots"], wanted, [field.name for field in fields(Spots)])
-            names = [field.name for field in fields(Lattices)]
+            names = [column.name for column in LATTICE_COLUMNS]
             lattice_offsets, lattices = self._ragged(self._process["lattices"], wanted, names)
         return ImageResults(
             image=wanted,
@@ -227,7 +228,7 @@ class StoredResults:
             offsets=offsets,
             spots=Spots(**spots),
             lattice_offsets=lattice_offsets,
-            lattices=Lattices(**lattices),
+            lattices=lattices_of(lattices),
         )
 
     def spots_between(self, first: int, stop: int, names: Sequence[str]) -> tuple[Images, dict[str, npt.NDArray[Any]]]:
