@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ UNITS = {
     "NX_WAVENUMBER": ("1/angstrom",),
 }
 UNITLESS = ("NX_ANY", "NX_DIMENSIONLESS", "NX_UNITLESS", None)
+CODE = re.compile(r"^\s*\* (\d) ``(\w+)``", re.MULTILINE)
+"""A code and its name in a list of the text."""
 KINDS = {"NX_BINARY": "u", "NX_BOOLEAN": "b", "NX_FLOAT": "f", "NX_INT": "iu", "NX_NUMBER": "iuf"}
 
 
@@ -125,16 +128,20 @@ def _field(item: h5py.Dataset, element: ET.Element, lengths: dict[str, int]) -> 
     values = element.find(NXDL + "enumeration")
     if values is not None and values.get("open") != "true":
         allowed = {value.attrib["value"] for value in values}
-        strange = {_word(value) for value in np.ravel(item[()])} - allowed
-        if strange:
-            yield f"has {', '.join(sorted(strange))}, which is none of {', '.join(sorted(allowed))}"
+        if item.asstr()[()] not in allowed:
+            yield f"is {item.asstr()[()]}, which is none of {', '.join(sorted(allowed))}"
+    # NeXus has enumerations for single values only: codes of images stand in the text.
+    names = h5py.check_enum_dtype(item.dtype)
+    codes = {name: int(code) for code, name in CODE.findall(element.findtext(NXDL + "doc") or "")}
+    if codes and item.dtype.kind in "iu":
+        if names is not None and names != codes:
+            yield f"means {names}, not {codes}"
+        bits = 0 not in codes.values()
+        if set(np.unique(item[()])) - set(range(sum(codes.values()) + 1) if bits else codes.values()):
+            yield f"has other values than {codes}"
     own = COMMON | {"units"} | set(children(element, "attribute"))
     yield from (f"@{name}: no such attribute" for name in set(item.attrs) - own)
     yield from (f"@{name}: absent" for name in children(element, "attribute") if name not in item.attrs)
-
-
-def _word(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _shape(item: h5py.Dataset, element: ET.Element, lengths: dict[str, int]) -> Iterator[str]:

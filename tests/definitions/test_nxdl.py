@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -93,6 +97,45 @@ def test_every_symbol_is_declared() -> None:
         assert {symbol for symbol in used if not symbol.isdigit()} == symbols
 
 
+@pytest.fixture(scope="module")
+def proposed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The definitions of NeXus, with the proposal in its place."""
+    folder = tmp_path_factory.mktemp("nexus") / "definitions"
+    shutil.copytree(NEXUS, folder)
+    shutil.copy(BASE, folder / "base_classes")
+    nxmx = lxml.etree.parse(folder / "applications" / "NXmx.nxdl.xml")
+    nxmx.find(f"{NXDL}group").append(lxml.etree.parse(ADDITION).find(f"{NXDL}group/{NXDL}group"))
+    nxmx.write(folder / "applications" / "NXmx.nxdl.xml")
+    return folder
+
+
+def validator(path: Path, definitions: Path = NEXUS) -> str:
+    """Errors that nxvalidate finds."""
+    command = [Path(sys.executable).with_name("nxvalidate"), "--error", "--definitions", definitions, path]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", found.stdout + found.stderr)
+    assert "Total number of errors:" in said, said
+    return "" if "errors: 0" in said else said
+
+
+def test_nexus_validator_accepts_files_today(files: dict[str, Path]) -> None:
+    assert [validator(files[kind]) for kind in ("hits", "annotated")] == ["", ""]
+
+
+@pytest.mark.parametrize("kind", ["hits", "misses", "annotated"])
+def test_nexus_validator_accepts_files_with_the_proposal(
+    files: dict[str, Path], proposed: Path, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / files[kind].name
+    shutil.copy(files[kind], path)
+    with h5py.File(path, "r+") as file:
+        file["entry/hit_finding"].attrs["NX_class"] = "NXhit_finding"
+    assert validator(path, proposed) == ""
+    with h5py.File(path, "r+") as file:
+        del file["entry/hit_finding/n_hits"]
+    assert "hit_finding" in validator(path, proposed)
+
+
 def test_addition_repeats_the_base_class() -> None:
     """A field that both have has one type, unit, shape and list of values."""
     base = definition(BASE)
@@ -139,8 +182,10 @@ def test_definition_has_nothing_that_no_file_has(files: dict[str, Path]) -> None
         (lambda group: _replace(group, "lattices/offsets", [0]), "lattices/offsets: .* where nP.1 is"),
         (lambda group: _replace(group, "n_images", 3.0), "n_images: is float64, not NX_INT"),
         (lambda group: _replace(group, "program", 3), "program: is int64, not NX_CHAR"),
-        (lambda group: _replace(group, "holds", "some"), "holds: has some, which is none of all, hits, misses"),
-        (lambda group: group["state"].write_direct(group["state"][()] * 0 + 7), "state: has 7"),
+        (lambda group: _replace(group, "holds", "some"), "holds: is some, which is none of all, hits, misses"),
+        (lambda group: group["state"].write_direct(group["state"][()] * 0 + 7), "state: has other values"),
+        (lambda group: _replace(group, "state", group["state"][()].astype("u1") + 3), "state: has other values"),
+        (lambda group: _replace(group, "spots/flags", group["spots/flags"][()] + 16), "flags: has other values"),
         (lambda group: group["resolution"].attrs.pop("units"), "resolution: has units None"),
         (lambda group: group["state"].attrs.create("units", "m"), "state: has units m, and should have none"),
         (lambda group: group["hit_rate_interval"].attrs.pop("confidence_level"), "@confidence_level: absent"),
@@ -153,7 +198,8 @@ def test_disagreement_is_seen(
     files: dict[str, Path], tmp_path: Path, damage: Callable[[h5py.Group], object], said: str
 ) -> None:
     path = tmp_path / "damaged.h5"
-    path.write_bytes(files["dark" if "audit" not in said else "hits"].read_bytes())
+    kind = "hits" if "audit" in said else "annotated" if "flags" in said else "dark"
+    path.write_bytes(files[kind].read_bytes())
     with h5py.File(path, "r+") as file:
         damage(file["entry/hit_finding"])
     if said == "state: required":

@@ -138,6 +138,7 @@ class AnnotatedFile:
         run, process = self._run, self.frame.process
         write_file_table(process, run)
         for name, values, description in (
+            ("source_image", np.arange(len(run)), "index of the image in the run, from 0"),
             ("source_file", run.images.file, "index in source_files and source_datasets; -1 where no file is known"),
             ("source_row", run.images.row, "row in the source dataset; -1 where none is known"),
         ):
