@@ -55,6 +55,16 @@ def test_listing_names_no_folder_of_the_maker(examples: Path) -> None:
         assert str(examples) not in (examples / f"example_{kind}.txt").read_text(encoding="utf-8")
 
 
+def test_readme_reads_an_example(examples: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (HOME / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=examples, capture_output=True, text=True, timeout=60, check=True
+    )
+    said = done.stdout.splitlines()
+    assert said[0].startswith(f"{len(said) - 1} hits, ")
+    assert all("lattices, [[" in line and "example_data_00000" in line for line in said[1:])
+
+
 def test_maker_is_importable_without_making() -> None:
     spec = importlib.util.spec_from_file_location("make", HOME / "examples" / "make.py")
     assert spec is not None and spec.loader is not None
