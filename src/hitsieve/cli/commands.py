@@ -27,7 +27,7 @@ COMMANDS = {
     "restore": "Rebuild the original series from the files of hits and misses of a run, bit for bit.",
     "search": "Find runs in the local catalogue by what is known of them.",
     "catalog": "Enter finished runs into the local catalogue, remove them, or list all.",
-    "export": "Export lattices and hits of a finished run to DIALS or CrystFEL.",
+    "export": "Export lattices and hits of a finished run to DIALS or CrystFEL, or pack the hits to be published.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
 }

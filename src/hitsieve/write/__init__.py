@@ -1,10 +1,12 @@
 """Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
 from hitsieve.write.audit import choose_audit
+from hitsieve.write.belonging import pump_state_of
 from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.kept import KeptImages
 from hitsieve.write.keptrun import KeptRun
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
+from hitsieve.write.packing import Packed, PackRequest, packing
 from hitsieve.write.restore import Restored, restore_run
 from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
@@ -47,6 +49,8 @@ __all__ = [
     "KeptRun",
     "MissedSummary",
     "Outputs",
+    "PackRequest",
+    "Packed",
     "Percentiles",
     "PumpStateSummary",
     "PumpSummary",
@@ -65,6 +69,8 @@ __all__ = [
     "digest_of_hits",
     "find_outputs",
     "open_results",
+    "packing",
+    "pump_state_of",
     "read_summary",
     "restore_run",
     "rewrite",
