@@ -3,6 +3,7 @@
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.belonging import pump_state_of
 from hitsieve.write.described import Described, describe, digest_of_hits
+from hitsieve.write.given import mask_digest
 from hitsieve.write.kept import KeptImages
 from hitsieve.write.keptrun import KeptRun
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
@@ -68,6 +69,7 @@ __all__ = [
     "differences",
     "digest_of_hits",
     "find_outputs",
+    "mask_digest",
     "open_results",
     "packing",
     "pump_state_of",

@@ -143,6 +143,14 @@ class StoredResults:
             return str(self._process["geometry/data"].asstr()[()])
 
     @cached_property
+    def mask_sha256(self) -> str | None:
+        """Digest of the pixel mask as it was used; None where there was no mask."""
+        if "mask_sha256" not in self._process:
+            return None
+        with self._reading():
+            return str(self._process["mask_sha256"].asstr()[()])
+
+    @cached_property
     def pump(self) -> PumpStates | None:
         """Pump states of the images; None where the run is not time-resolved."""
         if "pump_names" not in self._process:
