@@ -18,7 +18,7 @@ import pytest
 from datacite import schema45
 from rocrate.rocrate import ROCrate
 
-from hitsieve.catalogue import Creator, Publication, homes, read_publication
+from hitsieve.catalogue import Creator, Publication, homes, publication
 from hitsieve.catalogue.about import MEASURED
 from hitsieve.errors import HitsieveError, OutputError, SettingsError, SourceError, VerificationError
 from hitsieve.pipeline import RunReport
@@ -314,17 +314,34 @@ def test_a_run_without_hits_is_none(tmp_path: Path) -> None:
 
 SAMPLE = """
 owner_group = "p12345"
+proposal = "20260001"
+sample_name = "thaumatin"
+title = "Of the raw data"
+license = "CC BY-SA 4.0"
 [publication]
 creators = [{ name = "Carberry, Josiah", orcid = "0000-0002-1825-0097" }]
-license = "cc-by-4.0"
-published = 2026-01-02
+publisher = "A facility"
+title = "Of the hits"
 """
 
 
-def test_flags_win_over_the_facts_file(tmp_path: Path) -> None:
-    (tmp_path / "facts.toml").write_text(SAMPLE)
-    told = read_publication(tmp_path / "facts.toml", {"license": "CC0-1.0", "title": None, "publisher": "Zenodo"})
-    assert told == LEAST.model_copy(update={"license": "CC0-1.0", "published": date(2026, 1, 2)})
+@pytest.mark.parametrize("place", ["given", "out/small_facts.toml", "raw/hitsieve-facts.toml"])
+def test_flags_win_over_the_table_over_facts_for_all(tmp_path: Path, finished: RunReport, place: str) -> None:
+    shutil.copytree(finished.outputs.summary.parent, tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "small_summary.json").read_text())
+    (tmp_path / "raw").mkdir()
+    summary["source"]["path"] = str(tmp_path / "raw" / "small_master.h5")
+    (tmp_path / "out" / "small_summary.json").write_text(json.dumps(summary))
+    (tmp_path / place).write_text(SAMPLE)
+    facts = tmp_path / place if place == "given" else None
+    said = publication({"publisher": "Zenodo", "title": None})
+    pack_crate(tmp_path / "out", CrateRequest(said, tmp_path / "crate", facts=facts))
+    told, entities = json.loads((tmp_path / "crate" / "datacite.json").read_text()), graph(tmp_path / "crate")
+    assert told["publisher"] == {"name": "Zenodo"}
+    assert told["titles"][0] == {"title": "Of the hits"}
+    assert told["rightsList"][0]["rightsIdentifier"] == "CC-BY-SA-4.0"
+    assert entities["#sample"]["name"] == "thaumatin"
+    assert entities["#experiment"]["identifier"] == "20260001"
 
 
 @pytest.mark.parametrize(
@@ -337,13 +354,17 @@ def test_flags_win_over_the_facts_file(tmp_path: Path) -> None:
         ("[publication]\nraw = 'there'", "'there' is no DOI, handle"),
         ("[publication]\ndoi = '11.5/x'", "'11.5/x' is no DOI"),
         ("publication = 1", "publication is no table"),
+        ("titel = 'x'", "titel"),
+        ("license = 'free'", "license: 'free' is neither the address of a licence nor one of CC0-1.0, "),
         ("[publication", "is not TOML"),
     ],
 )
-def test_wrong_facts_are_named(tmp_path: Path, text: str, says: str) -> None:
+def test_wrong_facts_are_named(finished: RunReport, tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "facts.toml").write_text(text)
+    request = CrateRequest(LEAST, tmp_path / "crate", facts=tmp_path / "facts.toml")
     with pytest.raises(SettingsError, match=says):
-        read_publication(tmp_path / "facts.toml", {})
+        pack_crate(finished.outputs.summary, request)
+    assert not (tmp_path / "crate").exists()
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_facts_file_and_default_place(out: Path, hitsieve: Hitsieve, tmp_path: P
         (["--format", "events", "--license", "CC0-1.0"], 2, "--format and --license exclude each other"),
         (["--rocrate"], 2, "lacks its creators (--creator), a licence (--license) and a publisher (--publisher)"),
         (["--rocrate", "--license", "CC BY"], 2, "--license: 'CC BY' is neither the address of a licence nor one of"),
-        (["--rocrate", "--facts", "none.toml"], 2, "facts file none.toml cannot be read"),
+        (["--rocrate", "--facts", "none.toml"], 2, "none.toml: cannot be read"),
     ],
 )
 def test_wrong_flags(out: Path, hitsieve: Hitsieve, flags: list[str], code: int, says: str) -> None:

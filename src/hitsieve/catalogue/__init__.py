@@ -4,7 +4,7 @@ from hitsieve.catalogue.about import About, Home
 from hitsieve.catalogue.datacite import datacite
 from hitsieve.catalogue.local import Catalogue, Change, Found, default_catalogue
 from hitsieve.catalogue.preview import preview
-from hitsieve.catalogue.publication import Creator, Publication, read_publication
+from hitsieve.catalogue.publication import Creator, Publication, join, publication, read_publication
 from hitsieve.catalogue.published import (
     ADDED,
     DATACITE_FILE,
@@ -42,8 +42,10 @@ __all__ = [
     "datacite",
     "default_catalogue",
     "homes",
+    "join",
     "manifest_line",
     "preview",
+    "publication",
     "read_publication",
     "require_rocrate",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,9 +53,9 @@ def _is_url(text: str) -> bool:
 
 
 def _is_licence(text: str) -> str:
-    known = {name.lower(): name for name in LICENCES}
-    if text.lower() in known:
-        return known[text.lower()]
+    known, named = {name.lower(): name for name in LICENCES}, text.strip().lower().replace(" ", "-")
+    if named in known:
+        return known[named]
     if not _is_url(text):
         raise ValueError(f"{text!r} is neither the address of a licence nor one of {', '.join(LICENCES)}")
     return text
@@ -168,32 +169,49 @@ class Publication(_Part):
     """Number of the grant."""
 
 
-def read_publication(path: Path | None, given: dict[str, Any]) -> Publication:
-    """Join what a facts file says under [publication] with what is given besides; the latter wins.
+def publication(values: Mapping[str, Any]) -> Publication:
+    """Make a publication of what flags say, by name; a value None is not given.
+
+    Raises
+    ------
+    SettingsError
+        A value is wrong.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        return Publication.model_validate(given)
+    except ValidationError as error:
+        flag = f"--{error.errors()[0]['loc'][0]}"
+        raise SettingsError(f"{flag}: {_said(error, names=False)}", mend="see hitsieve export --help") from error
+
+
+def read_publication(path: Path, shared: Mapping[str, Any]) -> Publication:
+    """Read the table [publication] of a facts file.
 
     Parameters
     ----------
-    path : Path, optional
-        TOML file; its other tables are not looked at.
-    given : dict
-        By name of the field; a value None is not given.
+    path : Path
+        TOML file; its other contents are not looked at.
+    shared : mapping
+        Facts of the file that a publication shares with others, by name; the table wins over them.
 
     Raises
     ------
     SettingsError
         The file cannot be read, or a value is wrong.
     """
-    values = {} if path is None else _table(path)
     try:
-        told = Publication.model_validate(values)
+        return Publication.model_validate({**shared, **_table(path)})
     except ValidationError as error:
         raise SettingsError(f"facts file {path}, [{TABLE}]: {_said(error)}", mend=_SAMPLE) from error
-    flags = {name: value for name, value in given.items() if value is not None}
-    try:
-        return Publication.model_validate({**told.model_dump(), **flags})
-    except ValidationError as error:
-        flag = f"--{error.errors()[0]['loc'][0]}"
-        raise SettingsError(f"{flag}: {_said(error, names=False)}", mend="see hitsieve export --help") from error
+
+
+def join(*said: Publication) -> Publication:
+    """What several say together; the first that says a thing wins."""
+    known: dict[str, Any] = {}
+    for one in reversed(said):
+        known |= {name: getattr(one, name) for name in one.model_fields_set}
+    return Publication.model_construct(**known)
 
 
 _SAMPLE = "see docs/reference/crates.md for a sample"

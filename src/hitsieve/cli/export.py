@@ -98,7 +98,7 @@ def _pack(
 ) -> int:
     from hitsieve.pipeline.crate import CrateRequest, pack_crate
 
-    request = CrateRequest(publishing.read(), output, overwrite)
+    request = CrateRequest(publishing.read(), output, overwrite, publishing.facts)
     with shown_count("packing (MB)", wanted=not quiet) as progress:
         report = pack_crate(results, request, progress=stoppable(progress))
     Warnings()(report.problems)

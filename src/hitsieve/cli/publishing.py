@@ -20,7 +20,8 @@ class Publishing:
     """What the files of a run cannot tell."""
 
     facts: Path | None = None
-    """TOML file that says it in a table [publication]; flags win over it."""
+    """TOML file with facts, and a table [publication]; by default <stem>_facts.toml or hitsieve-facts.toml beside the
+    results, else beside the source. Flags win over it."""
     title: str | None = None
     """Title; by default that of the measurement."""
     description: str | None = None
@@ -42,15 +43,15 @@ class Publishing:
         return [f"--{field.name}" for field in fields(self) if getattr(self, field.name) is not None]
 
     def read(self) -> Publication:
-        """Join the facts file and the flags.
+        """What the flags say.
 
         Raises
         ------
         SettingsError
-            The file cannot be read, or a value is wrong.
+            A value is wrong.
         """
-        from hitsieve.catalogue import Creator, read_publication
+        from hitsieve.catalogue import Creator, publication
 
         told = {name: getattr(self, name) for name in ("title", "description", "license", "publisher", "raw", "doi")}
         creators = None if self.creator is None else tuple(Creator.read(text) for text in self.creator)
-        return read_publication(self.facts, told | {"creators": creators})
+        return publication(told | {"creators": creators})

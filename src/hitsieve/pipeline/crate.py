@@ -21,10 +21,13 @@ from hitsieve.catalogue import (
     Record,
     crate_metadata,
     datacite,
+    join,
     manifest_line,
     preview,
+    read_publication,
     require_rocrate,
 )
+from hitsieve.catalogue.scicat import find_facts, read_facts
 from hitsieve.errors import SettingsError, SourceError, VerificationError
 from hitsieve.model import Problem
 from hitsieve.pipeline.record import record_of
@@ -38,6 +41,8 @@ _KINDS = {
     "_summary.json": ("Numbers of the run", "application/json"),
 }
 """By the end of a file's name: what it is, and its media type."""
+_SHARED = ("title", "description", "license", "keywords")
+"""Facts that are the same in SciCat."""
 _MEGA = 10**6
 
 
@@ -49,6 +54,8 @@ class CrateRequest:
     output: Path | None = None
     """Folder, or zip archive (*.zip); None: <stem>_crate beside the results."""
     overwrite: bool = False
+    facts: Path | None = None
+    """File of facts, which says what the publication does not; None: that beside the results or the source, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +99,8 @@ def pack_crate(results: str | Path, request: CrateRequest, progress: Step | None
     require_rocrate()
     with open_results(results) as stored:
         paths = _files(stored)
-        record = record_of(stored.outputs, stored.summary)
-        _check_said(request.publication, record)
+        publication, record = _told(request, record_of(stored.outputs, stored.summary))
+        _check_said(publication, record)
         folder, stem = stored.outputs.summary.parent, stored.summary.source.stem
         inputs = (*stored.outputs, *stored.source_paths, *stored.source_files)
     target = request.output or folder / f"{stem}_crate"
@@ -102,14 +109,14 @@ def pack_crate(results: str | Path, request: CrateRequest, progress: Step | None
     with packing(pack_request, inputs) as pack:
         n_proven = sum(_prove(path, done) for path in paths)
         files = tuple(_described(pack.copy(path, done.add), path) for path in paths)
-        day = request.publication.published or datetime.now(timezone.utc).date()
-        published = Published(record, request.publication, files, day.isoformat())
+        day = publication.published or datetime.now(timezone.utc).date()
+        published = Published(record, publication, files, day.isoformat())
         packed = pack.add(DATACITE_FILE, _json(datacite(published)))
         about = CrateFile(packed.name, "DataCite record", "application/json", packed.size, packed.sha256)
         pack.add(PREVIEW, preview(published, about).encode())
         pack.add(METADATA, _json(crate_metadata(published, about)))
         pack.add(MANIFEST, "".join(manifest_line(file.sha256, file.name) for file in pack.files).encode())
-    return CrateReport(target, tuple(pack.files), record.n_hits, n_proven, tuple(_doubts(request.publication, target)))
+    return CrateReport(target, tuple(pack.files), record.n_hits, n_proven, tuple(_doubts(publication, target)))
 
 
 def _files(stored: StoredResults) -> tuple[Path, ...]:
@@ -127,6 +134,18 @@ def _files(stored: StoredResults) -> tuple[Path, ...]:
             raise SourceError(f"{path}: is absent", mend="keep the outputs of a run together; a crate holds them all")
         pump_state_of(path, outputs, stored.summary)
     return paths
+
+
+def _told(request: CrateRequest, record: Record) -> tuple[Publication, Record]:
+    """What is known for a publication, and the record: what the user says first, then the file of facts."""
+    path = request.facts or find_facts(record.stem, (Path(record.place).parent, Path(record.source_path).parent))
+    if path is None:
+        return request.publication, record
+    facts = read_facts(path)
+    shared = {name: value for name in _SHARED if (value := getattr(facts, name))}
+    said = {"sample_name": facts.sample_name, "experiment": facts.proposal}
+    record = record.model_copy(update={name: value for name, value in said.items() if value})
+    return join(request.publication, read_publication(path, shared)), record
 
 
 def _check_said(publication: Publication, record: Record) -> None:
