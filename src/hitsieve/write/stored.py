@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
-from hitsieve.model import ImageResults, Lattices, PumpStates, SecondLook, Spots, State
+from hitsieve.model import Closing, ImageResults, Lattices, PumpStates, SecondLook, Spots, State
 from hitsieve.settings import RunSettings
 from hitsieve.write.belonging import check_one_run, pump_state_of
 from hitsieve.write.columns import IMAGE_COLUMNS, PUMP_COLUMN, SECOND_LOOK_COLUMN
@@ -24,9 +23,6 @@ from hitsieve.write.outputs import Outputs, find_outputs, read_summary
 from hitsieve.write.perimage import read_rows
 from hitsieve.write.places import open_output
 from hitsieve.write.summary import Summary
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _PROVENANCE = ("source_file", "source_row")
 _TYPES: dict[str, npt.DTypeLike] = {
@@ -74,7 +70,7 @@ def open_results(path: str | Path) -> StoredResults:
         raise
 
 
-class StoredResults:
+class StoredResults(Closing):
     """Results of a finished run; close it, or use it in a `with` statement.
 
     Its length is the number of images of the run. Nothing but what is asked for is read.
@@ -302,11 +298,3 @@ class StoredResults:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
