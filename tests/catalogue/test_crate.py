@@ -157,7 +157,7 @@ def test_every_field_stands_where_the_table_says(finished: RunReport, least: Cra
             assert value in text, home.field
     assert measured > 30
     for state in record.pump_states:
-        assert entities[f"#hit_rate_{state.name}"]["value"] == state.hit_rate
+        assert entities[f"#{state.name}/hit_rate"]["value"] == state.hit_rate
     assert json.loads(entities["#settings"]["value"]) == json.loads(json.dumps(record.settings))
     assert entities["./"]["temporalCoverage"] == f"{record.start_time}/{record.end_time}"
     assert entities["#sieving"]["endTime"] == record.date.isoformat()
@@ -325,6 +325,31 @@ title = "Of the hits"
 """
 
 
+def test_any_names_will_do(finished: RunReport, tmp_path: Path) -> None:
+    """Of files, and of pump states: those called low and high are no limits of intervals."""
+    states = {"small_dark_hits.h5": "Lauf \u00e4 1_low_hits.h5", "small_light_hits.h5": "Lauf \u00e4 1_high_hits.h5"}
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for path in finished.outputs:
+        shutil.copy(path, folder / states.get(path.name, path.name.replace("small", "Lauf \u00e4 1")))
+    place = folder / "Lauf \u00e4 1_summary.json"
+    summary = json.loads(place.read_text())
+    for state in summary["pump"]["states"]:
+        file = states[state["hits_file"]]
+        state |= {"hits_file": file, "name": file.split("_")[1]}
+    place.write_text(json.dumps(summary))
+    report = pack_crate(folder, CrateRequest(LEAST, tmp_path / "crate"))
+    entities = graph(report.path)
+    assert entities["#low/hit_rate"]["value"] == summary["pump"]["states"][0]["hit_rate"]
+    assert entities["#hit_rate_low"]["value"] == summary["hit_rate_interval"][0]
+    parts = {entity.id for entity in ROCrate(report.path).data_entities}
+    assert "Lauf%20%C3%A4%201_hits.h5" in parts
+    size = (report.path / "manifest-sha256.txt").stat().st_size
+    assert entities["manifest-sha256.txt"]["contentSize"] == str(size)
+    checked = subprocess.run(["sha256sum", "--strict", "-c", "manifest-sha256.txt"], cwd=report.path, check=False)
+    assert checked.returncode == 0
+
+
 @pytest.mark.parametrize("place", ["given", "out/small_facts.toml", "raw/hitsieve-facts.toml"])
 def test_flags_win_over_the_table_over_facts_for_all(tmp_path: Path, finished: RunReport, place: str) -> None:
     shutil.copytree(finished.outputs.summary.parent, tmp_path / "out")
@@ -354,6 +379,7 @@ def test_flags_win_over_the_table_over_facts_for_all(tmp_path: Path, finished: R
         ("[publication]\nraw = 'there'", "'there' is no DOI, handle"),
         ("[publication]\ndoi = '11.5/x'", "'11.5/x' is no DOI"),
         ("publication = 1", "publication is no table"),
+        ("[publication]\ncreators = [{ name = 'X' }, { name = 'X' }]", "two creators are X"),
         ("titel = 'x'", "titel"),
         ("license = 'free'", "license: 'free' is neither the address of a licence nor one of CC0-1.0, "),
         ("[publication", "is not TOML"),

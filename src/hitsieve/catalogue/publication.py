@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
 from hitsieve.errors import SettingsError
 
@@ -121,7 +121,7 @@ class Creator(_Part):
     """Who made the data."""
 
     name: Words
-    """Family name, given name."""
+    """Family name, given name; of an organisation, its name without a comma."""
     orcid: Annotated[str, AfterValidator(_is_orcid)] | None = None
     affiliation: Words | None = None
 
@@ -168,6 +168,14 @@ class Publication(_Part):
     award: Words | None = None
     """Number of the grant."""
 
+    @model_validator(mode="after")
+    def _each_once(self) -> Publication:
+        known = [creator.orcid or creator.name for creator in self.creators]
+        twice = next((one for one in known if known.count(one) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two creators are {twice}")
+        return self
+
 
 def publication(values: Mapping[str, Any]) -> Publication:
     """Make a publication of what flags say, by name; a value None is not given.
@@ -181,7 +189,8 @@ def publication(values: Mapping[str, Any]) -> Publication:
     try:
         return Publication.model_validate(given)
     except ValidationError as error:
-        flag = f"--{error.errors()[0]['loc'][0]}"
+        where = error.errors()[0]["loc"]
+        flag = f"--{where[0]}" if where else "--creator"
         raise SettingsError(f"{flag}: {_said(error, names=False)}", mend="see hitsieve export --help") from error
 
 

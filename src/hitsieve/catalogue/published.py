@@ -40,6 +40,7 @@ class Measured:
     """A number or words that the data set gives."""
 
     key: str
+    """Field of the record; of a pump state, behind the name of the state and a slash: light/hit_rate."""
     name: str
     value: float | int | str
     unit: str
@@ -126,7 +127,7 @@ class Published:
                 if key in named and value is not None:
                     about = named[key].about
                     name = f"{about.human} ({state.name})"
-                    yield Measured(f"{key}_{state.name}", name, value, about.unit, named[key].meaning)
+                    yield Measured(f"{state.name}/{key}", name, value, about.unit, named[key].meaning)
 
 
 def manifest_line(sha256: str, name: str) -> str:

@@ -181,7 +181,7 @@ def _manifest(crate: ROCrate, names: list[str]) -> None:
     properties = {
         "name": MANIFEST,
         "description": "SHA-256 of all other files",
-        "contentSize": str(sum(len(manifest_line("0" * 64, name)) for name in names if name != MANIFEST)),
+        "contentSize": str(sum(len(manifest_line("0" * 64, name).encode()) for name in names if name != MANIFEST)),
         "encodingFormat": "text/plain",
     }
     crate.add_file(dest_path=MANIFEST, properties=properties)

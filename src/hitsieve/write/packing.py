@@ -180,7 +180,8 @@ def _check_space(request: PackRequest) -> None:
     """Refuse what the disk has no place for, before it is filled."""
     needed = MARGIN + sum(path.stat().st_size for path in request.copied)
     folder = request.target.parent if request.is_zip else request.target
-    free = shutil.disk_usage(folder).free
+    with writing(request.target):
+        free = shutil.disk_usage(folder).free
     if needed > free:
         what = f"{request.target}: needs {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free"
         raise OutputError(what, mend=f"free some space, or {_OTHER}")
