@@ -89,7 +89,7 @@ def test_without_the_package(out: Path) -> None:
     command = [sys.executable, "-c", program, "export", str(out), "--rocrate", *SAID]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.endswith("(pip install 'hitsieve[crate]')\n")
+    assert done.stderr.endswith("(pip install rocrate)\n")
 
 
 def test_measured_images(data_dir: Path, hitsieve: Hitsieve, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def _rights(published: Published) -> dict[str, str]:
 
 def _descriptions(published: Published) -> list[dict[str, str]]:
     record = published.record
-    methods = [f"{record.program} {record.version}.", *(f"{measured}." for measured in published.measured())]
+    methods = [f"{record.program} {record.version}.", *(f"{one.name}: {one.shown}." for one in published.measured())]
     if record.experiment:
         methods.insert(0, f"Experiment {record.experiment}.")
     descriptions = [

@@ -35,7 +35,7 @@ def preview(published: Published, datacite: CrateFile) -> str:
     }
     rows = [(escape(key), escape(value)) for key, value in facts.items() if value]
     rows.append(("Licence", f'<a href="{escape(url)}">{escape(spdx or name)}</a>'))
-    numbers = ((escape(one.name), escape(f"{one.value} {one.unit}".strip())) for one in published.measured())
+    numbers = ((escape(one.name), escape(one.shown)) for one in published.measured())
     title, notes = escape(published.title), "".join(f"<li>{escape(line)}</li>" for line in published.record.problems)
     return f"""<!DOCTYPE html>
 <html lang="en">

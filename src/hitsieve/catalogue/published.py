@@ -46,8 +46,11 @@ class Measured:
     unit: str
     meaning: str
 
-    def __str__(self) -> str:
-        return f"{self.name}: {self.value}{f' {self.unit}' if self.unit else ''}"
+    @property
+    def shown(self) -> str:
+        """Value with its unit, for people: six digits are enough for them."""
+        value = f"{self.value:.6g}" if isinstance(self.value, float) else str(self.value)
+        return f"{value} {self.unit}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,10 @@ class Published:
             return self.publication.description
         record = self.record
         of = f" of {record.sample_name}" if record.sample_name else ""
-        kept = f", and {record.n_audit:,} of the misses, chosen at random" if record.n_audit else ""
+        kept = f", and {record.n_audit:,} of its misses drawn at random" if record.n_audit else ""
         return (
             f"The {record.n_hits:,} hits among the {record.n_images:,} images of the serial-crystallography run "
-            f"{record.stem}{of}, found and stored without loss by {record.program} {record.version}{kept}."
+            f"{record.stem}{of}{kept}: found and stored without loss by {record.program} {record.version}."
         )
 
     @property

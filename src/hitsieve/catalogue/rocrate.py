@@ -25,7 +25,7 @@ def require_rocrate() -> None:
         import rocrate.rocrate  # noqa: F401
     except ImportError as error:
         what = f"--rocrate needs the package rocrate, which cannot be imported ({error})"
-        raise SettingsError(what, mend="pip install 'hitsieve[crate]'") from error
+        raise SettingsError(what, mend="pip install rocrate") from error
 
 
 def crate_metadata(published: Published, datacite: CrateFile) -> dict[str, Any]:
