@@ -212,8 +212,6 @@ def _protocol(transports: dict[tuple[str, int], asyncio.Transport]) -> type[H11P
     class Remembering(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             transports[tuple(transport.get_extra_info("peername")[:2])] = transport
-            # asyncio does it for sockets of its own making only; without, each answer waits for 40 ms.
-            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             super().connection_made(transport)
 
     return Remembering
