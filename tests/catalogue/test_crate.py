@@ -39,6 +39,7 @@ MOST = Publication(
     ),
     license="https://example.org/licence",
     publisher="A facility",
+    publisher_id="https://ror.org/03eh3y714",
     published=date(2026, 1, 2),
     keywords=("lysozyme", "pump and probe"),
     doi="https://doi.org/10.5281/zenodo.1234567",
@@ -181,6 +182,7 @@ def test_facts_stand_in_crate_and_datacite(unpacked: Path) -> None:
             "relationType": "IsDerivedFrom",
         }
     ]
+    assert told["publisher"]["publisherIdentifier"] == root["publisher"]["@id"] == MOST.publisher_id
     assert told["fundingReferences"] == [{"funderName": "A foundation", "awardNumber": "G-17"}]
     assert told["rightsList"] == [{"rights": MOST.license, "rightsUri": MOST.license}]
     assert told["creators"][0]["familyName"] == "Carberry"
@@ -290,6 +292,13 @@ def test_nothing_that_exists_is_lost(finished: RunReport, tmp_path: Path) -> Non
     assert (tmp_path / "crate" / "notes.txt").read_text() == "mine"
 
 
+def test_one_address_is_not_two_things(finished: RunReport, tmp_path: Path) -> None:
+    said = LEAST.model_copy(update={"raw": "https://example.org/a", "publisher_id": "https://example.org/a"})
+    with pytest.raises(SettingsError, match=r"https://example\.org/a is given for two things"):
+        pack_crate(finished.outputs.summary, CrateRequest(said, tmp_path / "a" / "crate"))
+    assert not (tmp_path / "a").exists()
+
+
 def test_only_a_whole_run_is_packed(finished: RunReport, tmp_path: Path) -> None:
     request = CrateRequest(LEAST, tmp_path / "crate")
     with pytest.raises(SourceError, match="holds the hits of one pump state"):
@@ -379,6 +388,7 @@ def test_flags_win_over_the_table_over_facts_for_all(tmp_path: Path, finished: R
         ("[publication]\nraw = 'there'", "'there' is no DOI, handle"),
         ("[publication]\ndoi = '11.5/x'", "'11.5/x' is no DOI"),
         ("publication = 1", "publication is no table"),
+        ("[publication]\npublisher_id = 'here'", "publisher_id: 'here' is no http address"),
         ("[publication]\ncreators = [{ name = 'X' }, { name = 'X' }]", "two creators are X"),
         ("titel = 'x'", "titel"),
         ("license = 'free'", "license: 'free' is neither the address of a licence nor one of CC0-1.0, "),

@@ -8,6 +8,7 @@ from hitsieve.catalogue.publication import Creator
 from hitsieve.catalogue.published import Published
 
 SCHEMA = "http://datacite.org/schema/kernel-4"
+ROR = "https://ror.org/"
 RESOURCE_TYPE = "Serial-crystallography hits"
 
 
@@ -20,7 +21,7 @@ def datacite(published: Published) -> dict[str, Any]:
         "doi": publication.doi,
         "titles": [{"title": published.title}, {"title": record.stem, "titleType": "AlternativeTitle"}],
         "creators": [_creator(creator) for creator in publication.creators],
-        "publisher": {"name": publication.publisher},
+        "publisher": _publisher(published),
         "publicationYear": published.day[:4],
         "subjects": [{"subject": word} for word in published.keywords],
         "dates": _dates(published),
@@ -47,6 +48,15 @@ def _creator(creator: Creator) -> dict[str, Any]:
         told |= {"nameIdentifiers": [{"nameIdentifier": identifier, **scheme}]}
     if creator.affiliation:
         told |= {"affiliation": [{"name": creator.affiliation}]}
+    return told
+
+
+def _publisher(published: Published) -> dict[str, str | None]:
+    publication = published.publication
+    told = {"name": publication.publisher}
+    if publication.publisher_id and publication.publisher_id.startswith(ROR):
+        scheme = {"publisherIdentifierScheme": "ROR", "schemeUri": ROR}
+        told |= {"publisherIdentifier": publication.publisher_id, **scheme}
     return told
 
 

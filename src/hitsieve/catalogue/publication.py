@@ -61,6 +61,12 @@ def _is_licence(text: str) -> str:
     return text
 
 
+def _is_address(text: str) -> str:
+    if not _is_url(text):
+        raise ValueError(f"{text!r} is no http address")
+    return text
+
+
 def _is_orcid(text: str) -> str:
     """An ORCID iD without its address; its last character checks the others (ISO 7064 11,2)."""
     bare = re.sub(r"^https?://orcid\.org/", "", text.strip())
@@ -157,6 +163,8 @@ class Publication(_Part):
     """SPDX identifier of a licence for data, or the address of another licence."""
     publisher: Words | None = None
     """Who makes the data available, such as Zenodo or a facility."""
+    publisher_id: Annotated[str, AfterValidator(_is_address)] | None = None
+    """Address of the publisher, best that of the Research Organization Registry (https://ror.org/...)."""
     published: date | None = None
     """When; by default the day on which the crate is made."""
     keywords: tuple[Words, ...] = ()

@@ -78,7 +78,13 @@ def _of_root(crate: ROCrate, published: Published) -> dict[str, Any]:
         "temporalCoverage": published.collected,
         "license": _licence(crate, published),
         "creator": [_person(crate, number, published) for number in range(len(publication.creators))],
-        "publisher": _named(crate, "#publisher", "Organization", publication.publisher),
+        "publisher": _named(
+            crate,
+            publication.publisher_id or "#publisher",
+            "Organization",
+            publication.publisher,
+            url=publication.publisher_id,
+        ),
         "funder": _named(crate, "#funder", "Organization", publication.funder),
         "funding": _named(crate, "#award", "Grant", publication.award, identifier=publication.award),
         "keywords": ", ".join(published.keywords),
@@ -104,7 +110,15 @@ def _of_root(crate: ROCrate, published: Published) -> dict[str, Any]:
 
 
 def _add(crate: ROCrate, at: str, kind: str, **properties: Any) -> Entity:
-    """Add an entity; what is None or empty is left out."""
+    """Add an entity; what is None or empty is left out.
+
+    Raises
+    ------
+    SettingsError
+        The address that it is known by is that of another one.
+    """
+    if crate.get(at) is not None:
+        raise SettingsError(f"{at} is given for two things", mend="give each its own address")
     known = {name: value for name, value in properties.items() if value is not None and value != ""}
     return crate.add_jsonld({"@id": at, "@type": kind, **known})
 
