@@ -1,10 +1,13 @@
 """Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
 from hitsieve.write.audit import choose_audit
+from hitsieve.write.belonging import pump_state_of
 from hitsieve.write.described import Described, describe, digest_of_hits
+from hitsieve.write.given import mask_digest
 from hitsieve.write.kept import KeptImages
 from hitsieve.write.keptrun import KeptRun
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
+from hitsieve.write.packing import Packed, PackRequest, packing
 from hitsieve.write.restore import Restored, restore_run
 from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
@@ -47,6 +50,8 @@ __all__ = [
     "KeptRun",
     "MissedSummary",
     "Outputs",
+    "PackRequest",
+    "Packed",
     "Percentiles",
     "PumpStateSummary",
     "PumpSummary",
@@ -64,7 +69,10 @@ __all__ = [
     "differences",
     "digest_of_hits",
     "find_outputs",
+    "mask_digest",
     "open_results",
+    "packing",
+    "pump_state_of",
     "read_summary",
     "restore_run",
     "rewrite",
