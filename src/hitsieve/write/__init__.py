@@ -1,6 +1,6 @@
 """Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
-from hitsieve.write.atomic import signals_held
+from hitsieve.write.atomic import remove_leftovers, signals_held
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
@@ -86,6 +86,7 @@ __all__ = [
     "read_proof",
     "read_summary",
     "remainder_of",
+    "remove_leftovers",
     "restore_run",
     "restored_metadata",
     "rewrite",
