@@ -15,7 +15,8 @@ from hitsieve.errors import HitsieveError
 HELP = (
     "Flag every image of a serial-crystallography run hit or miss, and keep the hits without loss.\n\n"
     "Exit codes: 0 done, 1 internal error, 2 wrong flag or setting, 3 input cannot be read, 4 output cannot be "
-    "written, 5 verification failed, 130 stopped by Ctrl-C, 141 reader of the output went away, 143 stopped by SIGTERM."
+    "written, 5 verification failed, 6 a server does not answer or refuses, 130 stopped by Ctrl-C, 141 reader of the "
+    "output went away, 143 stopped by SIGTERM."
 )
 
 COMMANDS = {
@@ -29,6 +30,7 @@ COMMANDS = {
     "recall": "Say which files of a run hold hits and which none, to bring only those back from tape.",
     "search": "Find runs in the local catalogue by what is known of them.",
     "catalog": "Enter finished runs into the local catalogue, remove them, or list all.",
+    "ingest": "Register a finished run in SciCat: the raw data with their hit rate, and the hits.",
     "export": "Export lattices and hits of a finished run to DIALS or CrystFEL.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
@@ -45,6 +47,7 @@ USAGES = {
     "recall": "RUN",
     "search": "QUERY",
     "catalog": "ACTION PATHS...",
+    "ingest": "RESULTS",
     "export": "RUN",
     "simulate": "OUTPUT",
 }
@@ -61,6 +64,7 @@ EXAMPLES = {
     "recall": "recall out --list",
     "search": "search 'hit_rate > 5 %'",
     "catalog": "catalog add /data",
+    "ingest": "ingest out --scicat https://scicat.example.org --facts facts.toml",
     "export": "export out --format dials",
     "simulate": "simulate sim --images 100",
 }
