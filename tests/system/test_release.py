@@ -7,19 +7,27 @@ import os
 import pty
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hdf5plugin  # noqa: F401  registers the filters
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 import hitsieve as package
-from hitsieve.pipeline.release import ReleaseRequest
+from hitsieve.catalogue.scicat import Credentials, SciCat, quoted
+from hitsieve.errors import VerificationError
+from hitsieve.pipeline.deletion import delete
+from hitsieve.pipeline.release import ReleaseRequest, begun_before
 from hitsieve.pipeline.release import release as prove
+from hitsieve.pipeline.tape import release_from_tape
 from hitsieve.testing import Simulated, SimulateSettings, simulate
+from hitsieve.testing.scicat import FakeSciCat
 
 from .conftest import HITSIEVE, Hitsieve
 from .reading import names
@@ -272,17 +280,12 @@ def test_what_cannot_be_proven_is_refused(mine: Kept, damage: Callable[[Kept], N
     assert not [name for name in names(mine.hits.parent) if name.endswith(".tmp")]
 
 
-def test_files_of_another_run_or_the_source_itself_are_refused(hitsieve: Hitsieve, mine: Kept, tmp_path: Path) -> None:
+def test_files_of_another_run_or_the_source_itself_are_refused(mine: Kept, tmp_path: Path) -> None:
     other = package.run(mine.made.master, output=tmp_path / "other", settings=KEEP).outputs
-    assert other.misses is not None
-    done = release(hitsieve, replace(mine, misses=other.misses))
-    assert (done.returncode, "is not of the same run as" in done.stderr) == (5, True)
-    done = hitsieve("release", mine.made.master, "--hits", mine.hits)
-    assert (done.returncode, "only the hits are kept" in done.stderr) == (5, True)
-    mine.made.master.unlink()
-    shutil.copy(mine.hits, mine.made.master)
-    done = release(hitsieve, mine)
-    assert (done.returncode, "images, the run in" in done.stderr) == (5, True)
+    source = (mine.made.master,)
+    assert "is not of the same run as" in prove(ReleaseRequest(source, mine.hits, other.misses)).reasons[0]
+    assert "only the hits are kept" in prove(ReleaseRequest(source, mine.hits, None)).reasons[0]
+    assert "images, the run in" in prove(ReleaseRequest((mine.hits,), mine.hits, mine.misses)).reasons[0]
 
 
 def test_a_refusal_is_told(hitsieve: Hitsieve, mine: Kept) -> None:
@@ -298,13 +301,13 @@ def test_a_refusal_is_told(hitsieve: Hitsieve, mine: Kept) -> None:
 
 
 def test_deleting_needs_a_terminal(mine: Kept) -> None:
-    command = [HITSIEVE, "release", mine.made.master, "--run", mine.hits.parent, "--delete"]
+    command = [HITSIEVE, "release", str(mine.made.master), "--run", str(mine.hits.parent), "--delete"]
     done = subprocess.run(command, input="delete 4 files\n", capture_output=True, text=True, check=False)
     assert (done.returncode, "must be typed at a terminal" in done.stderr) == (2, True)
     assert all(path.exists() for path in mine.sources)
 
 
-@pytest.mark.parametrize("typed", ["", "yes", "delete 3 files"])
+@pytest.mark.parametrize("typed", ["yes", "delete 3 files"])
 def test_other_words_delete_nothing(mine: Kept, typed: str) -> None:
     code, _, said = at_terminal(mine, typed)
     assert (code, said.splitlines()[-1]) == (0, "> hitsieve: nothing was deleted")
@@ -334,44 +337,85 @@ def test_deleted_files_come_back(hitsieve: Hitsieve, mine: Kept, tmp_path: Path)
     assert (done.returncode, "its 4 files were deleted on" in done.stderr) == (3, True)
 
 
+def cut_off(kept: Kept) -> dict[str, Any]:
+    """Prove, and let the deletion look as if the process had been killed in it; the proof."""
+    assert prove(ReleaseRequest((kept.made.master,), kept.hits, kept.misses)).proof is not None
+    proof = json.loads(kept.proof.read_text())
+    kept.proof.write_text(json.dumps(proof | {"deletion": {"begun": proof["date"]}}))
+    return dict(proof)
+
+
 def test_a_deletion_that_was_cut_off_goes_on(hitsieve: Hitsieve, mine: Kept) -> None:
-    assert release(hitsieve, mine).returncode == 0
-    proof = json.loads(mine.proof.read_text())
-    proof["deletion"] = {"begun": proof["date"]}
-    mine.proof.write_text(json.dumps(proof))
+    proof = cut_off(mine)
     mine.made.data_files[0].unlink()
     told = release(hitsieve, mine)
     assert (told.returncode, "1 of 4 files are deleted; 3 stay" in told.stderr) == (0, True), told.stderr
-    content = mine.made.data_files[2].read_bytes()
-    mine.made.data_files[2].write_bytes(content)
-    code, _, said = at_terminal(mine, "delete 3 files")
-    assert (code, "nothing was deleted" in said) == (5, True)
-    assert f"{mine.made.data_files[2]}: has changed since it was compared" in said
+    os.utime(mine.made.data_files[2], (1, 1))
+    before = begun_before(ReleaseRequest((mine.made.master,), mine.hits, mine.misses))
+    assert before is not None
+    with pytest.raises(VerificationError, match="small_data_000003.h5: has changed since it was compared"):
+        delete(before, mine.proof)
     assert mine.made.data_files[1].exists()
-    times = (proof["files"][2]["modified"],) * 2
-    os.utime(mine.made.data_files[2], ns=times)
+    os.utime(mine.made.data_files[2], ns=(proof["files"][2]["modified"],) * 2)
     code, _, said = at_terminal(mine, "delete 3 files")
     assert (code, "4 of 4 files are deleted" in said) == (0, True), said
 
 
-def test_kept_files_that_changed_stop_a_deletion_that_was_cut_off(hitsieve: Hitsieve, mine: Kept) -> None:
-    assert release(hitsieve, mine).returncode == 0
-    proof = json.loads(mine.proof.read_text())
-    mine.proof.write_text(json.dumps(proof | {"deletion": {"begun": proof["date"]}}))
+def test_kept_files_that_changed_stop_a_deletion_that_was_cut_off(mine: Kept) -> None:
+    cut_off(mine)
     flip_miss(mine)
-    done = release(hitsieve, mine)
-    assert (done.returncode, "is not as it was when small_release.json was written" in done.stderr) == (5, True)
+    with pytest.raises(VerificationError, match=r"is not as it was when small_release.json was written"):
+        begun_before(ReleaseRequest((mine.made.master,), mine.hits, mine.misses))
+
+
+def test_a_file_that_changes_while_it_is_asked_for_stays(mine: Kept) -> None:
+    ours, theirs = pty.openpty()
+    command = [HITSIEVE, "release", mine.made.master, "--run", mine.hits.parent, "--delete", "--quiet"]
+    with subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        asked = process.stderr.readline() + process.stderr.readline()
+        assert asked.endswith("type: delete 4 files\n")
+        os.utime(mine.made.data_files[1], (1, 1))
+        os.write(ours, b"delete 4 files\n")
+        said = process.stderr.read()
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 5
+    assert f"nothing was deleted: {mine.made.data_files[1]}: has changed since it was compared" in said
+    assert all(path.exists() for path in mine.sources)
+
+
+def test_a_deletion_that_is_stopped_says_what_is_gone(mine: Kept) -> None:
+    report = prove(ReleaseRequest((mine.made.master,), mine.hits, mine.misses))
+    assert report.proof is not None
+
+    def stop(done: int, total: int) -> None:
+        assert total == 4
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        delete(report.proof, mine.proof, step=stop)
+    assert [path.exists() for path in mine.sources] == [False, False, True, True]
+    told = json.loads(mine.proof.read_text())["deletion"]
+    assert told["deleted"] == [str(path) for path in mine.sources[:2]]
+    assert told["left"] == {str(path): "the deletion ended before it" for path in mine.sources[2:]}
+    before = begun_before(ReleaseRequest((mine.made.master,), mine.hits, mine.misses))
+    assert before is not None
+    done = delete(before, mine.proof, step=lambda n, of: os.utime(mine.made.master, (1, 1)))
+    assert done.deletion is not None
+    assert done.deletion.left == {str(mine.made.master): "has changed since it was compared"}
+    assert [path.exists() for path in mine.sources] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("style", ["vds-strided", "external", "single"])
-def test_every_style_is_released(hitsieve: Hitsieve, tmp_path: Path, style: str) -> None:
+def test_every_style_is_released(tmp_path: Path, style: str) -> None:
     made = simulate(tmp_path / "run", SimulateSettings.model_validate(SMALL | {"style": style}))
     here = sieved(tmp_path, made)
-    done = release(hitsieve, here, "--json")
-    assert done.returncode == 0, done.stderr
-    proof = json.loads(done.stdout)
-    assert [file["path"] for file in proof["files"]] == [str(path) for path in here.sources]
-    assert (proof["n_bytes"], proof["own_values"]) == (24, [])
+    report = prove(ReleaseRequest((made.master,), here.hits, here.misses))
+    assert report.proof is not None, report.reasons
+    assert [file.path for file in report.proof.files] == [str(path) for path in here.sources]
+    assert (report.proof.n_bytes, report.proof.own_values) == (24, ())
 
 
 @pytest.mark.parametrize(
@@ -385,3 +429,99 @@ def test_every_style_is_released(hitsieve: Hitsieve, tmp_path: Path, style: str)
 def test_wrong_usage(hitsieve: Hitsieve, arguments: list[str], says: str) -> None:
     done = hitsieve("release", *arguments)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+
+
+@pytest.fixture(scope="module")
+def scicat() -> Iterator[FakeSciCat]:
+    with FakeSciCat() as server:
+        yield server
+
+
+class Registered:
+    """The source, registered in SciCat by somebody else, as facilities do."""
+
+    def __init__(self, server: FakeSciCat, kept: Kept) -> None:
+        self.server = server
+        self.client = SciCat(server.url, Credentials(user="user", password=SecretStr("secret")))
+        folder = kept.made.master.parent
+        dataset = {
+            "type": "raw",
+            "owner": "us",
+            "ownerGroup": "p12345",
+            "contactEmail": "us@example.org",
+            "sourceFolder": str(folder),
+            "creationTime": "2026-01-01T00:00:00Z",
+            "datasetName": "small",
+        }
+        self.pid = self.client.post("/api/v4/datasets", dataset)["pid"]
+        times = [datetime.fromtimestamp(path.stat().st_mtime, tz=timezone.utc).isoformat() for path in kept.sources]
+        self.files = [
+            {"path": path.name, "size": path.stat().st_size, "time": time}
+            for path, time in zip(kept.sources, times, strict=True)
+        ]
+
+    def register(self, **archive: object) -> None:
+        block = {"datasetId": self.pid, "size": sum(int(file["size"]) for file in self.files)}
+        self.client.post("/api/v3/origdatablocks", block | {"dataFileList": self.files})
+        state = {"archivable": False, "retrievable": True, "archiveStatusMessage": "datasetOnArchiveDisk"}
+        self.client.patch(f"/api/v4/datasets/{quoted(self.pid)}", {"datasetlifecycle": state | archive})
+
+
+@pytest.fixture
+def on_tape(scicat: FakeSciCat, mine: Kept, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registered]:
+    monkeypatch.setenv("HITSIEVE_SCICAT_USER", "user")
+    monkeypatch.setenv("HITSIEVE_SCICAT_PASSWORD", "secret")
+    mine.misses.unlink()
+    registered = Registered(scicat, mine)
+    with registered.client:
+        yield registered
+
+
+def test_files_on_tape_are_released(hitsieve: Hitsieve, mine: Kept, on_tape: Registered) -> None:
+    on_tape.register()
+    flags = ("--hits", str(mine.hits), "--scicat", on_tape.server.url)
+    done = hitsieve("release", mine.made.master, *flags)
+    assert done.returncode == 0, done.stderr
+    assert f"says that all files are archived, in {on_tape.pid}" in done.stdout
+    assert "can be deleted: 4 files" in done.stdout
+    proof = json.loads(mine.proof.read_text())
+    assert proof["archive"]["lifecycle"]["archiveStatusMessage"] == "datasetOnArchiveDisk"
+    assert "secret" not in mine.proof.read_text() + done.stdout + done.stderr
+    on_tape.server.store.packages.append({"datasetId": on_tape.pid, "dataFileList": on_tape.files[:-1]})
+    done = hitsieve("release", mine.made.master, *flags, "--raw", on_tape.pid)
+    assert (done.returncode, "is not in the packages that the archive made" in done.stderr) == (5, True)
+    done = hitsieve("release", mine.made.master, "--hits", mine.hits)
+    assert (done.returncode, "only the hits are kept" in done.stderr) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({"archivable": True}, "archivable is True, not False"),
+        ({"retrievable": False}, "retrievable is False, not True"),
+        ({"archiveStatusMessage": "scheduledForArchiving"}, "its archiveStatusMessage is scheduledForArchiving"),
+        ({"size": 1}, "bytes, in SciCat 1"),
+        ({"path": "other.h5"}, "small_data_000001.h5: is not among the files of"),
+        ({"twice": True}, "small_data_000001.h5: is listed 2 times"),
+        ({"time": "2020-01-01T00:00:00Z"}, "has changed since it was registered"),
+    ],
+)
+def test_what_scicat_does_not_say_is_refused(
+    mine: Kept, on_tape: Registered, state: dict[str, object], says: str
+) -> None:
+    file = {name: value for name, value in state.items() if name in ("size", "path", "time")}
+    on_tape.files[0] |= file
+    on_tape.files += on_tape.files[:1] if "twice" in state else []
+    on_tape.register(**({} if file or "twice" in state else state))
+    report = release_from_tape(ReleaseRequest((mine.made.master,), mine.hits, None), on_tape.client)
+    assert report.proof is None
+    assert any(says in reason for reason in report.reasons), report.reasons
+    assert not mine.proof.exists()
+
+
+def test_a_dataset_that_scicat_has_not_is_told(hitsieve: Hitsieve, mine: Kept, on_tape: Registered) -> None:
+    other = mine.made.master.rename(mine.made.master.parent.parent / "small_master.h5")
+    for path in mine.made.data_files:
+        path.rename(other.parent / path.name)
+    done = hitsieve("release", other, "--hits", mine.hits, "--scicat", on_tape.server.url)
+    assert (done.returncode, "has no raw dataset that this account may read of" in done.stderr) == (6, True)

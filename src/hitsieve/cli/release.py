@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
 
 from hitsieve.cli.options import AsJson, Messages, Switch
 from hitsieve.cli.progress import shown_count
@@ -17,8 +21,21 @@ if TYPE_CHECKING:
     from hitsieve.pipeline.release import ReleaseReport, ReleaseRequest
     from hitsieve.write import ReleaseProof
 
+SERVER = Group("Server: SciCat, where it is to say that the files are on tape")
+ServerSwitch = Annotated[bool, Parameter(negative=(), show_default=False, group=SERVER)]
 LISTED = 10
 """Most reasons that are listed one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """Where SciCat is, and who asks."""
+
+    url: str
+    raw: str | None
+    token_file: Path | None
+    patience: float
+    insecure: bool
 
 
 def release(
@@ -30,6 +47,11 @@ def release(
     misses: Path | None = None,
     delete: Switch = False,
     json: AsJson = False,
+    scicat: Annotated[str | None, Parameter(group=SERVER)] = None,
+    raw: Annotated[str | None, Parameter(group=SERVER)] = None,
+    token_file: Annotated[Path | None, Parameter(group=SERVER)] = None,
+    patience: Annotated[float, Parameter(validator=Number(gte=0), group=SERVER)] = 60.0,
+    insecure: ServerSwitch = False,
     messages: Messages = Messages(),  # noqa: B008 - frozen
 ) -> int:
     """Prove that the files of a source can be deleted, because files of hits and misses give back all that is in them.
@@ -37,6 +59,9 @@ def release(
     Every image is read from the source and from the files that hold the run, and must be the same byte by byte; every
     array and attribute of the source must be what a restore gives. The proof is printed, and written to
     <stem>_release.json beside these files. What cannot be proven is refused with the reason, and exit code 5.
+
+    Where only the hits are kept, the files can be deleted if SciCat says that they are archived: --scicat asks it. Who
+    asks is told as for hitsieve ingest.
 
     Nothing is deleted without --delete, and then only after the words that are asked for have been typed at a terminal.
 
@@ -54,6 +79,16 @@ def release(
         Delete the files of the source once all is proven and confirmed. A file that has changed in between stays.
     json
         Print the proof, or the reasons against it, as JSON on stdout, and nothing else there.
+    scicat
+        URL of SciCat's backend, to be asked whether all files of the source are archived; then misses are not needed.
+    raw
+        Identifier of the raw dataset, where it cannot be found by its folder.
+    token_file
+        File that holds a token, and that nobody but you may read.
+    patience
+        Longest time (s) that is spent on one request that the server does not answer.
+    insecure
+        Allow http to another computer, where anybody on the way can read the password.
     """
     messages.set_up_logging()
     if delete and not sys.stdin.isatty():
@@ -62,6 +97,7 @@ def release(
             mend="call it at a terminal; without --delete it proves and deletes nothing",
         )
     request = _request(source, run, hits, misses)
+    server = None if scicat is None else _Server(scicat, raw, token_file, patience, insecure)
 
     from hitsieve.pipeline.release import ReleaseReport, begun_before
     from hitsieve.pipeline.release import release as prove
@@ -70,6 +106,8 @@ def release(
     if before is not None:
         _say(f"hitsieve: {request.proof}: {_so_far(before)}")
         report = ReleaseReport(before)
+    elif server is not None:
+        report = _from_tape(request, server)
     else:
         with shown_count("proving", wanted=not (json or messages.quiet)) as progress:
             report = prove(request, progress=stoppable(progress))
@@ -83,6 +121,16 @@ def release(
     if json:
         print(proof.model_dump_json(indent=2))
     return 0
+
+
+def _from_tape(request: ReleaseRequest, server: _Server) -> ReleaseReport:
+    from hitsieve.catalogue.scicat import SciCat
+    from hitsieve.cli.account import account
+    from hitsieve.pipeline.tape import release_from_tape
+
+    asking = account(server.token_file)
+    with SciCat(server.url, asking, patience=server.patience, insecure=server.insecure) as client:
+        return release_from_tape(request, client, server.raw)
 
 
 def _request(source: tuple[Path, ...], run: Path | None, hits: Path | None, misses: Path | None) -> ReleaseRequest:
@@ -115,25 +163,56 @@ def _proven(report: ReleaseReport, named: Path, *, as_json: bool) -> ReleaseProo
 
 
 def _print(proof: ReleaseProof, place: Path) -> None:
+    if proof.archive is not None:
+        _print_rows(_archive_rows(proof, place), proof)
+        return
     states = f"{proof.n_hits:,} hits, {proof.n_misses:,} misses, {proof.n_unreadable:,} unreadable"
-    parts = [("kept", f"{file.path} ({size_of(file.size)}, sha256 {file.sha256})") for file in proof.kept]
     rows = [
         ("proven", f"{proof.date.isoformat(timespec='seconds')}: {proof.evidence}"),
         ("images", f"{proof.n_images:,}: {states}, {proof.n_missing:,} missing, there as here"),
         ("bytes", f"{proof.n_bytes:,} stored images are the same byte by byte, and agree with their recorded SHA-256"),
         ("metadata", f"{proof.n_metadata:,} arrays and attributes are what a restore gives"),
-        *parts,
+        *_kept(proof),
         ("proof", str(place)),
     ]
     if proof.n_pixels:
         rows.insert(3, ("pixels", f"{proof.n_pixels:,} were packed anew when the run was sieved: the same pixels"))
     if proof.own_values:
         rows.insert(-1, ("written down", f"{len(proof.own_values):,} values of single files, in the proof"))
+    _print_rows(rows, proof)
+
+
+def _archive_rows(proof: ReleaseProof, place: Path) -> list[tuple[str, str]]:
+    told = proof.archive or {}
+    status = told.get("lifecycle", {}).get("archiveStatusMessage")
+    listed = "as files" + (f" and in {told.get('n_packages'):,} packages" if told.get("n_packages") else "")
+    return [
+        ("proven", f"{proof.date.isoformat(timespec='seconds')}: {proof.evidence}"),
+        (
+            "status",
+            f"{status}, can be retrieved; all {len(proof.files):,} files are listed, {listed}, with their sizes",
+        ),
+        ("images", f"{proof.n_images:,}: {proof.n_hits:,} hits are kept here, byte by byte, and all others only there"),
+        *_kept(proof),
+        ("proof", str(place)),
+    ]
+
+
+def _kept(proof: ReleaseProof) -> list[tuple[str, str]]:
+    return [("kept", f"{file.path} ({size_of(file.size)}, sha256 {file.sha256})") for file in proof.kept]
+
+
+def _print_rows(rows: list[tuple[str, str]], proof: ReleaseProof) -> None:
     for name, value in rows:
         print(f"{name:<14}{value}")
     print(f"\ncan be deleted: {len(proof.files):,} files, {size_of(proof.n_file_bytes)}\n")
     for file in proof.files:
         print(file.path)
+    folder = Path(proof.kept[0].path).parent
+    if (folder / f"{proof.stem}_annotated.h5").exists():
+        print(
+            f"\n{proof.stem}_annotated.h5 shows images of these files: without them it has its results, and no pixels"
+        )
 
 
 def _delete(proof: ReleaseProof, request: ReleaseRequest) -> ReleaseProof:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import hitsieve
-from hitsieve.errors import SourceError, VerificationError
+from hitsieve.errors import OutputError, SourceError, VerificationError
 from hitsieve.model import Run
 from hitsieve.pipeline.deletion import bring_to_disk, print_of, still_there, why_not_same
 from hitsieve.source import OpenedRun, open_run
@@ -93,7 +94,7 @@ def begun_before(request: ReleaseRequest) -> ReleaseProof | None:
     if not request.proof.is_file():
         return None
     proof = read_proof(request.proof)
-    if proof.deletion is None or proof.source != _named(request):
+    if proof.deletion is None or proof.source != named(request):
         return None
     if not still_there(proof):
         what = f"{request.source[0]}: its {len(proof.files)} files were deleted on {proof.deletion.begun:%Y-%m-%d}"
@@ -121,6 +122,7 @@ def release(request: ReleaseRequest, *, progress: Step | None = None) -> Release
     OutputError
         The proof cannot be written, or the files cannot be brought to the disk.
     """
+    check_place(request)
     if request.misses is None:
         return ReleaseReport(None, (f"{request.hits}: only the hits are kept; there is no file of all misses",))
     with ExitStack() as stack:
@@ -137,6 +139,19 @@ def release(request: ReleaseRequest, *, progress: Step | None = None) -> Release
     if report.proof is not None:
         write_proof(request.proof, report.proof)
     return report
+
+
+def check_place(request: ReleaseRequest) -> None:
+    """Refuse a folder in which the proof cannot be written, before anything is compared.
+
+    Raises
+    ------
+    OutputError
+    """
+    folder = request.proof.parent
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        what = f"{folder}: no permission to write the proof beside the files that hold the run"
+        raise OutputError(what, mend="ask its owner, or copy hits and misses to a folder of yours")
 
 
 class _Prover:
@@ -205,7 +220,7 @@ class _Prover:
             stem=self._request.hits.name.removesuffix("_hits.h5"),
             sieved=str(hits.identity[0]),
             evidence=f"every image is in {hits.path.name} or {misses.path.name}",
-            source=_named(self._request),
+            source=named(self._request),
             n_images=len(self._kept),
             n_hits=len(hits.images),
             n_misses=len(misses.images),
@@ -223,10 +238,11 @@ class _Prover:
 
 def files_of(run: Run) -> list[Path]:
     """Files that a source consists of and that are there, without symbolic links: data files first, the master last."""
-    named = [path.resolve() for path in run.named]
+    masters = [path.resolve() for path in run.named]
     data = [file.path.resolve() for file in run.files if file.path.exists()]
-    return list(dict.fromkeys([*(path for path in data if path not in set(named)), *named]))
+    return list(dict.fromkeys([*(path for path in data if path not in set(masters)), *masters]))
 
 
-def _named(request: ReleaseRequest) -> tuple[str, ...]:
+def named(request: ReleaseRequest) -> tuple[str, ...]:
+    """What the user named, without symbolic links."""
     return tuple(str(path.resolve()) for path in request.source)

@@ -66,6 +66,7 @@ class ReleaseProof(_Part):
     n_images: Count
     n_hits: Count
     n_misses: Count
+    """In a proof by SciCat: all images that are no hits."""
     n_unreadable: Count
     n_missing: Count
     n_bytes: Count

@@ -342,7 +342,7 @@ class SciCat:
         self.close()
 
 
-_backoff = tenacity.wait_exponential_jitter(initial=0.2, max=10.0, jitter=0.3)
+_backoff = tenacity.wait_exponential(multiplier=0.1, max=10.0) + tenacity.wait_random(0.0, 0.1)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
