@@ -126,12 +126,12 @@ def release(request: ReleaseRequest, *, progress: Step | None = None) -> Release
     if request.misses is None:
         return ReleaseReport(None, (f"{request.hits}: only the hits are kept; there is no file of all misses",))
     with ExitStack() as stack:
+        # Only what the files say is compared: no settings.
+        source = stack.enter_context(open_run(request.source, compare=False))
         try:
             kept = stack.enter_context(KeptRun(request.hits, request.misses))
         except (SourceError, VerificationError) as error:
             return ReleaseReport(None, (str(error),))
-        # Only what the files say is compared: no settings.
-        source = stack.enter_context(open_run(request.source, compare=False))
         if len(source.run) != len(kept):
             what = f"{source.run.path}: has {len(source.run)} images, the run in {kept.hits.path} had {len(kept)}"
             return ReleaseReport(None, (what,))
