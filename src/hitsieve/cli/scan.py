@@ -42,7 +42,8 @@ def scan_archive(
                 show(n, total, f"{counts['failed']:,} failed")
 
             looking = stoppable(lambda n: show(0, None, f"{n:,} files looked at"))
-            results = scan(request, ScanSteps(looking, stoppable(done), stoppable(None)))
+            found = stoppable(lambda total: show(0, total, "the first one"))
+            results = scan(request, ScanSteps(looking, found, stoppable(done), stoppable(None)))
     except KeyboardInterrupt:
         print(f"hitsieve: {_counted(counts)}; the same command goes on from here", file=sys.stderr)
         raise

@@ -54,6 +54,8 @@ class ScanSteps:
 
     looking: Callable[[int], None]
     """With the number of files looked at, before the first run is sieved."""
+    found: Callable[[int], None]
+    """With the number of runs, once all are found."""
     done: Callable[[int, int, Scanned], None]
     """After each run, with the number done and of all."""
     working: Callable[..., None]
@@ -88,6 +90,7 @@ def scan(request: ScanRequest, steps: ScanSteps) -> list[Scanned]:
         bad=lambda path, why: results.append(Scanned(path, "failed", why)),
         step=steps.looking,
     )
+    steps.found(len(masters))
     scanner = _Scanner(request, steps)
     for n, master in enumerate(masters, start=1):
         results.append(scanner.one(master))

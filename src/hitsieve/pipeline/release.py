@@ -175,7 +175,7 @@ class _Prover:
         try:
             images = compare_images(self._kept, self._source, progress)
             reasons = (*images.failures, *damaged_sample(self._kept), *self._metadata(rest))
-        except VerificationError as error:
+        except (SourceError, VerificationError) as error:
             reasons = (*images.failures, str(error))
         reasons += tuple(f"{file.path}: changed while it was compared" for file in self._all if why_not_same(file))
         if reasons:

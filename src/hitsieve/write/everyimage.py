@@ -132,7 +132,9 @@ def _stored(kept: KeptRun, source: ImageReader, image: int, stored: bytes, found
 
 def damaged_sample(kept: KeptRun) -> Iterator[str]:
     """Images of the audit sample that do not agree with their SHA-256."""
-    sample = kept.hits.process["audit"]
+    sample = kept.hits.process.get("audit")
+    if sample is None:
+        return
     images = sample["source_image"][()].tolist()
     for row, (image, recorded) in enumerate(zip(images, sample["sha256"][()].tolist(), strict=True)):
         try:
@@ -154,6 +156,7 @@ def not_shown(run: Run) -> Iterator[str]:
             continue
         if virtual:
             yield f"{file.path}: {file.dataset} puts each image together from several files, which are not known"
-        rows = np.unique(run.images.row[(run.images.file == number) & (run.images.row >= 0)])
+        row = run.images.row[run.images.file == number]
+        rows = np.unique(row[(row >= 0) & (row < n)])
         if len(rows) != n:
             yield f"{file.path}: {n - len(rows)} of its {n} images are not in the run"

@@ -63,11 +63,14 @@ def remainder_of(run: Run, number: int, restored: h5py.File) -> Remainder:
         Of the images, only their attributes are compared here.
     """
     path = run.files[number].path
-    with open_source(path) as file:
-        walk = _Walk(run, number, file, restored)
-        if file.userblock_size:
-            walk.found.lost.append(f"{path}: its user block of {file.userblock_size:,} bytes is in no other file")
-        walk.group(file["/"], "/", set())
+    try:
+        with open_source(path) as file:
+            walk = _Walk(run, number, file, restored)
+            if file.userblock_size:
+                walk.found.lost.append(f"{path}: its user block of {file.userblock_size:,} bytes is in no other file")
+            walk.group(file["/"], "/", set())
+    except (OSError, RuntimeError, KeyError) as error:
+        return Remainder(lost=[f"{path}: cannot be read to its end: {' '.join(str(error).split())}"])
     return walk.found
 
 
@@ -107,7 +110,8 @@ class _Walk:
         self._image_id = None if file is None else _identity(file[own.dataset])
         self._n = own.n_images
         self._shape = run.detector.shape
-        mine = np.flatnonzero(run.images.file == number)
+        row = run.images.row
+        mine = np.flatnonzero((run.images.file == number) & (row >= 0) & (row < own.n_images))
         self._rows, first = np.unique(run.images.row[mine], return_index=True)
         """Rows of the file that the run has, in order."""
         self._places = mine[first]
