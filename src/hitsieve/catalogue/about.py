@@ -61,6 +61,16 @@ class Home:
         return "" if self.about.scicat is None else self.about.scicat or self.field
 
     @property
+    def key(self) -> str:
+        """Key of the scientificMetadata of a set of hits, by which it is searched; nothing where it has none.
+
+        What has a field of the data set as well is there under its own name: those fields say it in another form.
+        """
+        if not self.scicat.startswith("/"):
+            return self.scicat
+        return "" if self.kind is None else self.field
+
+    @property
     def datacite(self) -> str:
         """Property of DataCite, or nothing."""
         return DATACITE.get(self.about.crate, "")

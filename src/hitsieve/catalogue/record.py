@@ -66,7 +66,7 @@ class Record(_Part):
         str, About("Program version", nxmx=HIT_FINDING + "version", scicat="/usedSoftware", crate="softwareVersion")
     ]
     """Version of the program."""
-    verdict_on: Annotated[str | None, About("Verdict on", scicat=None, crate="isBasedOn")] = None
+    verdict_on: Annotated[str | None, About("Verdict on", crate="isBasedOn")] = None
     """Summary of the run on which this is another verdict (hitsieve rethink)."""
 
     title: Annotated[str | None, About("Title", nxmx="/entry/title", scicat="/datasetName", crate="name")] = None

@@ -28,7 +28,7 @@ COMMANDS = {
     "restore": "Rebuild the original series from the files of hits and misses of a run, bit for bit.",
     "release": "Prove that the files of a source can be deleted, because its hits and misses are kept whole.",
     "recall": "Say which files of a run hold hits and which none, to bring only those back from tape.",
-    "search": "Find runs in the local catalogue by what is known of them.",
+    "search": "Find runs in the local catalogue, or in SciCat, by what is known of them.",
     "catalog": "Enter finished runs into the local catalogue, remove them, or list all.",
     "ingest": "Register a finished run in SciCat: the raw data with their hit rate, and the hits.",
     "export": "Export lattices and hits of a finished run to DIALS or CrystFEL.",

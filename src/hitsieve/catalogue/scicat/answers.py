@@ -26,6 +26,8 @@ class Refused(ServerError):
     def __init__(self, what: str, *, status: int, mend: str = "") -> None:
         super().__init__(what, mend=mend)
         self.status = status
+        self.tries = 1
+        """How often the request was sent; all but the last may have been carried out."""
 
 
 class NotPermitted(Refused):

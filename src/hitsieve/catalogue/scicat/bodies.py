@@ -65,10 +65,10 @@ def scientific(record: Record, *, raw: bool) -> dict[str, Body]:
     """
     found: dict[str, Body] = {}
     for home in homes():
-        value, key = getattr(record, home.field), home.scicat
+        value, key = getattr(record, home.field), home.scicat if raw else home.key
         if value is None or value == () or not key or key.startswith("/") or (raw and home.field in _OF_OUTPUTS):
             continue
-        found[key] = _quantity(_plain(value), home.about.unit, home.about.human)
+        found[key] = _quantity(_plain(value, home.field), home.about.unit, home.about.human)
     rates = (
         ("hit_rate", "Hit rate"),
         ("hit_rate_low", "Hit rate, lower limit"),
@@ -131,7 +131,7 @@ def derived_body(record: Record, facts: Facts, folder: str, raw_pid: str | None)
             "inputDatasets": [raw_pid] if raw_pid else [],
             "usedSoftware": [f"{record.program} {record.version}"],
             "jobParameters": {"settings": record.settings, "overrides": record.overrides},
-            "scientificMetadata": scientific(record, raw=False) | _sample(facts),
+            "scientificMetadata": scientific(record, raw=False) | _sample(facts) | _title(facts),
         }
     )
 
@@ -228,6 +228,10 @@ def _sample(facts: Facts) -> dict[str, Body]:
     return {key: _quantity(value, "", human) for key, (value, human) in told.items() if value}
 
 
+def _title(facts: Facts) -> dict[str, Body]:
+    return {"title": _quantity(facts.title, "", "Title")} if facts.title else {}
+
+
 def _name(record: Record, facts: Facts) -> str:
     return facts.title or record.title or record.stem
 
@@ -236,10 +240,15 @@ def _quantity(value: Any, unit: str, human: str) -> Body:
     return {"value": value, "unit": unit, "human_name": human}
 
 
-def _plain(value: Any) -> Any:
+def joint(field: str) -> str:
+    """What stands between the words of a list; sentences are on lines of their own, for they have commas."""
+    return "\n" if field == "problems" else ", "
+
+
+def _plain(value: Any, field: str) -> Any:
     if isinstance(value, datetime):
         return _utc(value)
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else value
+    return joint(field).join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def _utc(time: datetime) -> str:

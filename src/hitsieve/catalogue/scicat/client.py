@@ -91,7 +91,10 @@ class SciCat:
         self._renew_at = float("inf")
         self.has_worked = False
         """The server took a request of this account, so that it is known to it."""
-        self._http = httpx.Client(timeout=timeout, follow_redirects=False, headers={"Accept": "application/json"})
+        # Certificates take longer to load than a request to this computer; http has none.
+        certified = self.url.startswith("https:")
+        headers = {"Accept": "application/json"}
+        self._http = httpx.Client(timeout=timeout, follow_redirects=False, headers=headers, verify=certified)
 
     def login(self) -> None:
         """Get a token, where there is none yet.
@@ -208,6 +211,9 @@ class SciCat:
         )
         try:
             return retrying(ask)
+        except Refused as error:
+            error.tries = tries
+            raise
         except _Again as error:
             spent = f"tried {tries} times in {time.monotonic() - started:.0f} s" if tries > 1 else "tried once"
             raise Unavailable(f"{self.url}: {error.told} ({method} {path}, {spent})", sent=error.sent) from None

@@ -64,7 +64,8 @@ class _Ingestion:
         self._journal = journal
         self._progress = progress
         self._done, parts = 0, (plan.raw, plan.derived)
-        self._total = 0 if progress is None else 5 + sum(len(plan.blocks("", part.files)) for part in parts)
+        # Too many files are refused here, before anything is made.
+        self._total = 5 + sum(len(plan.blocks(part.folder, part.files)) for part in parts)
         self._contents = Contents(client, plan, journal, self._step)
         self.report = Report()
 
@@ -128,10 +129,10 @@ class _Ingestion:
 
     def _known_raw(self, found: Body) -> Registered:
         plan, pid = self._plan, str(found["pid"])
-        registered = Registered(pid, "there")
+        registered = Registered(pid, "there", ours=lookup.is_ours(found))
         if plan.record.verdict_on is None and self._annotate(found, plan.raw_metadata(), keep=MEASURED):
             registered.did = "changed"
-        if lookup.is_ours(found) and found.get("sourceFolder") == plan.raw.folder and not plan.raw.lacking:
+        if registered.ours and found.get("sourceFolder") == plan.raw.folder and not plan.raw.lacking:
             self._bring(registered, plan.raw)
         return registered
 
@@ -168,7 +169,7 @@ class _Ingestion:
             registered, found = self._create(plan.derived_body(raw_pid), self._find_derived)
             if found is None:
                 return registered
-        registered = Registered(str(found["pid"]), "there")
+        registered = Registered(str(found["pid"]), "there", ours=True)
         if self._annotate(found, plan.derived_body(raw_pid)["scientificMetadata"], keep=()):
             registered.did = "changed"
         if found.get("inputDatasets") is not None and raw_pid not in found["inputDatasets"]:
@@ -188,27 +189,35 @@ class _Ingestion:
 
     def _create(self, body: Body, find: Callable[[], Body | None]) -> tuple[Registered, Body | None]:
         """Make a dataset; also gives it where it was there already, under the identifier that was chosen for it."""
-        pid = body.get("pid")
+        pid = str(body.get("pid", ""))
+        step, was_open = created(pid), self._journal.is_open(created(pid))
+        if pid and not self._journal.is_done(step):
+            self._journal.begin(step)
         try:
             made = self._client.post(DATASETS, body, landed=find)
         except Refused as error:
-            if error.status != 409 or pid is None:
+            if error.status != 409 or not pid:
                 raise
-            return self._existing(str(pid))
+            if was_open or error.tries > 1:
+                # An earlier request made it, and its answer was lost.
+                self._journal.finish(step)
+            elif not self._journal.is_done(step):
+                self._journal.forget(step)
+            return self._existing(pid)
         if not isinstance(made, dict) or not made.get("pid"):
             what = f"{self._client.url}: answers POST {DATASETS}, but not as SciCat does"
             raise Refused(what, status=200, mend=NO_SCICAT)
-        registered = Registered(str(made["pid"]), "created")
+        registered = Registered(str(made["pid"]), "created", ours=True)
         self._journal.finish(created(registered.pid))
         self._step()
         return registered, None
 
     def _existing(self, pid: str) -> tuple[Registered, Body | None]:
         try:
-            return Registered(pid, "there"), lookup.dataset(self._client, pid)
+            return Registered(pid, "there", ours=True), lookup.dataset(self._client, pid)
         except NotPermitted:
             self._warn(f"{pid}: is in SciCat, but the account may not read it: its facts were not compared ({_UNREAD})")
-            return Registered(pid, "there"), None
+            return Registered(pid, "there", ours=True), None
 
     def _annotate(self, found: Body, wanted: Mapping[str, Body], *, keep: tuple[str, ...]) -> bool:
         """Add what a dataset does not tell, and leave what it tells unless it is to be replaced; whether it changed."""
@@ -268,7 +277,7 @@ class _Ingestion:
     def _pictures(self, report: Report) -> None:
         """A picture is no reason to fail."""
         for one in (report.derived, report.raw):
-            if one is None or (one is report.raw and one.did != "created"):
+            if one is None or not one.ours:
                 continue
             try:
                 did = self._contents.bring_picture(one.pid)
@@ -311,7 +320,7 @@ def _own_keys(there: Mapping[str, Any], wanted: Mapping[str, Body]) -> set[str]:
     """Keys that only a run of hitsieve tells, and this one does not."""
     from hitsieve.catalogue.record import homes
 
-    known = {home.scicat for home in homes() if home.scicat and not home.scicat.startswith("/")}
+    known = {home.key for home in homes() if home.key}
     begun = tuple(
         f"{name}_" for name in ("hit_rate", "hit_rate_low", "hit_rate_high", "indexing_rate", "n_images", "n_hits")
     )

@@ -105,6 +105,8 @@ class Registered:
 
     pid: str
     did: Did
+    ours: bool = False
+    """hitsieve made it."""
     n_blocks: int = 0
     """Blocks of files that were sent."""
     n_files: int = 0

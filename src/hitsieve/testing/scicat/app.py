@@ -138,7 +138,7 @@ def _add_datasets(app: FastAPI, store: Store) -> None:
             # Compared whole: with a charset behind it, it is no merge patch to the server.
             merging = request.headers.get("content-type") == MERGE_PATCH
             changed = change(dataset, body, merge=merging)
-            check_unmodified(dataset, request.headers.get("if-unmodified-since"))
+            check_unmodified(dataset, request.headers.get("if-unmodified-since"), store.version)
             dataset |= changed | {"updatedAt": store.stamps(account)["updatedAt"], "updatedBy": account.username}
             return shown(dataset)
 

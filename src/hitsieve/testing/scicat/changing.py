@@ -9,7 +9,7 @@ from typing import Any
 from hitsieve.testing.scicat.bodies import NewDataset
 from hitsieve.testing.scicat.quantities import with_si
 from hitsieve.testing.scicat.refusal import Refusal
-from hitsieve.testing.scicat.store import Document, in_utc
+from hitsieve.testing.scicat.store import Document, Version, in_utc
 
 _TIMES = ("creationTime", "startTime", "endTime")
 _EMPTY: Document = {
@@ -89,8 +89,10 @@ def change(dataset: Document, body: Document, *, merge: bool) -> Document:
     return {name: _EMPTY.get(name) if value is None else value for name, value in changed.items()}
 
 
-def check_unmodified(dataset: Document, since: str | None) -> None:
+def check_unmodified(dataset: Document, since: str | None, version: Version) -> None:
     """See that a data set is as old as the client thinks; a time that is no time is passed over.
+
+    The header has whole seconds, the data set milliseconds. Version 4 refuses the very time of the change, too.
 
     Raises
     ------
@@ -98,7 +100,10 @@ def check_unmodified(dataset: Document, since: str | None) -> None:
         412: it was changed later.
     """
     moment = _moment(since)
-    if moment is not None and datetime.fromisoformat(dataset["updatedAt"].replace("Z", "+00:00")) > moment:
+    if moment is None:
+        return
+    updated = datetime.fromisoformat(dataset["updatedAt"].replace("Z", "+00:00"))
+    if updated > moment or (version == "v4" and updated == moment):
         raise Refusal(412, "Update error due to failed if-modified-since condition")
 
 
