@@ -74,8 +74,8 @@ def test_a_scan_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
         process.kill()
     done = len(list(out.rglob("*_summary.json")))
     assert 3 <= done < N
-    (out / "visit0" / "run6").mkdir(parents=True, exist_ok=True)
-    (out / "visit0" / "run6" / ".tiny_hits.h5.0123abcd.tmp").write_text("left by a killed process")
+    (out / "visit2" / "run5").mkdir(parents=True, exist_ok=True)
+    (out / "visit2" / "run5" / ".tiny_hits.h5.0123abcd.tmp").write_text("left by a killed process")
     again = json.loads(hitsieve(*command(archive, out, "--json")[1:]).stdout)
     what = [one["what"] for one in again]
     assert (what.count("known") + what.count("entered"), what.count("sieved")) == (done, N - done)
