@@ -62,7 +62,7 @@ class RethinkRequest:
     overwrite: bool = False
     """Replace files that exist."""
     source: tuple[Path, ...] = ()
-    """Where the original run is, if it has moved."""
+    """Where the original run is, if it has moved; of a run whose misses are kept, or a series restored from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,8 @@ def rethink(results: str | Path, request: RethinkRequest, *, progress: Step | No
             )
         thought = _think(stored, request, progress)
         if request.hits:
-            with reopen(stored, request.source) as source:
+            # Where all misses are kept, each image is compared with its hash: it need not lie where it did.
+            with reopen(stored, request.source, restored=stored.outputs.misses is not None) as source:
                 return _write_all(stored, source, thought, start, progress)
         summary = _summary(stored, thought, start)
         files = rewrite(stored, thought.settings, thought.columns, summary)
