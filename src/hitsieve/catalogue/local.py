@@ -185,6 +185,15 @@ class Catalogue(Closing):
             raise SourceError(f"{self.path}: has no run {identity}", mend="see hitsieve catalog list")
         return read_record(row[0])
 
+    def places_by_source(self) -> dict[str, list[str]]:
+        """Summaries of all runs, by the file that was sieved."""
+        with self._using():
+            rows = self._connection.execute("SELECT f.source_path, r.place FROM runs r JOIN facts f USING (key)")
+            places: dict[str, list[str]] = {}
+            for source, place in rows:
+                places.setdefault(source, []).append(place)
+        return places
+
     def __len__(self) -> int:
         with self._using():
             return int(self._connection.execute("SELECT count(*) FROM runs").fetchone()[0])

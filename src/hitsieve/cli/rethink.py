@@ -70,7 +70,8 @@ def rethink(
     overwrite
         Replace files that exist; those of the run itself only with --hits.
     source
-        Master file of the run, or all its data files or images, each with its own --source, if they have moved.
+        Master file of the run, or all its data files or images, each with its own --source, if they have moved. Of a
+        run with --misses keep whose original is gone: what hitsieve restore makes of its hits and misses.
     json
         Print the new summary as JSON on stdout, and nothing else there.
     """

@@ -64,7 +64,7 @@ class RethinkRequest:
     overwrite: bool = False
     """Replace files that exist."""
     source: tuple[Path, ...] = ()
-    """Where the original run is, if it has moved."""
+    """Where the original run is, if it has moved; of a run whose misses are kept, or a series restored from it."""
     catalogue: CatalogueSettings = field(default_factory=CatalogueSettings)
     """Where the verdict is entered; those settings that were set replace the run's."""
 
@@ -137,7 +137,8 @@ def rethink(results: str | Path, request: RethinkRequest, *, progress: Step | No
             )
         thought = _think(stored, request, progress)
         if request.hits:
-            with reopen(stored, request.source) as source:
+            # Where all misses are kept, each image is compared with its hash: it need not lie where it did.
+            with reopen(stored, request.source, restored=stored.outputs.misses is not None) as source:
                 report = _write_all(stored, source, thought, start, progress)
         else:
             summary = _summary(stored, thought, start)

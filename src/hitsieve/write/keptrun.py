@@ -186,12 +186,40 @@ class KeptRun(Closing):
             if self.where[image] == IN_REST:
                 if not self._rest["is_chunk"][row]:
                     return None
-                start, end = self._rest["offsets"][row : row + 2]
-                return self._rest["bytes"][start:end].tobytes(), bytes(self._rest["sha256"][row])
+                return self.salvaged(image)
             file = self.parts[self.where[image]]
             return bytes(file.data.id.read_direct_chunk((row, 0, 0))[1]), bytes(file.hashes[row])
         except (OSError, RuntimeError, ValueError) as error:
             raise self.damaged(image, "its stored chunk cannot be read") from error
+
+    def salvaged(self, image: int) -> tuple[bytes, bytes]:
+        """Bytes that are kept of an image that cannot be decoded, and their SHA-256 as recorded; both may be empty.
+
+        Raises
+        ------
+        VerificationError
+            They cannot be read.
+        """
+        row = int(self.row[image])
+        try:
+            start, end = self._rest["offsets"][row : row + 2]
+            return self._rest["bytes"][start:end].tobytes(), bytes(self._rest["sha256"][row])
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self.damaged(image, "its stored bytes cannot be read") from error
+
+    def pixels(self, image: int) -> npt.NDArray[Any]:
+        """Pixels of a hit or a miss.
+
+        Raises
+        ------
+        VerificationError
+            They cannot be decoded.
+        """
+        row = int(self.row[image])
+        try:
+            return np.asarray(self.parts[self.where[image]].data[row])
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self.damaged(image, "it cannot be decoded") from error
 
     def damaged(self, image: int, why: str) -> VerificationError:
         """The error that says so of an image."""
