@@ -381,3 +381,9 @@ def test_a_port_that_is_taken_is_one_line() -> None:
     assert told.returncode == 1
     assert told.stderr.count("\n") == 1
     assert f"port {port} cannot be used" in told.stderr
+
+
+def test_what_it_needs_is_named() -> None:
+    code = "import sys; sys.modules['uvicorn'] = None; import hitsieve.testing.scicat"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "needs uvicorn: pip install 'hitsieve[scicat-fake]'" in told.stderr.splitlines()[-1]
