@@ -1,6 +1,7 @@
 """Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
 from hitsieve.write.audit import choose_audit
+from hitsieve.write.copied import changed_copy
 from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.kept import KeptImages
 from hitsieve.write.keptrun import KeptRun
@@ -59,6 +60,7 @@ __all__ = [
     "Summary",
     "TimeLine",
     "VerifyReport",
+    "changed_copy",
     "choose_audit",
     "describe",
     "differences",
