@@ -47,7 +47,8 @@ CHECKS = """# Rules of hitsieve check
 
 Written by `docs/generate.py` from the tables of rules (`src/hitsieve/check/rules/`) and the
 [definition](../../definitions/NXhit_finding.nxdl.xml) of hit information. See also
-[how to check a file](../how-to/check-a-file.md), and [what was found in measured files, and what other programs say](../explanation/check.md).
+[how to check a file](../how-to/check-a-file.md), and
+[what was found in measured files, and what other programs say](../explanation/check.md).
 
 A place is written with the usual names of groups; groups are found by their NeXus class, whatever their names. `@`
 is an attribute. Where a rule does not hold there is an *error* (required; exit code 5), a *warning* (recommended) or

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ from hitsieve.check.findings import Checked, Finding, Severity, together
 from hitsieve.check.hits import check_hits
 from hitsieve.check.images import check_images
 from hitsieve.check.links import check_links
-from hitsieve.check.reading import FAILURES, member, short, text_of, value_of, why_not_there
+from hitsieve.check.reading import FAILURES, member, short, text_attribute, text_of, value_of, why_not_there
 from hitsieve.check.rules import RULE_SETS, rule_book
 from hitsieve.check.shapes import check_shapes
 from hitsieve.check.subject import Sink, Subject, entries_of
@@ -21,7 +22,9 @@ from hitsieve.check.subject import Sink, Subject, entries_of
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def examine(path: Path, sets: Sequence[str] = RULE_SETS, tell: Sink | None = None) -> Checked:
+def examine(
+    path: Path, sets: Sequence[str] = RULE_SETS, tell: Sink | None = None, step: Callable[[], None] = lambda: None
+) -> Checked:
     """Examine one file.
 
     Parameters
@@ -32,6 +35,8 @@ def examine(path: Path, sets: Sequence[str] = RULE_SETS, tell: Sink | None = Non
         Rule sets: nxmx, gold, hits.
     tell : callable, optional
         Takes each finding as it is made, before the file can do more harm.
+    step : callable
+        Called now and then, as a sign of life.
 
     Returns
     -------
@@ -51,7 +56,7 @@ def examine(path: Path, sets: Sequence[str] = RULE_SETS, tell: Sink | None = Non
         return Checked(path, together(found))
     try:
         with h5py.File(path, "r", locking=False) as file:
-            _examine(path, file, sets, sink)
+            _examine(Subject(path, file["/"], rule_book(), sets, sink, step), file)
     except FAILURES as error:
         sink(_about_file(sets, _why_not_opened(path, error)))
     return Checked(path, together(found))
@@ -86,24 +91,20 @@ def _why_not_opened(path: Path, error: BaseException) -> str:
     return f"is damaged, HDF5 cannot read it ({short(error)})"
 
 
-def _examine(path: Path, file: h5py.File, sets: Sequence[str], tell: Sink) -> None:
-    book = rule_book()
+def _examine(root: Subject, file: h5py.File) -> None:
+    """Examine an open file; `root` is its root group."""
     entries = entries_of(file)
     if not entries:
-        subject = Subject(path, file["/"], book, sets, tell)
-        subject.find("entry", "/", "has no group of class NXentry: it is no NeXus file, or only a part of one")
-        check_links(subject, file["/"])
-        return
+        root.find("entry", "/", "has no group of class NXentry: it is no NeXus file, or only a part of one")
     stated = {str(entry.name): _definition(entry) for entry in entries}
-    chosen = [entry for entry in entries if stated[str(entry.name)] == "NXmx"]
     # An entry that says nothing, or something else, is told so, but not beside one that follows NXmx.
-    chosen = chosen or entries
+    chosen = [entry for entry in entries if stated[str(entry.name)] == "NXmx"] or entries
+    if len(chosen) > 1:
+        names = ", ".join(str(one.name) for one in chosen)
+        root.find("several", "/", f"has {len(chosen)} of them: {names}")
     for entry in chosen:
-        subject = Subject(path, entry, book, sets, tell)
-        if len(chosen) > 1 and entry is chosen[0]:
-            names = ", ".join(str(one.name) for one in chosen)
-            subject.find("several", "/", f"has {len(chosen)} of them: {names}")
-        if "NX_class" not in entry.attrs:
+        subject = replace(root, entry=entry)
+        if not text_attribute(entry, "NX_class"):
             subject.find("class", str(entry.name), "has no NX_class; it should be NXentry", severity=Severity.ERROR)
         images = check_images(subject)
         subject.n_images = None if images is None or images.n < 0 else images.n
@@ -111,8 +112,7 @@ def _examine(path: Path, file: h5py.File, sets: Sequence[str], tell: Sink) -> No
         check_chains(subject)
         check_shapes(subject, images)
         check_hits(subject, images)
-        if entry is chosen[-1]:
-            check_links(subject, file["/"])
+    check_links(root, file["/"])
 
 
 def _definition(entry: h5py.Group) -> str:

@@ -92,6 +92,14 @@ def member(group: h5py.Group, name: str) -> Member:
     return Broken("is neither a group nor a data set")
 
 
+def is_plain_data_set(group: h5py.Group, name: str) -> bool:
+    """Whether a member is a data set of the file itself, told without opening it."""
+    try:
+        return isinstance(link_of(group, name), h5py.HardLink) and group.get(name, getclass=True) is h5py.Dataset
+    except FAILURES:
+        return False
+
+
 def _why(link: object, error: BaseException) -> str:
     if isinstance(link, h5py.SoftLink):
         return f"leads to {link.path}, which is not there"

@@ -8,6 +8,7 @@ import numpy as np
 from hitsieve.check.images import Images
 from hitsieve.check.reading import Member, member, names_in, numbers, shape_of, text_attribute, text_of, value_of
 from hitsieve.check.rules import units
+from hitsieve.check.stored import by
 from hitsieve.check.subject import Subject, of_class
 from hitsieve.check.times import moment_of
 
@@ -39,7 +40,7 @@ def _check_map(subject: Subject, detector: h5py.Group, name: str, images: Images
     if shape is None or place in subject.told:
         return
     if shape != images.shape and shape[1:] != images.shape:
-        subject.find("shape", place, f"is of {_by(shape)} pixels, the images of {_by(images.shape)}")
+        subject.find("shape", place, f"is of {by(shape)} pixels, the images of {by(images.shape)}")
 
 
 def _check_counts(subject: Subject, detector: h5py.Group, images: Images) -> None:
@@ -76,10 +77,10 @@ def _check_module(subject: Subject, module: h5py.Group, images: Images | None, *
             subject.find("shape", place, told)
         return
     if any(first + n > most for first, n, most in zip(origin, size, images.shape, strict=True)):
-        told = f"{_by(size)} from {list(origin)} does not fit in images of {_by(images.shape)}"
+        told = f"{by(size)} from {list(origin)} does not fit in images of {by(images.shape)}"
         subject.find("shape", place, told)
     elif alone and size != images.shape:
-        subject.find("cover", place, f"is {_by(size)}, the image {_by(images.shape)}")
+        subject.find("cover", place, f"is {by(size)}, the image {by(images.shape)}")
 
 
 def _check_pixel_size(subject: Subject, detector: h5py.Group, modules: list[h5py.Group]) -> None:
@@ -155,7 +156,3 @@ def _wholes(item: Member) -> tuple[int, ...] | None:
     if values is None or not np.isfinite(values).all() or len(values) > 3 or np.abs(values).max(initial=0) > 1e15:
         return None
     return tuple(int(value) for value in values)
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(f"{n:,}" for n in shape)

@@ -42,11 +42,13 @@ class Subject:
     book: RuleBook
     sets: Sequence[str]
     tell: Sink
+    step: Callable[[], None] = lambda: None
+    """Called now and then, as a sign of life."""
     n_images: int | None = None
     """Images of the entry, once they are counted."""
     told: set[str] = field(default_factory=set)
     """Places that something was said of: a second line about them would say the same."""
-    _groups: dict[str, list[h5py.Group]] = field(default_factory=dict)
+    _groups: dict[str, list[h5py.Group]] = field(init=False, default_factory=dict)
 
     def find(
         self, check: str, place: str, what: str, *, mend: str | None = None, severity: Severity | None = None
