@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -219,10 +220,6 @@ def _replace(group: h5py.Group, name: str, value: object) -> None:
 
 
 def test_definition_travels_with_the_package() -> None:
-    """hitsieve check reads it there."""
-    from importlib import resources
-
+    """Programs read it there at run time."""
     for path in (BASE, ADDITION):
-        inside = resources.files("hitsieve.write") / path.name
-        assert ET.fromstring(inside.read_text("utf-8")).attrib["name"] in {"NXhit_finding", "NXmx"}
-        assert path.resolve() == Path(str(inside)).resolve()
+        assert (resources.files("hitsieve.write") / path.name).read_bytes() == path.read_bytes()

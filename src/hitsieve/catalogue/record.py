@@ -49,6 +49,9 @@ class PumpState(_Part):
     indexing_rate: Share | None = None
 
 
+_ANGLES = HIT_FINDING + "unit_cell_alphabetagamma"
+
+
 class Record(_Part):
     """The facts of one run as a data set; null where they are not known."""
 
@@ -151,17 +154,11 @@ class Record(_Part):
     """Axis b."""
     cell_c: Annotated[float | None, About("Cell c", "angstrom", HIT_FINDING + "unit_cell_abc[2]")] = None
     """Axis c."""
-    cell_alpha: Annotated[float | None, About("Cell alpha", "degrees", HIT_FINDING + "unit_cell_alphabetagamma[0]")] = (
-        None
-    )
+    cell_alpha: Annotated[float | None, About("Cell alpha", "degrees", _ANGLES + "[0]")] = None
     """Angle of b and c."""
-    cell_beta: Annotated[float | None, About("Cell beta", "degrees", HIT_FINDING + "unit_cell_alphabetagamma[1]")] = (
-        None
-    )
+    cell_beta: Annotated[float | None, About("Cell beta", "degrees", _ANGLES + "[1]")] = None
     """Angle of a and c."""
-    cell_gamma: Annotated[float | None, About("Cell gamma", "degrees", HIT_FINDING + "unit_cell_alphabetagamma[2]")] = (
-        None
-    )
+    cell_gamma: Annotated[float | None, About("Cell gamma", "degrees", _ANGLES + "[2]")] = None
     """Angle of a and b."""
     centring: Annotated[str | None, About("Cell centring", nxmx=HIT_FINDING + "unit_cell_centring")] = None
     """P, A, B, C, I, F or R (hexagonal axes)."""

@@ -105,7 +105,8 @@ def _indexing(group: h5py.Group, summary: Summary) -> None:
         return
     for column, values in ((CELL_LENGTHS, index.cell.parameters[:3]), (CELL_ANGLES, index.cell.parameters[3:])):
         about = f"{column.description} that was looked for"
-        replace(column, description=about).describe(group.create_dataset(column.name, data=np.asarray(values)))
+        made = group.create_dataset(column.name, data=np.asarray(values, dtype=np.float64))
+        replace(column, description=about).describe(made)
     _described(group, "unit_cell_centring", index.cell.centring, "centring of the cell: P, A, B, C, I, F or R")
     _described(group, "unit_cell_origin", index.cell.origin, "who says the cell")
     if index.indexing_rate is not None and index.indexing_rate_interval is not None:
