@@ -37,8 +37,10 @@ RECORD_HOMES = """
 
 NXmx: place in `<stem>_hits.h5` (and, but for the audit sample, in `<stem>_annotated.h5`); `[k]` is one number
 of several. SciCat: a flat key of `scientificMetadata`, `{"value": ..., "unit": ..., "human_name": ...}` with
-unit and name as above, or `/key` of the data set itself. RO-Crate: property of the data set, its files or its
-making (schema.org). DataCite: property of schema 4, as it follows from the crate.
+unit and name as above, or `/key` of the data set itself. What has a `/key` and can be searched by stands in the
+`scientificMetadata` of the set of hits as well, under the name of the field, where [the search](search.md#in-scicat)
+finds it. Lists are one text, joined by ", "; problems are on a line each. RO-Crate: property of the data set, its
+files or its making (schema.org). DataCite: property of schema 4, as it follows from the crate.
 
 | field | NXmx | SciCat | RO-Crate | DataCite |
 | --- | --- | --- | --- | --- |"""

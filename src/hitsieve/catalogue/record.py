@@ -69,7 +69,7 @@ class Record(_Part):
         str, About("Program version", nxmx=HIT_FINDING + "version", scicat="/usedSoftware", crate="softwareVersion")
     ]
     """Version of the program."""
-    verdict_on: Annotated[str | None, About("Verdict on", scicat=None, crate="isBasedOn")] = None
+    verdict_on: Annotated[str | None, About("Verdict on", crate="isBasedOn")] = None
     """Summary of the run on which this is another verdict (hitsieve rethink)."""
 
     title: Annotated[str | None, About("Title", nxmx="/entry/title", scicat="/datasetName", crate="name")] = None
@@ -77,7 +77,7 @@ class Record(_Part):
     sample_name: Annotated[str | None, About("Sample", nxmx="/entry/sample/name", crate="about")] = None
     """Name of the sample, as the source or the user states it."""
     experiment: Annotated[
-        str | None, About("Experiment", nxmx="/entry/experiment_identifier", scicat="/proposalId", crate="funding")
+        str | None, About("Experiment", nxmx="/entry/experiment_identifier", scicat="/proposalId", crate="recordedAt")
     ] = None
     """Identifier of the experiment or proposal."""
     instrument: Annotated[
@@ -205,7 +205,7 @@ class Record(_Part):
     """Stored bytes of the hits in the hit-only file, without the audit sample."""
     n_audit: Annotated[Count, About("Misses kept", nxmx=HIT_FINDING + "audit/n")]
     """Misses kept as a random sample."""
-    hits_digest: Annotated[str | None, About("Digest of the hits", crate="sha256")] = None
+    hits_digest: Annotated[str | None, About("Digest of the hits", crate="identifier")] = None
     """SHA-256 over the SHA-256 (hexadecimal, in order) of all stored chunks of hits: equal for equal hits."""
     seconds: Annotated[float, About("Time of sieving", "s")]
     """Wall time of the run of hitsieve."""
@@ -217,12 +217,12 @@ class Record(_Part):
     problems: Annotated[tuple[str, ...], About("Problems", nxmx=HIT_FINDING + "problems", crate="description")] = ()
     """What the user should know about the source, one line each."""
     overrides: Annotated[
-        dict[str, str], About("Overrides", nxmx=HIT_FINDING + "overrides", scicat="/jobParameters", crate="")
+        dict[str, str], About("Overrides", nxmx=HIT_FINDING + "overrides", scicat="/jobParameters", crate="object")
     ] = Field(default_factory=dict)
     """Metadata that the user set, by name, as given."""
     settings: Annotated[
         dict[str, Any],
-        About("Settings", nxmx=HIT_FINDING + "settings", scicat="/jobParameters", crate="actionApplication"),
+        About("Settings", nxmx=HIT_FINDING + "settings", scicat="/jobParameters", crate="object"),
     ] = Field(default_factory=dict)
     """All settings of the run."""
 
