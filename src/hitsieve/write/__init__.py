@@ -3,6 +3,7 @@
 from hitsieve.write.atomic import remove_leftovers, signals_held
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.belonging import pump_state_of
+from hitsieve.write.copied import changed_copy
 from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
 from hitsieve.write.given import mask_digest
@@ -76,6 +77,7 @@ __all__ = [
     "Summary",
     "TimeLine",
     "VerifyReport",
+    "changed_copy",
     "choose_audit",
     "compare_images",
     "damaged_sample",
