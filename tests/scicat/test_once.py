@@ -24,7 +24,7 @@ class Empty(Protocol):
 
 
 def bring(fake: FakeSciCat, plan: Plan, credentials: Any = USER, **given: Any) -> Report:
-    with SciCat(fake.url, credentials, patience=given.pop("patience", 5.0)) as client:
+    with SciCat(fake.url, credentials, patience=given.pop("patience", 5.0), landing=0.0) as client:
         return ingest(client, plan, **given)
 
 

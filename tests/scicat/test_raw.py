@@ -18,7 +18,7 @@ from scicat.conftest import INGESTOR, USER, errand
 
 
 def bring(fake: FakeSciCat, plan: Plan, credentials: Any = USER) -> Report:
-    with SciCat(fake.url, credentials, patience=5.0) as client:
+    with SciCat(fake.url, credentials, patience=5.0, landing=0.0) as client:
         return ingest(client, plan)
 
 

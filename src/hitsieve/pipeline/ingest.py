@@ -18,9 +18,10 @@ from hitsieve.catalogue.scicat import (
     SciCat,
     Unavailable,
     hide,
+    read_facility,
 )
 from hitsieve.catalogue.scicat import ingest as send
-from hitsieve.errors import HitsieveError, OutputError, ServerError
+from hitsieve.errors import HitsieveError, OutputError, ServerError, SettingsError
 from hitsieve.pipeline.planning import facts_of, plan_of, read_run, summary_of
 
 _WAITS = "it waits in the outbox: hitsieve ingest --pending sends it"
@@ -66,6 +67,9 @@ def errand_of(run: Path, errand: Errand) -> Errand:
     place = summary_of(run)
     _, _, record = read_run(place)
     made = errand.model_copy(update={"run": record.id, "place": str(place)})
+    if errand.ingestor and read_facility(errand.facility).pid_prefix is None:
+        what = f"facility {errand.facility} has no prefix by which an ingestor chooses identifiers"
+        raise SettingsError(what, mend="give another --facility, or leave out --ingestor")
     # What lacks is said before anything waits for it.
     facts_of(made, record)
     return made
@@ -83,10 +87,11 @@ def ingest(errand: Errand, outbox: Outbox, connection: Connection, *, progress: 
     OutputError
         Another process is at it, or the outbox cannot be written.
     """
-    known = {entry.errand.run for entry in outbox.entries("waiting", "refused", "sent")}
+    entries = outbox.entries("waiting", "refused", "sent")
+    is_new = not any((one.errand.server, one.errand.run) == (errand.server, errand.run) for one in entries)
     entry = outbox.put(errand)
     try:
-        return _send(entry, outbox, connection, progress, is_new=errand.run not in known)
+        return _send(entry, outbox, connection, progress, is_new=is_new)
     except ServerError as error:
         if any(one.key == entry.key for one in outbox.entries("waiting")):
             mend = "; ".join(filter(None, (error.mend, _WAITS)))

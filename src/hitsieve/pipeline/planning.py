@@ -19,6 +19,7 @@ from hitsieve.write import SUMMARY_SUFFIX, Outputs, Summary, find_outputs, open_
 
 Progress = Callable[[int, int], None]
 _BLOCK = 1 << 20
+_MISSES = "_misses.h5"
 
 
 def summary_of(path: Path) -> Path:
@@ -98,7 +99,9 @@ def plan_of(errand: Errand, *, progress: Progress | None = None) -> tuple[Plan, 
     told: list[str] = []
     if not facts.techniques:
         told.append("no technique is known: give --beam or --techniques")
-    paths = [outputs.summary.parent / file.name for file in record.files]
+    # All misses are nearly the raw data, which have a dataset already.
+    names = [file.name for file in record.files if not file.name.endswith(_MISSES)]
+    paths = [outputs.summary.parent / name for name in names]
     derived = _files(outputs.summary.parent, paths)
     raw = _raw_files(outputs, summary)
     hash_all = {"none": (), "hits": (derived,), "all": (derived, raw)}[errand.checksums]

@@ -12,7 +12,7 @@ from hitsieve.errors import SourceError
 from hitsieve.model import Run
 from hitsieve.pipeline.facts import disagreements, facts_of
 from hitsieve.source import OpenedRun, open_run
-from hitsieve.write import StoredResults
+from hitsieve.write import StoredResults, mask_digest
 
 
 def reopen(stored: StoredResults, source: Sequence[Path] = (), *, restored: bool = False) -> OpenedRun:
@@ -34,7 +34,7 @@ def reopen(stored: StoredResults, source: Sequence[Path] = (), *, restored: bool
     ------
     SourceError
         It cannot be opened, its geometry file is not what it was, or it is another run: by the names of its files, the
-        number, shape and type of its images, or by wavelength and geometry.
+        number, shape and type of its images, or by wavelength, geometry and mask.
     """
     paths = list(source) or list(stored.source_paths)
     gone = [path for path in paths if not path.exists()] if not source else []
@@ -90,6 +90,9 @@ def _check_same(run: Run, stored: StoredResults, *, restored: bool) -> None:
     differs = list(disagreements(facts_of(run), stored.summary.facts))
     if run.dtype.name != stored.summary.source.dtype:
         differs.append(f"pixels {run.dtype.name} now, {stored.summary.source.dtype} recorded")
+    mask = run.detector.pixel_mask
+    if mask is not None and stored.mask_sha256 not in (None, mask_digest(mask)):
+        differs.append("the pixel mask is not the one recorded")
     if differs:
         what = f"{run.path}: is another run than that of {stored.outputs.summary}, or has changed"
         raise SourceError(f"{what}: {'; '.join(differs)}", mend=f"{mend}, or run hitsieve run again")

@@ -2,12 +2,15 @@
 
 from hitsieve.write.atomic import remove_leftovers, signals_held
 from hitsieve.write.audit import choose_audit
+from hitsieve.write.belonging import pump_state_of
 from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
+from hitsieve.write.given import mask_digest
 from hitsieve.write.kept import KeptImages
 from hitsieve.write.keptrun import KeptRun, source_names
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
 from hitsieve.write.ownvalues import OwnValue, Remainder, merged, remainder_of, shown_as, size_of_metadata
+from hitsieve.write.packing import Packed, PackRequest, packing
 from hitsieve.write.releasefile import PROOF_SUFFIX, Deletion, FilePrint, ReleaseProof, read_proof, write_proof
 from hitsieve.write.restore import Restored, restore_run, restored_metadata
 from hitsieve.write.retable import rewrite
@@ -57,6 +60,8 @@ __all__ = [
     "MissedSummary",
     "Outputs",
     "OwnValue",
+    "PackRequest",
+    "Packed",
     "Percentiles",
     "PumpStateSummary",
     "PumpSummary",
@@ -79,10 +84,13 @@ __all__ = [
     "digest_of_hits",
     "find_outputs",
     "leads_elsewhere",
+    "mask_digest",
     "merged",
     "metadata_differences",
     "not_shown",
     "open_results",
+    "packing",
+    "pump_state_of",
     "read_proof",
     "read_summary",
     "remainder_of",

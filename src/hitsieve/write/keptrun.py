@@ -7,37 +7,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError, VerificationError
-from hitsieve.model import State
+from hitsieve.model import Closing, State
 from hitsieve.write.chunks import filters_of
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.places import open_output
-from hitsieve.write.process import HITS, MISSES, contents_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from hitsieve.write.process import HITS, MISSES, RESTORE, contents_of
 
 IN_HITS, IN_MISSES, IN_REST = range(3)
 """Where an image is: in the hit-only file, in the misses file, or in its group `rest`."""
-_NEEDED = (
-    "date",
-    "n_images",
-    "source_files",
-    "source_paths",
-    "source_image",
-    "sha256",
-    "verbatim",
-    "per_image",
-    "added",
-    "renamed",
-)
+_NEEDED = ("date", "n_images", "source_files", "source_paths", "source_image", "sha256", "verbatim", RESTORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +64,7 @@ class KeptFile:
         return contents_of(self.process) + (" of one pump state" if "pump_state" in self.process else "")
 
     def texts(self, name: str) -> list[str]:
-        """A column of texts of hit_finding."""
+        """A column of texts of hit_finding, or of a group in it."""
         return [str(text) for text in self.process[name].asstr()[()]]
 
     @property
@@ -103,7 +88,7 @@ def source_names(path: Path) -> frozenset[str]:
     return frozenset(Path(name).name for name in named)
 
 
-class KeptRun:
+class KeptRun(Closing):
     """Opens the files of hits and misses of a run; use it in a `with` statement. Its length is that of the run.
 
     Parameters
@@ -264,10 +249,6 @@ class KeptRun:
             return True
         return bool(self.parts[self.where[image]].verbatim[self.row[image]])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the files."""
         self._files.close()

@@ -22,6 +22,7 @@ from hitsieve.write.hashing import Hasher
 from hitsieve.write.keptrun import IN_HITS, IN_MISSES, IN_REST, KeptRun
 from hitsieve.write.metadata import OWN_GROUPS, entry_of
 from hitsieve.write.perimage import OpenFiles, PerImageArray, Target, write_array
+from hitsieve.write.process import RESTORE
 from hitsieve.write.stream import OutputStream
 from hitsieve.write.virtual import Mosaic, SourceArray, absent_value, virtual_dataset
 
@@ -161,12 +162,13 @@ class _Tree:
         part = kept.hits
         self._source, self._output = part.file, output
         self.entry = entry_of(part.file)
-        self.rows = part.texts("per_image")
+        self.rows = part.texts(f"{RESTORE}/per_image")
         """Paths, in the files, of arrays with a row an image."""
-        renamed = zip(part.texts("renamed"), part.texts("renamed_from"), strict=True)
+        now_and_before = (part.texts(f"{RESTORE}/{name}") for name in ("renamed", "renamed_from"))
+        renamed = zip(*now_and_before, strict=True)
         self._renamed = {f"{self.entry}/{now}": f"{self.entry}/{before}" for now, before in renamed}
         own = {f"{self.entry}/{name}" for name in OWN_GROUPS} | {f"{self.entry}/data/data"}
-        self._left_out = {*own, *part.texts("added")}
+        self._left_out = {*own, *part.texts(f"{RESTORE}/added")}
         self._seen: dict[tuple[int, int], str] = {}
         self._names: list[tuple[str, str]] = []
 

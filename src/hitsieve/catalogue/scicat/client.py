@@ -30,6 +30,12 @@ MERGE = "application/merge-patch+json"
 """Content of a PATCH that leaves alone what it does not name."""
 PATIENCE = 60.0
 """Longest time (s) that is spent waiting for a server that does not answer, unless said otherwise."""
+LANDING = 2.0
+"""A server that was cut off may still be at a request for so long (s)."""
+SILENCE = 300.0
+"""Longest time (s) to wait for the answer to what is made: large blocks of files take a server a while."""
+_QUICK = httpx.Timeout(30.0)
+_SLOW = httpx.Timeout(30.0, read=SILENCE)
 _BUSY = (429, 502, 503, 504)
 _MOST_FAULTS = 3
 """A server that answers 500 is asked no more often: some of its faults are our fault, and last."""
@@ -43,11 +49,15 @@ Landed = Callable[[], Any]
 class _Again(Exception):
     """A request that may be tried again."""
 
-    def __init__(self, told: str, *, sent: bool, after: float | None = None, most: int | None = None) -> None:
+    def __init__(
+        self, told: str, *, sent: bool, busy: bool = False, after: float | None = None, most: int | None = None
+    ) -> None:
         super().__init__(told)
         self.told = told
         self.sent = sent
         """It may have been carried out."""
+        self.busy = busy
+        """It may be carried out at this moment: it is too early to look."""
         self.after = after
         """Seconds to wait, as the server asks for."""
         self.most = most
@@ -65,6 +75,8 @@ class SciCat:
         None: public data only.
     patience : float
         Longest time (s) that is spent on one request that the server does not answer.
+    landing : float
+        Time (s) after which it is looked whether a request without an answer was carried out.
     insecure : bool
         Allow http to another computer, where anybody on the way can read the password.
 
@@ -80,12 +92,12 @@ class SciCat:
         credentials: Credentials | None = None,
         *,
         patience: float = PATIENCE,
-        timeout: float = 30.0,
+        landing: float = LANDING,
         insecure: bool = False,
     ) -> None:
         self.url = checked_url(url, insecure=insecure)
         self._credentials = credentials or Credentials()
-        self._patience = patience
+        self._patience, self._landing = patience, landing
         given = self._credentials.token
         self._token = given.get_secret_value() if given is not None else None
         self._renew_at = float("inf")
@@ -94,7 +106,7 @@ class SciCat:
         # Certificates take longer to load than a request to this computer; http has none.
         certified = self.url.startswith("https:")
         headers = {"Accept": "application/json"}
-        self._http = httpx.Client(timeout=timeout, follow_redirects=False, headers=headers, verify=certified)
+        self._http = httpx.Client(timeout=_QUICK, follow_redirects=False, headers=headers, verify=certified)
 
     def login(self) -> None:
         """Get a token, where there is none yet.
@@ -186,10 +198,12 @@ class SciCat:
         def ask() -> Any:
             nonlocal renewed, tries
             tries += 1
-            if tries > 1 and landed is not None and (made := landed()) is not None:
-                return made
+            if tries > 1 and landed is not None:
+                time.sleep(self._landing)
+                if (made := landed()) is not None:
+                    return made
             try:
-                return self._once(method, path, **content)
+                return self._once(method, path, slow=once, **content)
             except NotPermitted:
                 # v5 answers 401 to a token that has expired, v4 answers 403 as to an account that may not.
                 if renewed or not self._credentials.can_renew:
@@ -198,11 +212,11 @@ class SciCat:
                 self._renew()
                 # What was looked for without being known may be there for all that.
                 made = landed() if landed is not None else None
-                return self._once(method, path, **content) if made is None else made
+                return self._once(method, path, slow=once, **content) if made is None else made
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(
-                lambda e: isinstance(e, _Again) and not (once and e.sent and landed is None)
+                lambda e: isinstance(e, _Again) and not (once and e.sent and (landed is None or e.busy))
             ),
             wait=_pause,
             stop=lambda state: self._give_up(state, started),
@@ -213,6 +227,10 @@ class SciCat:
             return retrying(ask)
         except Refused as error:
             error.tries = tries
+            raise
+        except Unavailable as error:
+            # While it was looked for; the request itself was sent before.
+            error.sent = error.sent or tries > 1
             raise
         except _Again as error:
             spent = f"tried {tries} times in {time.monotonic() - started:.0f} s" if tries > 1 else "tried once"
@@ -226,6 +244,7 @@ class SciCat:
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        slow: bool = False,
     ) -> Any:
         sent: dict[str, str] = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
@@ -233,7 +252,12 @@ class SciCat:
             sent["Content-Type"] = "application/json"
         try:
             answer = self._http.request(
-                method, f"{self.url}{path}", params=params, content=content, headers=sent | dict(headers or {})
+                method,
+                f"{self.url}{path}",
+                params=params,
+                content=content,
+                headers=sent | dict(headers or {}),
+                timeout=_SLOW if slow else _QUICK,
             )
         except httpx.TransportError as error:
             raise self._lost(error) from None
@@ -253,7 +277,7 @@ class SciCat:
             return Refused(f"{self.url}: cannot be asked: {self._hide(str(error))}", status=0, mend=NO_SCICAT)
         kind = "cannot be reached" if never else "does not answer"
         why = self._hide(" ".join(str(error).split())) or type(error).__name__
-        return _Again(f"{kind}: {why}", sent=not never)
+        return _Again(f"{kind}: {why}", sent=not never, busy=isinstance(error, httpx.ReadTimeout))
 
     def _read(self, answer: httpx.Response, asked: str) -> Any:
         status = answer.status_code
@@ -261,7 +285,8 @@ class SciCat:
         if status in _BUSY or status == HTTPStatus.INTERNAL_SERVER_ERROR:
             most = _MOST_FAULTS if status == HTTPStatus.INTERNAL_SERVER_ERROR else None
             told = f"answers {status}{self._told(value)}"
-            raise _Again(told, sent=status != HTTPStatus.TOO_MANY_REQUESTS, after=retry_after(answer), most=most)
+            sent, busy = status != HTTPStatus.TOO_MANY_REQUESTS, status == HTTPStatus.GATEWAY_TIMEOUT
+            raise _Again(told, sent=sent, busy=busy, after=retry_after(answer), most=most)
         if self._token is not None and has_expired(self._token, answer.headers.get("Date", "")):
             what = f"{self.url}: the token has expired"
             raise NotPermitted(what, status=HTTPStatus.UNAUTHORIZED, mend="get another one from SciCat")

@@ -22,6 +22,11 @@ def created(pid: str) -> str:
     return f"dataset {pid}"
 
 
+def _listing(pid: str) -> str:
+    """The step of listing files where it could be seen what was there; done, all of them are."""
+    return f"files of {pid}"
+
+
 class Contents:
     """Files and pictures of the datasets of one run.
 
@@ -64,8 +69,12 @@ class Contents:
                 raise OtherContent(what, mend="nothing was changed; see which of the two is right")
         missing = tuple(file for file in files.files if file.path not in have)
         registered.n_listed = len(files.files) - len(missing)
+        # Who may look now may not be let to look the next time, with a token that fails.
+        if missing:
+            self._journal.begin(_listing(pid))
         for block in self._plan.blocks(pid, missing):
             self._post(registered, block, landed=lambda block=block: self._find(pid, block))  # type: ignore[misc]
+        self._journal.finish(_listing(pid))
         return sum(n > 1 for n in Counter(path for path, _ in listed).values())
 
     def bring_picture(self, pid: str) -> Did:
@@ -101,12 +110,16 @@ class Contents:
     def _bring_unseen(self, registered: Registered, files: Files) -> None:
         """Send the blocks of a dataset that the account may not read, if it is certain that they are not there."""
         pid = registered.pid
+        if self._journal.is_done(_listing(pid)):
+            registered.n_listed = len(files.files)
+            return
+        begun = self._journal.is_open(_listing(pid)) or not self._journal.is_done(created(pid))
         for number, block in enumerate(self._plan.blocks(pid, files.files)):
             step = f"block {number} of {pid}"
             if self._journal.is_done(step):
                 registered.n_listed += len(block["dataFileList"])
                 continue
-            if self._journal.is_open(step) or not self._journal.is_done(created(pid)):
+            if begun or self._journal.is_open(step):
                 what = f"{pid}: the account may not see which files are listed there"
                 raise OtherContent(f"{what}, and they may be: none was sent", mend=_UNSEEN)
             self._post(registered, block, step=step)
@@ -128,11 +141,8 @@ class Contents:
             self._journal.begin(step)
         try:
             self._client.post(path, body, landed=landed)
-        except Refused:
-            self._journal.forget(step)
-            raise
-        except Unavailable as error:
-            if not error.sent:
+        except (Refused, Unavailable) as error:
+            if step and not (isinstance(error, Unavailable) and error.sent):
                 self._journal.forget(step)
             raise
         if step:

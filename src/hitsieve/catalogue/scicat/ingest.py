@@ -204,6 +204,10 @@ class _Ingestion:
             elif not self._journal.is_done(step):
                 self._journal.forget(step)
             return self._existing(pid)
+        except Unavailable as error:
+            if pid and not was_open and not error.sent:
+                self._journal.forget(step)
+            raise
         if not isinstance(made, dict) or not made.get("pid"):
             what = f"{self._client.url}: answers POST {DATASETS}, but not as SciCat does"
             raise Refused(what, status=200, mend=NO_SCICAT)
@@ -276,7 +280,7 @@ class _Ingestion:
 
     def _pictures(self, report: Report) -> None:
         """A picture is no reason to fail."""
-        for one in (report.derived, report.raw):
+        for one in (report.derived, report.raw) if self._plan.picture is not None else ():
             if one is None or not one.ours:
                 continue
             try:

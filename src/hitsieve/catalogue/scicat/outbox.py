@@ -176,10 +176,14 @@ class Outbox:
                 "ORDER BY key",
                 values,
             ).fetchall()
-        return [
-            Entry(key, Errand.model_validate_json(errand), state, reason, added, tries, json.loads(steps))
-            for key, errand, state, reason, added, tries, steps in rows
-        ]
+        try:
+            return [
+                Entry(key, Errand.model_validate_json(errand), state, reason, added, tries, json.loads(steps))
+                for key, errand, state, reason, added, tries, steps in rows
+            ]
+        except ValueError as error:
+            what = f"{self.path}: holds what this version of hitsieve cannot read: {error}"
+            raise SourceError(what, mend=f"update hitsieve, or {_OTHER}") from error
 
     def _prepare(self) -> None:
         connection = self._connection

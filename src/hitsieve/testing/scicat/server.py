@@ -78,7 +78,7 @@ class FakeSciCat:
         """All requests, in order of their end."""
         self._transports: dict[tuple[str, int], asyncio.Transport] = {}
         self.faults = Faults(_decoded_later(make_app(self.store)), expire=self.expire_tokens, cut=self._cut)
-        self._socket = _listening(port)
+        self._socket = socket.create_server((HOST, port))
         config = uvicorn.Config(
             self._recorded,
             interface="asgi3",
@@ -181,19 +181,6 @@ class FakeSciCat:
         transport = self._transports.get(tuple(scope["client"]))
         if transport is not None:
             transport.abort()
-
-
-def _listening(port: int) -> socket.socket:
-    """A socket whose protocol is named: asyncio then sends small packets at once, and not 40 ms later."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((HOST, port))
-        made.listen(100)
-    except BaseException:
-        made.close()
-        raise
-    return made
 
 
 def _decoded_later(app: App) -> App:
