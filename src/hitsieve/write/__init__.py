@@ -1,6 +1,6 @@
 """Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
-from hitsieve.write.atomic import remove_leftovers, signals_held
+from hitsieve.write.atomic import remove_leftovers, signals_held, writing
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.belonging import pump_state_of
 from hitsieve.write.copied import changed_copy
@@ -115,4 +115,5 @@ __all__ = [
     "source_names",
     "verify_hits",
     "write_proof",
+    "writing",
 ]
