@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -577,7 +578,7 @@ class Registered:
         ]
 
     def register(self, **archive: object) -> None:
-        block = {"datasetId": self.pid, "size": sum(int(file["size"]) for file in self.files)}
+        block = {"datasetId": self.pid, "chkAlg": "sha256", "size": sum(int(file["size"]) for file in self.files)}
         self.client.post("/api/v3/origdatablocks", block | {"dataFileList": self.files})
         state = {"archivable": False, "retrievable": True, "archiveStatusMessage": "datasetOnArchiveDisk"}
         self.client.patch(f"/api/v4/datasets/{quoted(self.pid)}", {"datasetlifecycle": state | archive})
@@ -620,12 +621,13 @@ def test_files_on_tape_are_released(inside: Hitsieve, mine: Kept, on_tape: Regis
         ({"path": "other.h5"}, "small_data_000001.h5: is not among the files of"),
         ({"twice": True}, "small_data_000001.h5: is listed 2 times"),
         ({"time": "2020-01-01T00:00:00Z"}, "has changed since it was registered"),
+        ({"chk": "0" * 64}, "is not the file that was registered: its sha256 is another"),
     ],
 )
 def test_what_scicat_does_not_say_is_refused(
     mine: Kept, on_tape: Registered, state: dict[str, object], says: str
 ) -> None:
-    file = {name: value for name, value in state.items() if name in ("size", "path", "time")}
+    file = {name: value for name, value in state.items() if name in ("size", "path", "time", "chk")}
     on_tape.files[0] |= file
     on_tape.files += on_tape.files[:1] if "twice" in state else []
     on_tape.register(**({} if file or "twice" in state else state))
@@ -633,6 +635,18 @@ def test_what_scicat_does_not_say_is_refused(
     assert report.proof is None
     assert any(says in reason for reason in report.reasons), report.reasons
     assert not mine.proof.exists()
+
+
+def test_folders_registered_by_another_name_are_the_same(mine: Kept, on_tape: Registered, tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(mine.made.master.parent)
+    top = {"sourceFolder": str(tmp_path / "data")}
+    on_tape.client.patch(f"/api/v4/datasets/{quoted(on_tape.pid)}", top)
+    on_tape.files[0]["chk"] = hashlib.sha256(mine.sources[0].read_bytes()).hexdigest()
+    on_tape.register()
+    request = ReleaseRequest((tmp_path / "data" / mine.made.master.name,), mine.hits, None)
+    report = release_from_tape(request, on_tape.client)
+    assert report.proof is not None, report.reasons
+    assert [file.path for file in report.proof.files] == [str(path) for path in mine.sources]
 
 
 def test_a_dataset_that_scicat_has_not_is_told(inside: Hitsieve, mine: Kept, on_tape: Registered) -> None:

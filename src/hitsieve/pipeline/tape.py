@@ -39,9 +39,9 @@ def release_from_tape(request: ReleaseRequest, client: SciCat, pid: str | None =
         run = source.run
         files = [print_of(path) for path in files_of(run)]
         n = len(run)
-    folder = str(run.path.resolve().parent)
+    folders = [str(run.path.resolve().parent), str(request.source[0].absolute().parent)]
     client.login()
-    told = in_archive(client, folder, [_local(file) for file in files], pid)
+    told = in_archive(client, folders, [_local(file) for file in files], pid)
     if told.reasons:
         return ReleaseReport(None, told.reasons)
     hits = request.hits.resolve()
