@@ -481,6 +481,20 @@ def test_no_proof_on_which_files_were_deleted_is_written_over(inside: Hitsieve, 
     assert json.loads(mine.proof.read_text())["own_values"] == []
 
 
+def test_what_is_left_of_deleted_files_is_not_written_over(inside: Hitsieve, mine: Kept, tmp_path: Path) -> None:
+    other = tmp_path / "copy" / mine.made.master.name
+    shutil.copytree(mine.made.master.parent, other.parent)
+    assert inside("run", other, "-o", mine.hits.parent, "--misses", "keep", "--overwrite").returncode == 0
+    first = prove(ReleaseRequest((mine.made.master,), mine.hits, mine.misses)).proof
+    assert first is not None
+    delete(first, mine.proof)
+    before = mine.hits.read_bytes(), mine.misses.read_bytes()
+    done = inside("run", other, "-o", mine.hits.parent, "--overwrite")
+    assert done.returncode == 4
+    assert "is what is left of raw files that were deleted (small_release.json)" in done.stderr
+    assert (mine.hits.read_bytes(), mine.misses.read_bytes()) == before
+
+
 def test_bytes_under_another_type_are_other_pixels(mine: Kept) -> None:
     for path in (mine.hits, mine.misses):
         with h5py.File(path, "r+") as file:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hitsieve.errors import SourceError
+from hitsieve.errors import OutputError, SourceError
 from hitsieve.write.atomic import OutputFiles, signals_held, writing
 
 PROOF_SUFFIX = "_release.json"
@@ -121,6 +121,24 @@ def set_aside(path: Path) -> Path | None:
     with writing(place):
         path.rename(place)
     return place
+
+
+def check_not_only_copy(hits: Path) -> None:
+    """Refuse to write over a hit-only file, or what is beside it, where raw files were deleted because of it.
+
+    Raises
+    ------
+    OutputError
+        A proof beside it says so.
+    SourceError
+        What has the name of a proof is none.
+    """
+    stem = hits.name.removesuffix("_hits.h5") + PROOF_SUFFIX.removesuffix(".json")
+    for place in sorted(path for path in hits.parent.glob("*.json") if path.name.startswith(stem)):
+        proof = read_proof(place)
+        if proof.deletion is not None and hits.name in {Path(file.path).name for file in proof.kept}:
+            what = f"{hits}: is what is left of raw files that were deleted ({place.name})"
+            raise OutputError(what, mend="choose another folder with --output")
 
 
 def write_proof(path: Path, proof: ReleaseProof) -> None:
