@@ -321,6 +321,17 @@ def test_another_verdict_needs_no_original(tmp_path: Path, hitsieve: Hitsieve) -
     assert not (tmp_path / "other").exists()
 
 
+def test_files_of_an_older_version_are_refused(tmp_path: Path, hitsieve: Hitsieve, mine: Kept) -> None:
+    with h5py.File(mine.hits, "r+") as file:
+        process = file["entry/hit_finding"]
+        for name in list(process["restore"]):
+            process.move(f"restore/{name}", name)
+        del process["restore"]
+    done = hitsieve("restore", *mine, "-o", tmp_path / "back.h5")
+    assert (done.returncode, "was written by an older version of hitsieve" in done.stderr) == (3, True)
+    assert not (tmp_path / "back.h5").exists()
+
+
 def test_an_image_in_neither_file_is_refused(tmp_path: Path, hitsieve: Hitsieve, mine: Kept) -> None:
     hits, misses = mine
     with h5py.File(misses, "r+") as file:
