@@ -20,6 +20,7 @@ from rocrate.rocrate import ROCrate
 
 from hitsieve.catalogue import Creator, Publication, homes, publication
 from hitsieve.catalogue.about import MEASURED
+from hitsieve.catalogue.scicat import find_facts
 from hitsieve.errors import HitsieveError, OutputError, SettingsError, SourceError, VerificationError
 from hitsieve.pipeline import RunReport
 from hitsieve.pipeline.crate import CrateReport, CrateRequest, pack_crate
@@ -102,6 +103,9 @@ def test_the_files_are_those_of_the_run(finished: RunReport, least: CrateReport,
         assert {path.name for path in folder.iterdir()} == {path.name for path in data} | made
         for path in data:
             assert (folder / path.name).read_bytes() == path.read_bytes()
+    entities = graph(unpacked)
+    assert len({entities[path.name]["description"] for path in data}) == len(data)
+    assert entities["small_light_hits.h5"]["description"].endswith(": those of pump state light")
     assert least.n_hits == finished.summary.n_hits
     assert least.n_proven == 2 * finished.summary.n_hits + finished.summary.audit.n
 
@@ -321,6 +325,24 @@ def test_a_run_without_hits_is_none(tmp_path: Path) -> None:
         pack_crate(report.outputs.summary, CrateRequest(LEAST, tmp_path / "crate"))
 
 
+def test_what_flags_say_need_not_be_right_in_facts(finished: RunReport, tmp_path: Path) -> None:
+    """SciCat takes any words for a licence."""
+    facts = tmp_path / "facts.toml"
+    facts.write_text("license = 'Terms of the facility'\n[publication]\nkeywords = 'jet'")
+    pack_crate(finished.outputs.summary, CrateRequest(LEAST, tmp_path / "crate", facts=facts))
+    assert json.loads((tmp_path / "crate" / "datacite.json").read_text())["subjects"][-1] == {"subject": "jet"}
+    said = Publication(creators=LEAST.creators, publisher="Zenodo")
+    with pytest.raises(SettingsError, match=r"facts\.toml: license: 'Terms of the facility' is neither"):
+        pack_crate(finished.outputs.summary, CrateRequest(said, tmp_path / "other", facts=facts))
+
+
+def test_facts_that_may_not_be_looked_for_are_none(tmp_path: Path) -> None:
+    (tmp_path / "hitsieve-facts.toml").write_text("")
+    closed = tmp_path / ("x" * 300)  # no name that a folder can have
+    assert find_facts("small", (closed, tmp_path)) == tmp_path / "hitsieve-facts.toml"
+    assert find_facts("small", (closed,)) is None
+
+
 SAMPLE = """
 owner_group = "p12345"
 proposal = "20260001"
@@ -391,7 +413,6 @@ def test_flags_win_over_the_table_over_facts_for_all(tmp_path: Path, finished: R
         ("[publication]\npublisher_id = 'here'", "publisher_id: 'here' is no http address"),
         ("[publication]\ncreators = [{ name = 'X' }, { name = 'X' }]", "two creators are X"),
         ("titel = 'x'", "titel"),
-        ("license = 'free'", "license: 'free' is neither the address of a licence nor one of CC0-1.0, "),
         ("[publication", "is not TOML"),
     ],
 )
