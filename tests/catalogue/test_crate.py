@@ -294,6 +294,10 @@ def test_nothing_that_exists_is_lost(finished: RunReport, tmp_path: Path) -> Non
         with pytest.raises(OutputError, match=f"holds other files, such as {strange}"):
             pack_crate(finished.outputs.summary, CrateRequest(LEAST, folder, overwrite=True))
     assert (tmp_path / "crate" / "notes.txt").read_text() == "mine"
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".small_hits.h5.0123abcd.tmp").touch()
+    with pytest.raises(OutputError, match=r"\.0123abcd\.tmp \(remove what a call that was killed left, or choose"):
+        pack_crate(finished.outputs.summary, CrateRequest(LEAST, tmp_path / "killed"))
 
 
 def test_one_address_is_not_two_things(finished: RunReport, tmp_path: Path) -> None:
@@ -422,6 +426,23 @@ def test_wrong_facts_are_named(finished: RunReport, tmp_path: Path, text: str, s
     with pytest.raises(SettingsError, match=says):
         pack_crate(finished.outputs.summary, request)
     assert not (tmp_path / "crate").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("cc by 4.0", "CC-BY-4.0"),
+        ("https://creativecommons.org/licenses/by/4.0/", "CC-BY-4.0"),
+        ("http://creativecommons.org/licenses/by/4.0", "CC-BY-4.0"),
+        ("https://creativecommons.org/licenses/by-sa/4.0/deed.en", "CC-BY-SA-4.0"),
+        ("https://creativecommons.org/licenses/by-nc/4.0/legalcode", "CC-BY-NC-4.0"),
+        ("https://spdx.org/licenses/CC0-1.0.html", "CC0-1.0"),
+        ("https://opendatacommons.org/licenses/by/1-0/", "ODC-By-1.0"),
+        ("https://creativecommons.org/licenses/by/3.0/", "https://creativecommons.org/licenses/by/3.0/"),
+    ],
+)
+def test_a_licence_is_known_by_its_address_too(said: str, named: str) -> None:
+    assert publication({"license": said}).license == named
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,14 @@ def _is_url(text: str) -> bool:
     return _URL.fullmatch(text) is not None
 
 
+def _bare(url: str) -> str:
+    """An address without what may differ between those of one licence: scheme, last slash, and the page of its text."""
+    return re.sub(r"^https?://(www\.)?(spdx\.org/licenses/)?|(\.html|/(legalcode|deed)?(\.[a-z-]+)?)$", "", url)
+
+
 def _is_licence(text: str) -> str:
-    known, named = {name.lower(): name for name in LICENCES}, text.strip().lower().replace(" ", "-")
+    known = {name.lower(): name for name in LICENCES} | {_bare(url): name for name, (_, url) in LICENCES.items()}
+    named = _bare(text.strip().lower().replace(" ", "-"))
     if named in known:
         return known[named]
     if not _is_url(text):
