@@ -8,7 +8,7 @@ from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
 from hitsieve.write.given import mask_digest
 from hitsieve.write.kept import KeptImages
-from hitsieve.write.keptrun import KeptRun
+from hitsieve.write.keptrun import KeptRun, source_names
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
 from hitsieve.write.ownvalues import OwnValue, Remainder, merged, remainder_of, shown_as, size_of_metadata
 from hitsieve.write.packing import Packed, PackRequest, packing
@@ -103,6 +103,7 @@ __all__ = [
     "shown_as",
     "signals_held",
     "size_of_metadata",
+    "source_names",
     "verify_hits",
     "write_proof",
 ]
