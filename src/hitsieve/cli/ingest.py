@@ -28,6 +28,8 @@ from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import SettingsError
 
 if TYPE_CHECKING:
+    from hitsieve.catalogue.scicat import Entry
+    from hitsieve.catalogue.scicat.outbox import State
     from hitsieve.pipeline.ingest import Progress
 
 FACTS = Group("Facts: what SciCat is told beyond the record of the run")
@@ -192,13 +194,13 @@ def _ingest(
 def _pending(place: Path, token_file: Path | None, patience: float, *, as_json: bool, quiet: bool) -> int:
     from hitsieve.pipeline.ingest import Connection, ingest_pending
 
+    if not _kept_in(place, "waiting"):
+        if as_json:
+            _print_json([])
+        elif not quiet:
+            print(f"nothing waits in {place}")
+        return 0
     with Outbox(place) as outbox:
-        if not outbox.entries("waiting"):
-            if as_json:
-                _print_json([])
-            elif not quiet:
-                print(f"nothing waits in {place}")
-            return 0
         connection = Connection(account(token_file), patience)
         with _kept(), _progress(wanted=not (quiet or as_json)) as progress:
             done = ingest_pending(outbox, connection, progress=progress)
@@ -207,17 +209,27 @@ def _pending(place: Path, token_file: Path | None, patience: float, *, as_json: 
             print_warnings(one.report.warnings)
         if one.error is not None:
             print("hitsieve: error:", " ".join(str(one.error).split()), file=sys.stderr)
-        elif not (quiet or as_json) and one.report is not None:
+        elif not (quiet or as_json):
             print(one.errand.place)
-            print_report(one.report)
+            if one.report is None:
+                print("another process is bringing it")
+            else:
+                print_report(one.report)
     if as_json:
         _print_json([sent_as_json(one) for one in done])
     return max((one.error.exit_code for one in done if one.error is not None), default=0)
 
 
-def _list(place: Path, *, as_json: bool) -> int:
+def _kept_in(place: Path, *states: State) -> list[Entry]:
+    """Entries of the outbox, which is not made only to be looked into."""
+    if not place.exists():
+        return []
     with Outbox(place) as outbox:
-        entries = outbox.entries("waiting", "refused")
+        return outbox.entries(*states)
+
+
+def _list(place: Path, *, as_json: bool) -> int:
+    entries = _kept_in(place, "waiting", "refused")
     if as_json:
         _print_json([entry_as_json(entry) for entry in entries])
     else:
@@ -229,9 +241,9 @@ def _forget(results: Path, place: Path, *, quiet: bool) -> int:
     from hitsieve.pipeline.planning import summary_of
 
     wanted = str(summary_of(results)) if results.exists() else str(results.absolute())
-    with Outbox(place) as outbox:
-        entries = [entry for entry in outbox.entries("waiting", "refused") if entry.errand.place == wanted]
-        for entry in entries:
+    entries = [entry for entry in _kept_in(place, "waiting", "refused") if entry.errand.place == wanted]
+    for entry in entries:
+        with Outbox(place) as outbox:
             outbox.drop(entry.key)
     if not quiet:
         print(f"{len(entries)} taken out of {place}")
@@ -245,7 +257,11 @@ def _dry_run(results: Path, errand: Errand, *, quiet: bool) -> int:
     with _progress(wanted=not quiet) as progress:
         plan, told = plan_of(errand_of(results, errand), progress=lambda done, total: progress("hashing", done, total))
     print_warnings(told)
-    _print_json(plan.shown())
+    bodies = plan.shown()
+    if plan.picture is not None:
+        # Nobody reads a picture as letters.
+        bodies["attachment"]["thumbnail"] = f"data:image/png;base64,... ({len(plan.picture):,} bytes)"
+    _print_json(bodies)
     return 0
 
 
