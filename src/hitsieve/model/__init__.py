@@ -11,6 +11,7 @@ the sample is at the origin. Positions are in metres.
 Wavelengths, cell lengths and resolutions d are in angstrom; q = 1/d is in 1/angstrom.
 """
 
+from hitsieve.model.closing import Closing
 from hitsieve.model.detector import Beam, Detector, Panel
 from hitsieve.model.lattice import CellParameters, Lattice, Lattices, UnitCell
 from hitsieve.model.results import SPOT_FLAGS, ImageResults, Looked, SecondLook, SpotFlag, Spots, State
@@ -20,6 +21,7 @@ __all__ = [
     "SPOT_FLAGS",
     "Beam",
     "CellParameters",
+    "Closing",
     "Codec",
     "DataFile",
     "Detector",

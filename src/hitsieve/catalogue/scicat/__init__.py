@@ -2,6 +2,7 @@
 
 from hitsieve.catalogue.scicat.address import checked_url, quoted
 from hitsieve.catalogue.scicat.answers import NotPermitted, Refused, Unavailable
+from hitsieve.catalogue.scicat.archived import InArchive, LocalFile, in_archive
 from hitsieve.catalogue.scicat.bodies import DataFile
 from hitsieve.catalogue.scicat.client import PATIENCE, SciCat
 from hitsieve.catalogue.scicat.credentials import PASSWORD, TOKEN, USER, Credentials, hide, known_credentials
@@ -24,7 +25,9 @@ __all__ = [
     "Facility",
     "Facts",
     "Files",
+    "InArchive",
     "Journal",
+    "LocalFile",
     "NotPermitted",
     "OtherContent",
     "Outbox",
@@ -40,6 +43,7 @@ __all__ = [
     "facility_names",
     "find_facts",
     "hide",
+    "in_archive",
     "ingest",
     "known_credentials",
     "quoted",

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from hitsieve.catalogue.publication import TABLE as PUBLICATION
 from hitsieve.catalogue.record import Record
 from hitsieve.catalogue.scicat.facility import Beam, Facility
 from hitsieve.errors import MetadataError, SettingsError
@@ -101,7 +102,7 @@ NEEDED = ("owner", "owner_group", "contact_email")
 
 
 def read_facts(path: Path) -> Facts:
-    """Facts from a TOML file.
+    """Facts from a TOML file; its table [publication] is for what is published, and not looked at.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def read_facts(path: Path) -> Facts:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: is not TOML: {error}", mend=mend) from error
     try:
-        return Facts.model_validate(values)
+        return Facts.model_validate({name: value for name, value in values.items() if name != PUBLICATION})
     except ValidationError as error:
         raise SettingsError(f"{path}: {wrong_facts(error)}", mend=mend) from error
 

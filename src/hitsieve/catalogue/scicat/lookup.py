@@ -50,22 +50,27 @@ def derived_datasets(client: SciCat, run: str) -> list[Body]:
 
 def files_of(client: SciCat, pid: str) -> list[tuple[str, int]]:
     """Path and size of each file of a dataset, as often as it is listed."""
-    blocks = _listed(client, f"/api/v3/datasets/{quoted(pid)}/origdatablocks")
+    blocks = blocks_of(client, pid)
     return [(str(file["path"]), int(file["size"])) for block in blocks for file in block.get("dataFileList") or []]
+
+
+def blocks_of(client: SciCat, pid: str) -> list[Body]:
+    """Blocks of files of a dataset, as they were registered."""
+    return listed(client, f"/api/v3/datasets/{quoted(pid)}/origdatablocks")
 
 
 def captions_of(client: SciCat, pid: str) -> list[str]:
     """Captions of the pictures of a dataset."""
-    return [str(one.get("caption", "")) for one in _listed(client, f"/api/v3/datasets/{quoted(pid)}/attachments")]
+    return [str(one.get("caption", "")) for one in listed(client, f"/api/v3/datasets/{quoted(pid)}/attachments")]
 
 
 def archive_job(client: SciCat, pid: str) -> Body | None:
     """A job that archives a dataset, and has not failed; None where there is none."""
     where = {"type": "archive", "jobParams.datasetList.pid": pid}
-    for job in _listed(client, "/api/v4/jobs", {"filter": {"where": where}}):
-        listed = (job.get("jobParams") or {}).get("datasetList") or []
+    for job in listed(client, "/api/v4/jobs", {"filter": {"where": where}}):
+        named = (job.get("jobParams") or {}).get("datasetList") or []
         status = str(job.get("statusCode") or job.get("statusMessage") or "").lower()
-        if any(one.get("pid") == pid for one in listed) and not any(word in status for word in _FAILED):
+        if any(one.get("pid") == pid for one in named) and not any(word in status for word in _FAILED):
             return job
     return None
 
@@ -87,11 +92,18 @@ def of_source(found: Sequence[Body], file: str) -> list[Body]:
 
 
 def _datasets(client: SciCat, where: Mapping[str, Any]) -> list[Body]:
-    found = _listed(client, "/api/v4/datasets", {"filter": {"where": where, "limits": {"limit": MOST}}})
+    found = listed(client, "/api/v4/datasets", {"filter": {"where": where, "limits": {"limit": MOST}}})
     return [one for one in found if one.get("pid")]
 
 
-def _listed(client: SciCat, path: str, params: Mapping[str, Any] | None = None) -> list[Body]:
+def listed(client: SciCat, path: str, params: Mapping[str, Any] | None = None) -> list[Body]:
+    """What a path lists.
+
+    Raises
+    ------
+    Refused
+        The server refuses, or answers with something else than a list.
+    """
     found = client.get(path, params)
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise Refused(f"{client.url}: answers GET {path}, but not as SciCat does", status=200, mend=NO_SCICAT)

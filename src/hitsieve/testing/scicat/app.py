@@ -180,6 +180,12 @@ def _add_files(app: FastAPI, store: Store) -> None:
             dataset = _readable(store, request, pid)
             return [shown(block) for block in store.of_dataset(store.blocks, dataset["pid"])]
 
+    @app.get("/api/v3/datasets/{pid}/datablocks")
+    async def packages(request: Request, pid: str) -> list[Document]:
+        with store.held():
+            dataset = _readable(store, request, pid)
+            return [shown(block) for block in store.of_dataset(store.packages, dataset["pid"])]
+
     @app.post("/api/v3/datasets/{pid}/attachments", status_code=201)
     async def attach(request: Request, pid: str) -> Document:
         body = await body_of(request)

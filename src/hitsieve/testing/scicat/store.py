@@ -66,6 +66,8 @@ class Store:
     """By pid."""
     blocks: list[Document] = field(default_factory=list)
     """Original data blocks, in order."""
+    packages: list[Document] = field(default_factory=list)
+    """Data blocks: what an archive made of data sets."""
     attachments: list[Document] = field(default_factory=list)
     jobs: list[Document] = field(default_factory=list)
     sessions: dict[str, Session] = field(default_factory=dict)
