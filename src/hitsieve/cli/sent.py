@@ -42,10 +42,14 @@ def _dataset(one: Registered | None) -> str:
         return ""
     files = ""
     if one.n_files:
-        files = f"; {one.n_files:,} files listed, in {one.n_blocks:,} block{'s' if one.n_blocks > 1 else ''}"
+        files = f"; {_count(one.n_files, 'file')} listed, in {_count(one.n_blocks, 'block')}"
     elif one.n_listed:
-        files = f"; {one.n_listed:,} files were listed"
+        files = f"; {_count(one.n_listed, 'file')} listed before"
     return f"{one.pid}: {_SAID[one.did]}{files}"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def report_as_json(report: Report) -> dict[str, Any]:
