@@ -396,3 +396,30 @@ def test_two_at_once_and_ctrl_c(ingest: Ingest, fake: FakeSciCat, outputs: Path)
     assert "what was not sent waits in the outbox" in err
     assert ingest("--pending").code == 0
     assert len(fake.store.blocks) == 2
+
+
+def test_user_and_password_are_asked_for(fake: FakeSciCat, outputs: Path) -> None:
+    ours, theirs = os.openpty()
+    # A session of its own takes the terminal, as a login does.
+    login = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [HITSIEVE, "ingest", str(outputs), "--scicat", fake.url, *FACTS, "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", login, *command], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    shown = b""
+    for question, answer in ((b"user at SciCat: ", "ada"), (b"password of ada: ", PASSWORD), (None, "")):
+        while question is None or question not in shown:
+            try:
+                shown += (more := os.read(ours, 1000))
+            except OSError:
+                # The other end is closed.
+                break
+            if not more:
+                break
+        if question is not None:
+            os.write(ours, f"{answer}\n".encode())
+    os.close(ours)
+    assert process.wait(30) == 0, shown
+    assert PASSWORD.encode() not in shown
+    assert len(fake.store.datasets) == 2
