@@ -196,6 +196,44 @@ def test_what_cannot_be_sent_waits(ingest: Ingest, fake: FakeSciCat, outputs: Pa
     assert json.loads(ingest("--list", "--json").out) == []
 
 
+def test_a_password_goes_to_its_own_server_only(
+    ingest: Ingest, fake: FakeSciCat, outputs: Path, own_outbox: Path
+) -> None:
+    ingest(outputs, "--scicat", NOBODY, *FACTS, "--patience", "0")
+    with Outbox(own_outbox) as outbox:
+        (entry,) = outbox.entries("waiting")
+        for run in ("2", "3"):
+            outbox.put(entry.errand.model_copy(update={"server": fake.url, "run": run * 32}))
+    several = ingest("--pending")
+    assert (several.code, "is for 2 servers" in several.err) == (2, True)
+    assert fake.requests == []
+    with Outbox(own_outbox) as outbox:
+        outbox.put(entry.errand.model_copy(update={"server": fake.url}))
+    assert ingest("--pending", "--scicat", "https://other.example.org").out.startswith("nothing waits")
+    told = ingest("--pending", "--scicat", f"{fake.url}/api/v4", "--json")
+    done = json.loads(told.out)
+    assert [one["server"] for one in done] == [fake.url] * 3
+    # Two are of runs that are not there any more; the third is sent for all that.
+    assert [one["error"] is None for one in done] == [False, False, True]
+    assert told.code == 3
+    assert len(fake.store.datasets) == 2
+
+
+def test_a_wrong_password_is_tried_once(
+    ingest: Ingest, fake: FakeSciCat, outputs: Path, own_outbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(outputs, "--scicat", NOBODY, *FACTS, "--patience", "0")
+    with Outbox(own_outbox) as outbox:
+        (entry,) = outbox.entries("waiting")
+        outbox.drop(entry.key)
+        for run in ("2", "3", "4"):
+            outbox.put(entry.errand.model_copy(update={"server": fake.url, "run": run * 32}))
+    monkeypatch.setenv("HITSIEVE_SCICAT_PASSWORD", "wrong")
+    assert ingest("--pending").code == 6
+    assert [seen.line for seen in fake.requests] == ["POST /api/v3/auth/login"]
+    assert "3 waiting" in ingest("--list").out
+
+
 def test_what_was_refused_is_kept_with_its_reason(ingest: Ingest, fake: FakeSciCat, outputs: Path) -> None:
     others = [word.replace("p12345", "p99999") for word in FACTS]
     refused = ingest(outputs, "--scicat", fake.url, *others)

@@ -20,6 +20,7 @@ from hitsieve.cli.sent import (
     entry_as_json,
     print_entries,
     print_report,
+    print_sent,
     print_warnings,
     report_as_json,
     sent_as_json,
@@ -109,7 +110,7 @@ def ingest(
     insecure
         Allow http to another computer, where anybody on the way can read the password.
     pending
-        Send all that waits.
+        Send all that waits for the server that is named, or for the only one that anything waits for.
     waiting
         Show what waits, and what was refused.
     forget
@@ -123,7 +124,8 @@ def ingest(
     if waiting:
         return _list(place, as_json=json)
     if pending:
-        return _pending(place, token_file, patience, as_json=json, quiet=messages.quiet)
+        named = scicat or os.environ.get(URL)
+        return _pending(place, named, (token_file, patience), as_json=json, quiet=messages.quiet)
     if results is None:
         raise SettingsError("ingest needs RESULTS", mend="for example: hitsieve ingest out --scicat URL")
     if forget:
@@ -191,30 +193,34 @@ def _ingest(
     return 0
 
 
-def _pending(place: Path, token_file: Path | None, patience: float, *, as_json: bool, quiet: bool) -> int:
+def _waiting_server(place: Path, named: str | None) -> str | None:
+    """The server that something waits for; None where nothing does."""
+    servers = {entry.errand.server for entry in _kept_in(place, "waiting")}
+    if named is not None:
+        servers &= {checked_url(named, insecure=True)}
+    if len(servers) > 1:
+        # The password of one is no business of the others.
+        what = f"{place}: what waits is for {len(servers)} servers: {', '.join(sorted(servers))}"
+        raise SettingsError(what, mend="name one with --scicat")
+    return servers.pop() if servers else None
+
+
+def _pending(place: Path, named: str | None, asking: tuple[Path | None, float], *, as_json: bool, quiet: bool) -> int:
     from hitsieve.pipeline.ingest import Connection, ingest_pending
 
-    if not _kept_in(place, "waiting"):
+    server = _waiting_server(place, named)
+    if server is None:
         if as_json:
             _print_json([])
         elif not quiet:
-            print(f"nothing waits in {place}")
+            print(f"nothing waits in {place}" + (f" for {named}" if named else ""))
         return 0
-    with Outbox(place) as outbox:
-        connection = Connection(account(token_file), patience)
-        with _kept(), _progress(wanted=not (quiet or as_json)) as progress:
-            done = ingest_pending(outbox, connection, progress=progress)
+    token_file, patience = asking
+    connection = Connection(account(token_file), patience)
+    with Outbox(place) as outbox, _kept(), _progress(wanted=not (quiet or as_json)) as progress:
+        done = ingest_pending(outbox, server, connection, progress=progress)
     for one in done:
-        if one.report is not None:
-            print_warnings(one.report.warnings)
-        if one.error is not None:
-            print("hitsieve: error:", " ".join(str(one.error).split()), file=sys.stderr)
-        elif not (quiet or as_json):
-            print(one.errand.place)
-            if one.report is None:
-                print("another process is bringing it")
-            else:
-                print_report(one.report)
+        print_sent(one, quiet=quiet or as_json)
     if as_json:
         _print_json([sent_as_json(one) for one in done])
     return max((one.error.exit_code for one in done if one.error is not None), default=0)

@@ -57,6 +57,20 @@ def report_as_json(report: Report) -> dict[str, Any]:
     return asdict(report)
 
 
+def print_sent(one: Sent, *, quiet: bool) -> None:
+    """Print what became of one errand; what went wrong on stderr, also where nothing else is printed."""
+    if one.report is not None:
+        print_warnings(one.report.warnings)
+    if one.error is not None:
+        print("hitsieve: error:", " ".join(str(one.error).split()), file=sys.stderr)
+    elif not quiet:
+        print(one.errand.place)
+        if one.report is None:
+            print("another process is bringing it")
+        else:
+            print_report(one.report)
+
+
 def sent_as_json(one: Sent) -> dict[str, Any]:
     """What became of one errand."""
     told = {"run": one.errand.run, "place": one.errand.place, "server": one.errand.server}

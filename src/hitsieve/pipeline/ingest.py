@@ -103,14 +103,17 @@ def ingest(errand: Errand, outbox: Outbox, connection: Connection, *, progress: 
         raise
 
 
-def ingest_pending(outbox: Outbox, connection: Connection, *, progress: Progress | None = None) -> list[Sent]:
-    """Send all that waits, the oldest first; what another process is at is passed over."""
+def ingest_pending(
+    outbox: Outbox, server: str, connection: Connection, *, progress: Progress | None = None
+) -> list[Sent]:
+    """Send all that waits for a server, the oldest first; what another process is at is passed over."""
     done: list[Sent] = []
-    silent: dict[str, HitsieveError] = {}
+    silent: HitsieveError | None = None
     for entry in outbox.entries("waiting"):
-        server = entry.errand.server
-        if server in silent:
-            done.append(Sent(entry.errand, None, silent[server]))
+        if entry.errand.server != server:
+            continue
+        if silent is not None:
+            done.append(Sent(entry.errand, None, silent))
             continue
         try:
             done.append(Sent(entry.errand, _send(entry, outbox, connection, progress)))
@@ -118,9 +121,9 @@ def ingest_pending(outbox: Outbox, connection: Connection, *, progress: Progress
             done.append(Sent(entry.errand, None))
         except HitsieveError as error:
             done.append(Sent(entry.errand, None, error))
-            if isinstance(error, Unavailable):
-                # The next one would wait as long for the same.
-                silent[server] = error
+            if any(one.key == entry.key for one in outbox.entries("waiting")):
+                # The next one would wait as long for the same, or try the same wrong password.
+                silent = error
     return done
 
 
