@@ -101,8 +101,7 @@ class FakeSciCat:
 
     def expire_tokens(self) -> None:
         """Let every token expire now."""
-        with self.store.held() as store:
-            store.sessions.clear()
+        self.store.expire_tokens()
 
     def dataset(self, pid: str) -> Document:
         """A data set as it is stored."""
