@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import time
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ def ingesting(bench: Bench) -> list[Row]:
         )
         what = f"ingestion of a run of {len(run.data_files) + 1:,} files, backend {version}"
         rows.append(Row(what, measured, numbers={"seconds": first, "seconds_again": again}))
+    shutil.rmtree(results)
     detail = "; ".join(sorted(faults)) or f"{len(run.data_files) + 1:,} files of raw data"
     bench.report.check(
         "each file of an ingested run is in SciCat once, and a second time changes nothing", not faults, detail

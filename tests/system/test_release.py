@@ -354,8 +354,16 @@ def test_a_deletion_that_was_cut_off_goes_on(hitsieve: Hitsieve, mine: Kept) -> 
     mine.made.data_files[0].unlink()
     told = release(hitsieve, mine)
     assert (told.returncode, "1 of 4 files are deleted; 3 stay" in told.stderr) == (0, True), told.stderr
+    request = ReleaseRequest((mine.made.master,), mine.hits, mine.misses)
+    strange = json.loads(mine.proof.read_text())
+    strange["files"][1] |= {"path": str(mine.hits)}
+    content = mine.proof.read_text()
+    mine.proof.write_text(json.dumps(strange))
+    with pytest.raises(VerificationError, match="which is no file of this run"):
+        begun_before(request)
+    mine.proof.write_text(content)
     os.utime(mine.made.data_files[2], (1, 1))
-    before = begun_before(ReleaseRequest((mine.made.master,), mine.hits, mine.misses))
+    before = begun_before(request)
     assert before is not None
     with pytest.raises(VerificationError, match="has changed since it was compared"):
         delete(before, mine.proof)

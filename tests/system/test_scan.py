@@ -104,6 +104,7 @@ def test_bad_files_are_told_and_stop_nothing(hitsieve: Hitsieve, archive: Path, 
     bad = (archive / "visit0" / "broken.h5", archive / "visit1" / "text.nxs", archive / "visit1/run1/tiny_master.h5")
     assert failed == {f"failed  {path}" for path in bad}
     assert len(facts(place)) == 2
+    assert not list((tmp_path / "out").rglob(".*"))
 
 
 def test_changed_runs_are_sieved_again_and_claimed_ones_left(

@@ -106,6 +106,12 @@ def test_login_and_expired_token(fake: FakeSciCat, client: Client) -> None:
     assert wrong.status_code == 401
     fake.expire_tokens()
     assert client.create().status_code == (401 if fake.store.version == "v5" else 403)
+    expired = client.http.get("/api/v3/datasets/fullquery")
+    # Version 4 shows what is public, without a word.
+    assert (expired.status_code, expired.text) == ((401, expired.text) if fake.store.version == "v5" else (200, "[]"))
+    assert client.http.get("/api/v4/datasets").status_code == (401 if fake.store.version == "v5" else 403)
+    client.http.headers["Authorization"] = "Bearer none"
+    assert client.create().status_code == 403
     assert Client(fake).create().status_code == 201
     assert Client(fake, None).create().status_code == 403
 
@@ -375,3 +381,9 @@ def test_a_port_that_is_taken_is_one_line() -> None:
     assert told.returncode == 1
     assert told.stderr.count("\n") == 1
     assert f"port {port} cannot be used" in told.stderr
+
+
+def test_what_it_needs_is_named() -> None:
+    code = "import sys; sys.modules['uvicorn'] = None; import hitsieve.testing.scicat"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "needs uvicorn: pip install 'hitsieve[scicat-fake]'" in told.stderr.splitlines()[-1]

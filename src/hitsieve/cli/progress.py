@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from hitsieve.pipeline import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LOOKS = 2.0
 
 
 @contextmanager
@@ -43,7 +45,7 @@ def shown_count(what: str, *, wanted: bool) -> Iterator[Callable[[int, int], Non
 def shown_items(what: str, *, wanted: bool) -> Iterator[Callable[[int, int | None, str], None]]:
     """Give the function to call with the number done, the total where it is known, and what else is to be said.
 
-    On a terminal it shows a bar, else a line now and then, with the time that is left by the rate so far.
+    On a terminal it shows a bar, else a line now and then, with the time that is left by the rate of late.
     """
     clock = _Clock()
     if not wanted:
@@ -61,10 +63,11 @@ def shown_items(what: str, *, wanted: bool) -> Iterator[Callable[[int, int | Non
 
 
 class _Clock:
-    """Tells the time that is left of many things, by the rate since the total is known."""
+    """Tells the time that is left of many things, by the rate of late: what is known already takes no time."""
 
     def __init__(self) -> None:
-        self._start: tuple[float, int] | None = None
+        self._seen: deque[tuple[float, int]] = deque(maxlen=30)
+        """Times, two seconds apart at least, and what was done by then."""
         self._last = time.monotonic()
 
     def left(self, done: int, total: int | None) -> str:
@@ -72,9 +75,9 @@ class _Clock:
         if total is None:
             return ""
         now = time.monotonic()
-        if self._start is None:
-            self._start = (now, done)
-        since, first = self._start
+        if not self._seen or now - self._seen[-1][0] >= SECONDS_BETWEEN_LOOKS:
+            self._seen.append((now, done))
+        since, first = self._seen[0]
         if done == first or done >= total:
             return ""
         seconds = int((now - since) * (total - done) / (done - first))

@@ -184,12 +184,13 @@ def _claimed(folder: Path, stem: str) -> Iterator[bool]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".{stem}.scan"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    mine = False
     try:
         mine = _lock(handle, path)
         yield mine
+    finally:
         if mine:
             path.unlink(missing_ok=True)
-    finally:
         os.close(handle)
 
 

@@ -34,6 +34,7 @@ from hitsieve.write import (
     restored_metadata,
     shown_as,
     size_of_metadata,
+    source_names,
     write_proof,
 )
 
@@ -89,7 +90,7 @@ def begun_before(request: ReleaseRequest) -> ReleaseProof | None:
     SourceError
         All were deleted.
     VerificationError
-        The files that hold the run are not as they were when that was proven.
+        The files that hold the run are not as they were when that was proven, or it lists other files.
     """
     if not request.proof.is_file():
         return None
@@ -103,6 +104,12 @@ def begun_before(request: ReleaseRequest) -> ReleaseProof | None:
         if why_not_same(file) or print_of(Path(file.path), sha256=True) != file:
             msg = f"{file.path}: is not as it was when {request.proof.name} was written"
             raise VerificationError(msg, mend="keep what is left of the source, and find the file as it was")
+    # What a file on the disk lists is deleted only where the hits themselves name it.
+    known = source_names(Path(proof.kept[0].path))
+    strange = next((file.path for file in proof.files if Path(file.path).name not in known), None)
+    if strange is not None:
+        msg = f"{request.proof}: lists {strange}, which is no file of this run"
+        raise VerificationError(msg, mend="move the proof away; delete nothing by it")
     return proof
 
 
@@ -180,7 +187,9 @@ class _Prover:
         reasons += tuple(f"{file.path}: changed while it was compared" for file in self._all if why_not_same(file))
         if reasons:
             return ReleaseReport(None, reasons[:MOST])
-        kept = tuple(print_of(part.path.resolve(), sha256=True) for part in self._kept.parts)
+        kept = tuple(print_of(Path(part.path), sha256=True) for part in self._parts)
+        if [file.model_copy(update={"sha256": None}) for file in kept] != self._parts:
+            return ReleaseReport(None, (f"{kept[0].path} or {kept[1].path}: changed while it was compared",))
         return ReleaseReport(self._proof(images, rest, kept))
 
     @property

@@ -3,11 +3,12 @@
 from hitsieve.write.atomic import remove_leftovers, signals_held
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.belonging import pump_state_of
+from hitsieve.write.copied import changed_copy
 from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
 from hitsieve.write.given import mask_digest
 from hitsieve.write.kept import KeptImages
-from hitsieve.write.keptrun import KeptRun
+from hitsieve.write.keptrun import KeptRun, source_names
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
 from hitsieve.write.ownvalues import OwnValue, Remainder, merged, remainder_of, shown_as, size_of_metadata
 from hitsieve.write.packing import Packed, PackRequest, packing
@@ -76,6 +77,7 @@ __all__ = [
     "Summary",
     "TimeLine",
     "VerifyReport",
+    "changed_copy",
     "choose_audit",
     "compare_images",
     "damaged_sample",
@@ -101,6 +103,7 @@ __all__ = [
     "shown_as",
     "signals_held",
     "size_of_metadata",
+    "source_names",
     "verify_hits",
     "write_proof",
 ]

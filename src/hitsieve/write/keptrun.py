@@ -22,7 +22,7 @@ from hitsieve.write.process import HITS, MISSES, RESTORE, contents_of
 
 IN_HITS, IN_MISSES, IN_REST = range(3)
 """Where an image is: in the hit-only file, in the misses file, or in its group `rest`."""
-_NEEDED = ("date", "n_images", "source_files", "source_image", "sha256", "verbatim")
+_NEEDED = ("date", "n_images", "source_files", "source_paths", "source_image", "sha256", "verbatim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,20 @@ class KeptFile:
         """What is the same of all files of one run."""
         date = str(self.process["date"].asstr()[()])
         return date, int(self.process["n_images"][()]), *self.texts("source_files")
+
+
+def source_names(path: Path) -> frozenset[str]:
+    """Names of the files that a file of hits or misses says its images are from; without folders, as these may move.
+
+    Raises
+    ------
+    SourceError
+        It is no such file, or is damaged.
+    """
+    with open_output(path, "*_hits.h5 or *_misses.h5") as file:
+        part = KeptFile.of(path, file)
+        named = [*part.texts("source_files"), *part.texts("source_paths")]
+    return frozenset(Path(name).name for name in named)
 
 
 class KeptRun(Closing):

@@ -107,7 +107,8 @@ class _Walk:
         self.where = str(own.path)
         self._restored = restored
         self.images = restored[f"{entry_of(restored)}/data/data"]
-        self._image_id = None if file is None else _identity(file[own.dataset])
+        shown = [] if file is None else [part.dataset for part in run.files if part.path == own.path]
+        self._image_ids = {_identity(file[dataset]) for dataset in shown if file is not None}
         self._n = own.n_images
         self._shape = run.detector.shape
         row = run.images.row
@@ -147,7 +148,7 @@ class _Walk:
         if not isinstance(item, h5py.Dataset):
             self.found.lost.append(f"{self.where}:{path}: is a type of its own")
             return
-        if _identity(item) == self._image_id:
+        if _identity(item) in self._image_ids:
             self.attributes(item, path, self.images)
             return
         there = self._restored.get(path)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ PAGE = 500
 LONGEST = 4000
 """Letters of a query to the server; a longer one does not fit into a URL everywhere."""
 _OWN: Where = {"type": "derived", "keywords": MARK, f"scientificMetadata.{RUN}.value": {"$exists": True}}
-_WANTED = ["pid", "inputDatasets", "sourceFolder", "scientificMetadata", "createdAt"]
+_WANTED = ["pid", "inputDatasets", "scientificMetadata", "createdAt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +82,22 @@ def _joined(where: Where) -> Where:
     return whole if len(json.dumps(whole)) <= LONGEST else _OWN
 
 
-def _datasets(client: SciCat, where: Where, *, public: bool, size: int) -> Iterator[Body]:
+def _datasets(client: SciCat, where: Where, *, public: bool, size: int) -> list[Body]:
     """All that the server finds, the latest first, each once."""
     path = "/api/v4/datasets/public" if public else "/api/v4/datasets"
     seen: dict[str, Body] = {}
     skip = 0
     while True:
         limits = {"limit": size, "skip": skip, "sort": {"pid": "asc"}}
-        asked = {"where": where, "fields": _WANTED, "limits": limits}
-        page = client.get(path, {"filter": asked}) or []
-        seen |= {str(one["pid"]): one for one in page if isinstance(one, dict) and one.get("pid")}
-        skip += len(page)
-        if len(page) < size:
+        page = client.get(path, {"filter": {"where": where, "fields": _WANTED, "limits": limits}}) or []
+        told = [one for one in page if isinstance(one, dict) and one.get("pid")]
+        added = {str(one["pid"]): one for one in told if str(one["pid"]) not in seen}
+        # A server may give less at once than it is asked for, so that a short page is not the last.
+        if not added:
             break
-    yield from sorted(seen.values(), key=lambda one: str(one.get("createdAt", "")), reverse=True)
+        seen |= added
+        skip += len(page)
+    return sorted(seen.values(), key=lambda one: str(one.get("createdAt", "")), reverse=True)
 
 
 _SENT = tuple(

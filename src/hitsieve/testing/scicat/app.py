@@ -95,7 +95,7 @@ def _add_login(app: FastAPI, store: Store) -> None:
             return store.login(given.username, given.password)
 
     @app.get("/api/v3/users/my/self")
-    async def self(request: Request) -> Document:
+    async def whoami(request: Request) -> Document:
         account = known(store, request)
         return {"id": account.username, "username": account.username, "email": account.email}
 

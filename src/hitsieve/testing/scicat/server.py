@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hitsieve.testing.scicat.app import make_app
 from hitsieve.testing.scicat.faults import App, Fault, Faults, Message, Receive, Scope, Send
-from hitsieve.testing.scicat.store import ACCOUNTS, Account, Document, Store, Version
+from hitsieve.testing.scicat.store import ACCOUNTS, PREFIX, Account, Document, Store, Version
 
 if TYPE_CHECKING:
     import asyncio
@@ -101,8 +101,7 @@ class FakeSciCat:
 
     def expire_tokens(self) -> None:
         """Let every token expire now."""
-        with self.store.held() as store:
-            store.sessions.clear()
+        self.store.expire_tokens()
 
     def dataset(self, pid: str) -> Document:
         """A data set as it is stored."""
@@ -112,7 +111,7 @@ class FakeSciCat:
     def state(self) -> dict[str, Any]:
         """All that is stored, without what differs between two servers that were told the same.
 
-        Ids, times and makers are left out; data sets lie by pid, or by name where the server made the pid.
+        Ids, times and makers are left out; a pid that the server made is replaced by the name of the data set.
         """
         with self.store.held() as store:
             names = {pid: str(one["datasetName"]) for pid, one in store.datasets.items()}
@@ -125,7 +124,7 @@ class FakeSciCat:
                 }
             )
         for pid, name in names.items():
-            if pid.startswith("20.500.12269/"):
+            if pid.startswith(f"{PREFIX}/"):
                 text = text.replace(pid, f"pid of {name}")
         state: dict[str, Any] = json.loads(text)
         return {kind: sorted(documents, key=json.dumps) for kind, documents in state.items()}
@@ -198,8 +197,15 @@ def _protocol(transports: dict[tuple[str, int], asyncio.Transport]) -> type[H11P
 
     class Remembering(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            transports[tuple(transport.get_extra_info("peername")[:2])] = transport
+            self._peer = tuple(transport.get_extra_info("peername")[:2])
+            transports[self._peer] = transport
+            # asyncio does it for sockets of its own making only; without, each answer waits for 40 ms.
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             super().connection_made(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            transports.pop(self._peer, None)
+            super().connection_lost(exc)
 
     return Remembering
 
