@@ -89,6 +89,14 @@ def test_links_of_files_to_each_other_end(mine: Path) -> None:
     assert found(mine) == {("warning", "links", "/entry/there")}
 
 
+def test_a_group_in_another_file_is_there(mine: Path) -> None:
+    with h5py.File(mine, "r+") as file, h5py.File(mine.with_name("other.h5"), "w") as other:
+        file.copy(file["entry/source"], other, "facility")
+        del file["entry/source"]
+        file["entry/source"] = h5py.ExternalLink("other.h5", "/facility")
+    assert found(mine) == set()
+
+
 def test_an_absolute_link_is_a_note(mine: Path) -> None:
     with h5py.File(mine, "r+") as file:
         file["entry/again"] = h5py.ExternalLink(str(mine), "/entry/sample")

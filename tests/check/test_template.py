@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hitsieve.check import Filled, read_template
+from hitsieve.check import read_template
 from hitsieve.errors import OutputError, SettingsError, SourceError
 from hitsieve.pipeline.check import Completed, complete, template_of
 from hitsieve.testing import Simulated
@@ -268,17 +268,33 @@ def test_a_copy_is_whole_or_not_there(poor: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["beamline.toml", "copy.h5", "damaged.h5", "mine.h5"]
 
 
-def test_fields_in_other_files_are_not_touched(mine: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("absolute", [False, True])
+def test_other_files_are_not_touched(absolute: bool, mine: Path, tmp_path: Path) -> None:
     other = tmp_path / "sample.h5"
     with h5py.File(other, "w") as file:
-        file.create_group("sample").attrs["NX_class"] = "NXsample"
+        group = file.create_group("sample")
+        group.attrs["NX_class"] = "NXsample"
+        file["name"] = "hitsieve simulator"
+    name = str(other) if absolute else other.name
     with h5py.File(mine, "r+") as file:
-        del file["entry/sample"]
-        file["entry/sample"] = h5py.ExternalLink("sample.h5", "/sample")
+        del file["entry/sample"], file["entry/source/name"]
+        file["entry/sample"] = h5py.ExternalLink(name, "/sample")
+        file["entry/source/name"] = h5py.ExternalLink(name, "/name")
     before = other.read_bytes()
-    done = complete(mine, written(tmp_path, '"entry/sample/name" = "x"'), tmp_path / "copy.h5")
-    (one,) = done.filled
-    assert isinstance(one, Filled)
-    assert not one.done
-    assert "another file" in one.what
+    text = """
+    "entry/sample/name" = "x"
+    "/entry/sample/depends_on" = "."
+    "entry/source/name@short_name" = "x"
+    """
+    done = complete(mine, written(tmp_path, text), tmp_path / "copy.h5")
+    assert not any(one.done for one in done.filled)
     assert other.read_bytes() == before
+
+
+def test_a_value_that_cannot_be_read_is_not_replaced(mine: Path, tmp_path: Path) -> None:
+    with h5py.File(mine, "r+") as file:
+        del file[f"{DETECTOR}/distance"]
+        file.create_dataset(f"{DETECTOR}/distance", (1 << 30,), "f8", chunks=(1 << 20,))
+    text = '"entry/instrument/detector/distance" = { value = 1, units = "m" }'
+    done = complete(mine, written(tmp_path, text), tmp_path / "copy.h5")
+    assert what(done)[f"{DETECTOR}/distance"] == (False, "is there, and cannot be read here")

@@ -56,7 +56,7 @@ def examine(
         return Checked(path, together(found))
     try:
         with h5py.File(path, "r", locking=False) as file:
-            _examine(Subject(path, file["/"], rule_book(), sets, sink, step), file)
+            _examine(Subject(path, file["/"], rule_book(), sets, sink, step=step), file)
     except FAILURES as error:
         sink(_about_file(sets, _why_not_opened(path, error)))
     return Checked(path, together(found))

@@ -42,8 +42,10 @@ def check_places(subject: Subject) -> None:
 
 
 def _check_group(subject: Subject, rule: Place) -> None:
-    for parent in subject.groups(rule.owner):
-        found = [group for group in subject.groups(rule.place) if _is_in(group, parent)]
+    parents = subject.groups(rule.owner)
+    for parent in parents:
+        # A group behind an external link has the name that it has there.
+        found = [group for group in subject.groups(rule.place) if len(parents) == 1 or _is_in(group, parent)]
         place = f"{parent.name}/{rule.name}"
         for group in found:
             if not text_attribute(group, "NX_class") and rule.name in subject.book.classes:
@@ -69,7 +71,6 @@ def _check_group(subject: Subject, rule: Place) -> None:
 
 
 def _is_in(group: h5py.Group, parent: h5py.Group) -> bool:
-    # A group that is linked has the name of where it was found.
     return str(group.name).rpartition("/")[0] == str(parent.name).rstrip("/")
 
 

@@ -14,7 +14,10 @@ from hitsieve.check.findings import legible
 from hitsieve.check.reading import (
     FAILURES,
     Broken,
+    at_path,
     attribute,
+    holds_something,
+    identity,
     link_of,
     member,
     numbers,
@@ -79,7 +82,7 @@ def fill(stream: BinaryIO | Any, given: Sequence[Given], *, overwrite: bool, nam
         entries = entries_of(file)
         if not entries:
             raise SourceError(f"{name}: has no entry (NXentry)", mend="give the master file of a run")
-        subject = Subject(name, entries[0], rule_book(), (), lambda _: None)
+        subject = Subject(name, entries[0], rule_book(), (), lambda _: None, root=file["/"])
         # Attributes come after the fields that they belong to.
         ordered = sorted(given, key=lambda one: "@" in one.place)
         return [_Filling(subject, one, overwrite=overwrite).fill() for one in ordered]
@@ -96,6 +99,8 @@ class _Filling:
         self._subject = subject
         self._given = given
         self._overwrite = overwrite
+        root = identity(subject.root)
+        self._file = None if root is None else root[0]
 
     def fill(self) -> Filled:
         try:
@@ -111,6 +116,12 @@ class _Filling:
                 mend="copy the file again from its origin",
             ) from error
 
+    def _require_own(self, item: h5py.HLObject) -> None:
+        """See that an object lies in the copy: HDF5 opens what is behind links for writing, too."""
+        own, there = self._file, identity(item)
+        if own is None or there is None or there[0] != own:
+            raise _ElsewhereError("lies in another file")
+
     def _wrong(self, what: str, mend: str) -> SettingsError:
         return SettingsError(f"template, line {self._given.line}: {self._given.place} {what}", mend=mend)
 
@@ -122,9 +133,12 @@ class _Filling:
             owner = given.rule.owner if "@" not in given.place else _group_of(given.rule)
             return self._one(owner), given.rule
         above = path.rpartition("/")[0]
-        item = self._subject.entry.file.get(above or "/")
+        item = at_path(self._subject.entry, above or "/")
+        if isinstance(item, Broken):
+            raise _ElsewhereError(f"is behind a link that {item.why}")
         if not isinstance(item, h5py.Group):
             raise self._wrong("lies in a group that the file lacks", "name a group of the file")
+        self._require_own(item)
         name = given.place.rpartition("/")[2]
         for rule in self._subject.book.places.values():
             if rule.place.rpartition("/")[2] == name and item in self._subject.groups(_group_of(rule)):
@@ -140,6 +154,7 @@ class _Filling:
                 f"stands for {len(groups)} groups of the file ({names})", "give a path that begins with /"
             )
         if groups:
+            self._require_own(groups[0])
             return groups[0]
         above, _, name = owner.rpartition("/")
         parent = self._one(above)
@@ -163,6 +178,8 @@ class _Filling:
             return Filled(place, False, there.why)
         if isinstance(there, h5py.Dataset):
             value = value_of(there)
+            if value is None and holds_something(there):
+                return Filled(place, False, "is there, and cannot be read here")
             if _says(value):
                 same = _same(value, self._given.value) and text_attribute(there, "units") == self._given.units
                 if same or not self._overwrite:
@@ -193,6 +210,7 @@ class _Filling:
         place = f"{group.name}/{field}@{rule.name}"
         if not isinstance(item, h5py.Dataset | h5py.Group):
             return Filled(place, False, "belongs to a field that the file lacks")
+        self._require_own(item)
         value = attribute(item, rule.name)
         if value is not None and _says(value) and not self._overwrite:
             same = _same(value, self._given.value)

@@ -194,6 +194,14 @@ def value_of(item: h5py.Dataset) -> Any:
         return None
 
 
+def holds_something(item: h5py.Dataset) -> bool:
+    """Whether a data set has values, read or not; one that cannot even tell its shape may have."""
+    try:
+        return item.shape is not None and item.size != 0
+    except FAILURES:
+        return True
+
+
 def sources_are_files(item: h5py.Dataset) -> bool:
     """Whether all files that a virtual data set names can be opened without waiting."""
     here = Path(item.file.filename)

@@ -42,6 +42,8 @@ class Subject:
     book: RuleBook
     sets: Sequence[str]
     tell: Sink
+    root: h5py.Group | None = None
+    """Root of the file, which the entry may be linked from."""
     step: Callable[[], None] = lambda: None
     """Called now and then, as a sign of life."""
     n_images: int | None = None
