@@ -487,11 +487,15 @@ def test_what_is_left_of_deleted_files_is_not_written_over(inside: Hitsieve, min
     assert inside("run", other, "-o", mine.hits.parent, "--misses", "keep", "--overwrite").returncode == 0
     first = prove(ReleaseRequest((mine.made.master,), mine.hits, mine.misses)).proof
     assert first is not None
+    mine.proof.with_name("small_release_summary.json").write_text("{}")  # of a run called so: no proof
     delete(first, mine.proof)
     before = mine.hits.read_bytes(), mine.misses.read_bytes()
     done = inside("run", other, "-o", mine.hits.parent, "--overwrite")
     assert done.returncode == 4
     assert "is what is left of raw files that were deleted (small_release.json)" in done.stderr
+    mine.proof.rename(mine.proof.with_name("small_release_20260101T000000_2.json"))
+    done = inside("run", other, "-o", mine.hits.parent, "--overwrite")
+    assert "deleted (small_release_20260101T000000_2.json)" in done.stderr
     assert (mine.hits.read_bytes(), mine.misses.read_bytes()) == before
 
 

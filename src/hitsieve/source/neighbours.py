@@ -41,7 +41,7 @@ def _targets(path: Path) -> set[Path]:
     try:
         with reading(path) as file:
             return {resolve(name, path).resolve() for name in _names(file) if name != "."}
-    except SourceError:
+    except (SourceError, ValueError):
         return set()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
@@ -16,6 +17,7 @@ from hitsieve.write.atomic import OutputFiles, signals_held, writing
 
 PROOF_SUFFIX = "_release.json"
 """End of the name of a proof file."""
+_ASIDE = r"(_\d{8}T\d{6}(_\d+)?)?\.json"
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -134,7 +136,9 @@ def check_not_only_copy(hits: Path) -> None:
         What has the name of a proof is none.
     """
     stem = hits.name.removesuffix("_hits.h5") + PROOF_SUFFIX.removesuffix(".json")
-    for place in sorted(path for path in hits.parent.glob("*.json") if path.name.startswith(stem)):
+    # Beside a run may be one that is called <stem>_release.
+    ours = re.compile(re.escape(stem) + _ASIDE)
+    for place in sorted(path for path in hits.parent.glob("*.json") if ours.fullmatch(path.name)):
         proof = read_proof(place)
         if proof.deletion is not None and hits.name in {Path(file.path).name for file in proof.kept}:
             what = f"{hits}: is what is left of raw files that were deleted ({place.name})"
