@@ -181,6 +181,10 @@ WRONG = {
         "has 1 values",
     ),
     "no such word": ('"entry/instrument/beam/profile" = "square"', "line 1", "must be Gaussian"),
+    "a long number": ('"entry/instrument/detector/bit_depth_readout" = 1180591620717411303424', "line 1", "not whole"),
+    "a null": ('"entry/sample/name" = "a\\u0000b"', "line 1", "not text"),
+    "deep": (f"x = {'[' * 3000}{']' * 3000}", "is not TOML", "recursion"),
+    "hit information": ('"entry/hit_finding/n_hits" = 3', "line 1", "is hit information"),
     "no time": ('"entry/start_time" = "yesterday"', "line 1", "ISO 8601"),
     "no zone": ('"entry/instrument/time_zone" = "CET"', "line 1", "offset from UTC"),
     "images": ('"entry/data/data" = 0', "line 1", "made of images"),
@@ -222,6 +226,47 @@ def test_of_two_detectors_one_is_named_by_its_path(mine: Path, tmp_path: Path) -
         complete(mine, written(tmp_path, '"/entry/instrument/third/sensor_material" = "Si"'), tmp_path / "other.h5")
 
 
+def test_a_printed_template_says_which_detector_it_means(mine: Path, tmp_path: Path) -> None:
+    with h5py.File(mine, "r+") as file:
+        file.copy(file[DETECTOR], file["entry/instrument"], "second")
+        del file["entry/instrument/second/sensor_material"]
+    text = template_of(mine).replace('= "?"', '= "CdTe"')
+    complete(mine, written(tmp_path, text), tmp_path / "copy.h5")
+    assert found(tmp_path / "copy.h5") == set()
+
+
+def test_the_entry_that_is_checked_is_filled(poor: Path, tmp_path: Path) -> None:
+    with h5py.File(poor, "r+") as file:
+        other = file.create_group("a_results")
+        other.attrs["NX_class"] = "NXentry"
+        other["definition"] = "NXazint1d"
+    complete(poor, written(tmp_path, FILLED), tmp_path / "copy.h5")
+    assert found(tmp_path / "copy.h5") == set()
+    with h5py.File(tmp_path / "copy.h5", "r+") as file:
+        assert list(file["a_results"]) == ["definition"]
+        file["a_results/definition"][()] = "NXmx"
+    name = '"entry/sample/name" = "thaumatin"'
+    with pytest.raises(SettingsError, match="stands for 2 entries"):
+        complete(tmp_path / "copy.h5", written(tmp_path, name), tmp_path / "other.h5")
+    done = complete(tmp_path / "copy.h5", written(tmp_path, name.replace('"', '"/', 1)), tmp_path / "other.h5")
+    assert what(done)["/entry/sample/name"] == (False, "is there already")
+
+
+@pytest.mark.parametrize("place", ["entry@version", "/entry@version"])
+def test_an_attribute_of_a_group_is_filled(place: str, mine: Path, tmp_path: Path) -> None:
+    done = complete(mine, written(tmp_path, f'"{place}" = "v2026.01"'), tmp_path / "copy.h5")
+    assert what(done) == {"/entry@version": (True, "is v2026.01")}
+    with h5py.File(tmp_path / "copy.h5") as file:
+        assert file["entry"].attrs["version"] == "v2026.01"
+
+
+def test_what_a_file_calls_its_groups_is_told_without_control_characters(mine: Path, tmp_path: Path) -> None:
+    with h5py.File(mine, "r+") as file:
+        file.move("entry/sample", "entry/\x1b[31m")
+    done = complete(mine, written(tmp_path, '"entry/sample/name" = "x"'), tmp_path / "copy.h5")
+    assert all(one.place.isprintable() and one.what.isprintable() for one in done.filled)
+
+
 @pytest.mark.parametrize("style", ["vds", "vds-strided", "external"])
 @pytest.mark.parametrize("place", ["beside", "far"])
 def test_a_copied_master_shows_the_same_images(
@@ -246,6 +291,106 @@ def test_a_copied_master_shows_the_same_images(
     shutil.move(tmp_path, tmp_path.with_name(f"{tmp_path.name}_moved"))
     moved = tmp_path.with_name(f"{tmp_path.name}_moved") / copy.relative_to(tmp_path)
     assert not any(rule in ("images", "sources", "links") for _, rule, _ in found(moved))
+
+
+TRIVIAL = '"entry/source/probe" = "x-ray"'
+
+
+@pytest.mark.parametrize("style", ["vds", "external"])
+def test_a_link_to_a_master_is_as_good_as_the_master(style: str, masters: dict[str, Simulated], tmp_path: Path) -> None:
+    before = found(masters[style].master)
+    link = tmp_path / "linked" / "run_master.h5"
+    link.parent.mkdir()
+    link.symlink_to(masters[style].master)
+    assert found(link) == before
+    for copy in (link.with_name("copy.h5"), tmp_path / "far" / "copy.h5"):
+        complete(link, written(tmp_path, TRIVIAL), copy)
+        assert found(copy) == before
+
+
+@pytest.mark.parametrize("style", ["vds", "external"])
+def test_links_of_a_run_that_was_moved_are_found_from_the_copy(
+    style: str, masters: dict[str, Simulated], tmp_path: Path
+) -> None:
+    folder = tmp_path / "50%" / "run"
+    shutil.copytree(masters[style].master.parent, folder)
+    master = folder / masters[style].master.name
+    with h5py.File(master, "r+") as file:
+        if style == "external":
+            del file["entry/data/data_000001"]
+            file["entry/data/data_000001"] = h5py.ExternalLink("/gone/run_data_000001.h5", DATA)
+    copy = tmp_path / "far" / "copy.h5"
+    complete(master, written(tmp_path, TRIVIAL), copy)
+    assert not any(rule in ("images", "sources", "links") for _, rule, _ in found(copy))
+    with h5py.File(copy) as file, h5py.File(masters[style].master) as source:
+        name = "entry/data/data_000001" if style == "external" else DATA
+        np.testing.assert_array_equal(file[name][()], source[name][()])
+
+
+@pytest.mark.parametrize("style", ["vds", "external"])
+def test_files_of_the_run_and_the_template_are_never_replaced(
+    style: str, masters: dict[str, Simulated], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(masters[style].master.parent, folder)
+    template = written(tmp_path, TRIVIAL)
+    for victim in (folder / "run_data_000002.h5", template):
+        before = victim.read_bytes()
+        with pytest.raises(OutputError, match="is a file of the input"):
+            complete(folder / "run_master.h5", template, victim, overwrite=(True, True))
+        assert victim.read_bytes() == before
+
+
+@pytest.mark.parametrize("extent", [6, None])
+@pytest.mark.parametrize("place", ["beside", "far"])
+def test_values_in_other_files_stay_there(extent: int | None, place: str, mine: Path, tmp_path: Path) -> None:
+    """The other file has them under the path that they have here: HDF5 would look for them in the copy."""
+    name = f"{DETECTOR}/count_time"
+    with h5py.File(tmp_path / "meta.h5", "w") as file:
+        file.create_dataset(name, data=np.full(6, 0.002), maxshape=(extent,))
+    with h5py.File(mine, "r+") as file:
+        del file[name]
+        layout = h5py.VirtualLayout((6,), "f8", maxshape=(extent,))
+        source = h5py.VirtualSource("meta.h5", name, (6,), maxshape=(extent,))
+        end = extent or h5py.h5s.UNLIMITED
+        layout[0:end] = source[0:end]
+        file.create_virtual_dataset(name, layout).attrs["units"] = "s"
+    before = (tmp_path / "meta.h5").read_bytes()
+    copy = (tmp_path if place == "beside" else tmp_path / "far") / "copy.h5"
+    given = written(tmp_path, f'"{name[1:]}" = {{ value = 1, units = "s" }}')
+    done = complete(mine, given, copy, overwrite=(True, False))
+    assert what(done) == {name: (False, "is there, and shows other files")}
+    with h5py.File(copy) as file:
+        assert (file[name].maxshape, file[name][()].tolist()) == ((extent,), [0.002] * 6)
+    assert (tmp_path / "meta.h5").read_bytes() == before
+
+
+def test_links_to_other_files_are_not_taken_for_the_copy(mine: Path, tmp_path: Path) -> None:
+    """The copy has what the links name, and HDF5 would find it there."""
+    other = Path(shutil.copy(mine, tmp_path / "other.h5"))
+    with h5py.File(mine, "r+") as file:
+        file["outside"] = h5py.ExternalLink("other.h5", "/")
+        file.move("entry/sample", "entry/was_sample")
+        file["entry/was_sample"].attrs["NX_class"] = "NXcollection"
+        file["entry/sample"] = h5py.SoftLink("/outside/entry/was_sample")
+        del file["entry/title"], file["entry/source/probe"]
+        file["entry/source/probe"] = h5py.SoftLink("/gone")
+        file["entry/title"] = h5py.SoftLink("/outside/entry/definition")
+    before = other.read_bytes()
+    text = """
+    "entry/sample/name" = "x"
+    "/entry/sample/depends_on" = "."
+    "entry/title" = "x"
+    "entry/source/probe" = "neutron"
+    """
+    done = complete(mine, written(tmp_path, text), tmp_path / "copy.h5")
+    assert [(one.done, one.what) for one in done.filled] == [
+        (False, "lies in another file, other.h5"),
+        (False, "is behind a link that lies in another file, other.h5"),
+        (False, "lies in another file, other.h5"),
+        (False, "leads to /gone, which is not there"),
+    ]
+    assert other.read_bytes() == before
 
 
 def test_a_copy_is_whole_or_not_there(poor: Path, tmp_path: Path) -> None:

@@ -180,4 +180,5 @@ def _print_completed(done: Completed, *, json: bool, quiet: bool) -> None:
         return
     for one in done.filled:
         print(f"{'filled' if one.done else 'left':<8}{one.place} {one.what}")
-    print(f"\n{done.path}: {_counted(done.checked)}; hitsieve check {done.path} lists them")
+    more = f"; hitsieve check {done.path} lists them" if done.checked.findings else ""
+    print(f"\n{done.path}: {_counted(done.checked)}{more}")

@@ -120,6 +120,7 @@ def complete(
             copy,
             lambda stream: fill(stream, given, overwrite=overwrite_values, name=path),
             overwrite=overwrite_copy,
+            keep=(template,),
         )
         return Completed(copy, tuple(filled), guard.examine(copy, sets))
 
