@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from hitsieve.filters import register_filters
-from hitsieve.model.named import named_file
+from hitsieve.model.named import named_file, plain_name
 
 register_filters()
 
@@ -253,11 +253,6 @@ def sources_are_files(item: h5py.Dataset) -> bool:
     else:
         names = [name for name, _, _ in item.external or ()]
     return not any(why_not_there(locate(name, here)) == "is no regular file" for name in names)
-
-
-def plain_name(name: str) -> str:
-    """Name of a file as a virtual data set gives it, in which a percent sign is written twice."""
-    return name.replace("%%", "%")
 
 
 def numbers(value: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:

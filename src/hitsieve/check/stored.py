@@ -12,8 +12,9 @@ import numpy as np
 
 from hitsieve.check.decoding import why_not_decoded
 from hitsieve.check.findings import legible
-from hitsieve.check.reading import FAILURES, at_path, locate, plain_name, shape_of, short, why_not_there
+from hitsieve.check.reading import FAILURES, at_path, locate, shape_of, short, why_not_there
 from hitsieve.check.subject import Subject
+from hitsieve.model.named import plain_name
 
 DEEPEST = 8
 """Virtual data sets that show virtual data sets, at most."""

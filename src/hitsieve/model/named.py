@@ -19,3 +19,13 @@ def named_file(name: str, master: Path) -> Path:
         if candidate.exists():
             return candidate
     return candidates[0]
+
+
+def plain_name(name: str) -> str:
+    """Name of a file as a virtual dataset gives it: a percent sign is written twice there, and %b is a number."""
+    return name.replace("%%", "%")
+
+
+def shown_name(name: str) -> str:
+    """Name of a file as a virtual dataset is to give it."""
+    return name.replace("%", "%%")

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from hitsieve.errors import SourceError
-from hitsieve.model.named import named_file
+from hitsieve.model.named import named_file, plain_name, shown_name
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.places import open_source
 from hitsieve.write.stream import OutputStream
@@ -69,7 +69,7 @@ def shown_files(source: Path) -> list[Path]:
             elif item.external:
                 names = [own for own, _, _ in item.external]
             else:
-                names = [mapping.file_name.replace("%%", "%") for mapping in item.virtual_sources()]
+                names = [plain_name(mapping.file_name) for mapping in item.virtual_sources()]
             found += [named_file(own, source) for own in names if own != "."]
     return found
 
@@ -138,12 +138,12 @@ def _renamed_shown(name: str, source: Path, folder: Path) -> str:
     if name == ".":
         return name
     if "%" not in name.replace("%%", ""):
-        return _renamed(name.replace("%%", "%"), source, folder).replace("%", "%%")
+        return shown_name(_renamed(plain_name(name), source, folder))
     if Path(name).is_absolute():
         return name
     # The folder of a file that is named by a pattern is no part of the pattern.
     above, _, pattern = name.rpartition("/")
-    there = link_name(source.parent / above.replace("%%", "%"), folder).replace("%", "%%")
+    there = shown_name(link_name(source.parent / plain_name(above), folder))
     return f"{there}/{pattern}"
 
 
