@@ -11,10 +11,12 @@ import h5py
 import numpy as np
 import pytest
 
+import hitsieve
 import hitsieve.write
 from hitsieve.check import rule_book
+from hitsieve.testing import Simulated
 
-from .conftest import Outputs
+from .conftest import KEEP, Outputs
 from .damage import DETECTOR, found, replaced
 
 HITS = "/entry/hit_finding"
@@ -28,6 +30,17 @@ def test_what_hitsieve_writes_passes(style: str, kind: str, outputs: dict[str, O
     # Where the source has several data sets of images, its detector shows none of them.
     lacks = {("warning", f"{DETECTOR[1:]}/data", f"{DETECTOR}/data")} if style == "external" else set()
     assert found(getattr(outputs[style], kind)) == lacks
+
+
+def test_folders_may_have_percent_signs(masters: dict[str, Simulated], tmp_path: Path) -> None:
+    """HDF5 takes those in names of sources of virtual data sets for patterns."""
+    folder = tmp_path / "50%b" / "run"
+    shutil.copytree(masters["vds"].master.parent, folder)
+    report = hitsieve.run(folder / "run_master.h5", output=tmp_path / "out", settings=KEEP)
+    annotated = tmp_path / "out" / "run_annotated.h5"
+    assert found(annotated) == set()
+    again = hitsieve.run(annotated, output=tmp_path / "again", settings=KEEP)
+    assert again.summary.n_hits == report.summary.n_hits > 0
 
 
 def test_the_rules_are_those_of_the_definition() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -257,6 +260,36 @@ def test_an_interruption_ends_the_child(single: Path) -> None:
         child = guard._child
     assert child is not None
     assert child.poll() is not None
+
+
+WAITING = """
+import sys
+from pathlib import Path
+from hitsieve.check import Guard
+
+with Guard(lambda: print(guard._child.pid, flush=True)) as guard:
+    guard.examine(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+def test_nothing_is_left_of_the_child_when_its_parent_is_killed(mine: Path) -> None:
+    os.mkfifo(mine.with_name("pipe"))
+    with h5py.File(mine, "r+") as file, h5py.File(mine.with_name("other.h5"), "w") as other:
+        # HDF5 follows the second link, and waits for someone to write into the pipe.
+        file["entry/there"] = h5py.ExternalLink("other.h5", "/link/x")
+        other["link"] = h5py.ExternalLink("pipe", "/")
+    with subprocess.Popen([sys.executable, "-c", WAITING, mine], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        # It has told its pid several times: the child waits.
+        child = [int(parent.stdout.readline()) for _ in range(4)][-1]
+        parent.kill()
+    for _ in range(100):
+        if not Path(f"/proc/{child}").exists():
+            return
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the child lives on")
 
 
 def test_the_guard_finds_what_the_check_finds(mine: Path, guard: Guard) -> None:

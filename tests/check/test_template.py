@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from hitsieve.check import read_template
+from hitsieve.check import Guard, read_template
 from hitsieve.errors import OutputError, SettingsError, SourceError
 from hitsieve.pipeline.check import Completed, complete, template_of
 from hitsieve.testing import Simulated
@@ -35,6 +36,20 @@ name = "thaumatin"
 sensor_thickness = { value = 0.45, units = "mm" }
 distance_derived = true
 """
+
+
+GUARD = Guard()
+"""Its child examines the files of all tests here, which are not about it."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _guard_ends() -> Iterator[None]:
+    yield
+    GUARD.close()
+
+
+def completed(path: Path, template: Path, copy: Path, overwrite: tuple[bool, bool] = (False, False)) -> Completed:
+    return complete(path, template, copy, overwrite=overwrite, guard=GUARD)
 
 
 @pytest.fixture
@@ -70,7 +85,7 @@ def test_a_template_lists_what_is_absent_and_does_nothing_until_it_is_filled_in(
 def test_a_filled_in_template_mends_a_copy(poor: Path, tmp_path: Path) -> None:
     before = hashlib.sha256(poor.read_bytes()).digest()
     copy = tmp_path / "copy.h5"
-    done = complete(poor, written(tmp_path, FILLED), copy)
+    done = completed(poor, written(tmp_path, FILLED), copy)
     assert hashlib.sha256(poor.read_bytes()).digest() == before
     assert found(copy) == set()
     assert done.checked.findings == ()
@@ -95,14 +110,14 @@ def test_what_is_there_stays(mine: Path, tmp_path: Path) -> None:
     """
     with h5py.File(mine) as file:
         there = {place: file[place][()] for place in ("entry/sample/name", f"{DETECTOR}/distance")}
-    done = complete(mine, written(tmp_path, text), tmp_path / "copy.h5")
+    done = completed(mine, written(tmp_path, text), tmp_path / "copy.h5")
     left = what(done)
     assert not any(filled for filled, _ in left.values())
     assert left["/entry/sample/name"] == (False, "is single in the file")
     assert left[f"{DETECTOR}/sensor_material"] == (False, "is there already")
     with h5py.File(tmp_path / "copy.h5") as file:
         assert {place: file[place][()] for place in there} == there
-    done = complete(mine, written(tmp_path, text), tmp_path / "copy.h5", overwrite=(True, True))
+    done = completed(mine, written(tmp_path, text), tmp_path / "copy.h5", overwrite=(True, True))
     assert [one.place for one in done.filled if not one.done] == [f"{DETECTOR}/sensor_material"]
     with h5py.File(tmp_path / "copy.h5") as file:
         assert file["entry/sample/name"][()] == b"thaumatin"
@@ -115,7 +130,7 @@ def test_an_empty_field_is_filled_and_keeps_its_attributes(mine: Path, tmp_path:
         del file["entry/sample/name"]
         file["entry/sample/name"] = ""
         file["entry/sample/name"].attrs["comment"] = "as the user types it"
-    done = complete(mine, written(tmp_path, '"entry/sample/name" = "thaumatin"'), tmp_path / "copy.h5")
+    done = completed(mine, written(tmp_path, '"entry/sample/name" = "thaumatin"'), tmp_path / "copy.h5")
     assert what(done)["/entry/sample/name"][0]
     with h5py.File(tmp_path / "copy.h5") as file:
         assert file["entry/sample/name"].attrs["comment"] == "as the user types it"
@@ -151,7 +166,7 @@ def test_geometry_can_be_given_whole(mine: Path, tmp_path: Path) -> None:
             ),
         )
     }
-    complete(mine, written(tmp_path, text), tmp_path / "copy.h5")
+    completed(mine, written(tmp_path, text), tmp_path / "copy.h5")
     assert {severity for severity, _, _ in found(tmp_path / "copy.h5")} <= {"note"}
 
 
@@ -181,6 +196,10 @@ WRONG = {
         "has 1 values",
     ),
     "no such word": ('"entry/instrument/beam/profile" = "square"', "line 1", "must be Gaussian"),
+    "a long number": ('"entry/instrument/detector/bit_depth_readout" = 1180591620717411303424', "line 1", "not whole"),
+    "a null": ('"entry/sample/name" = "a\\u0000b"', "line 1", "not text"),
+    "deep": (f"x = {'[' * 3000}{']' * 3000}", "is not TOML", "recursion"),
+    "hit information": ('"entry/hit_finding/n_hits" = 3', "line 1", "is hit information"),
     "no time": ('"entry/start_time" = "yesterday"', "line 1", "ISO 8601"),
     "no zone": ('"entry/instrument/time_zone" = "CET"', "line 1", "offset from UTC"),
     "images": ('"entry/data/data" = 0', "line 1", "made of images"),
@@ -192,7 +211,7 @@ WRONG = {
 def test_a_wrong_template_is_refused_with_its_line(case: str, mine: Path, tmp_path: Path) -> None:
     text, *said = WRONG[case]
     with pytest.raises(SettingsError) as raised:
-        complete(mine, written(tmp_path, text), tmp_path / "copy.h5")
+        completed(mine, written(tmp_path, text), tmp_path / "copy.h5")
     for part in said:
         assert part in str(raised.value)
     assert not (tmp_path / "copy.h5").exists()
@@ -201,7 +220,7 @@ def test_a_wrong_template_is_refused_with_its_line(case: str, mine: Path, tmp_pa
 def test_a_time_of_toml_is_a_time(poor: Path, tmp_path: Path) -> None:
     with h5py.File(poor, "r+") as file:
         del file["entry/start_time"]
-    complete(poor, written(tmp_path, '"entry/start_time" = 2020-01-31T12:00:00Z'), tmp_path / "copy.h5")
+    completed(poor, written(tmp_path, '"entry/start_time" = 2020-01-31T12:00:00Z'), tmp_path / "copy.h5")
     assert not any(rule in ("entry/start_time", "time") for _, rule, _ in found(tmp_path / "copy.h5"))
 
 
@@ -211,15 +230,56 @@ def test_of_two_detectors_one_is_named_by_its_path(mine: Path, tmp_path: Path) -
         del file["entry/instrument/second/sensor_material"]
     both = written(tmp_path, '"entry/instrument/detector/sensor_material" = "CdTe"')
     with pytest.raises(SettingsError, match=r"line 1.*stands for 2 groups.*begins with /"):
-        complete(mine, both, tmp_path / "copy.h5")
+        completed(mine, both, tmp_path / "copy.h5")
     text = '"/entry/instrument/second/sensor_material" = "CdTe"\n'
-    complete(mine, written(tmp_path, text), tmp_path / "copy.h5")
+    completed(mine, written(tmp_path, text), tmp_path / "copy.h5")
     assert found(tmp_path / "copy.h5") == set()
     wrong = written(tmp_path, '"/entry/instrument/second/sensor_thickness" = 1.0')
     with pytest.raises(SettingsError, match="has no units"):
-        complete(mine, wrong, tmp_path / "other.h5")
+        completed(mine, wrong, tmp_path / "other.h5")
     with pytest.raises(SettingsError, match="a group that the file lacks"):
-        complete(mine, written(tmp_path, '"/entry/instrument/third/sensor_material" = "Si"'), tmp_path / "other.h5")
+        completed(mine, written(tmp_path, '"/entry/instrument/third/sensor_material" = "Si"'), tmp_path / "other.h5")
+
+
+def test_a_printed_template_says_which_detector_it_means(mine: Path, tmp_path: Path) -> None:
+    with h5py.File(mine, "r+") as file:
+        file.copy(file[DETECTOR], file["entry/instrument"], "second")
+        del file["entry/instrument/second/sensor_material"]
+    text = template_of(mine).replace('= "?"', '= "CdTe"')
+    completed(mine, written(tmp_path, text), tmp_path / "copy.h5")
+    assert found(tmp_path / "copy.h5") == set()
+
+
+def test_the_entry_that_is_checked_is_filled(poor: Path, tmp_path: Path) -> None:
+    with h5py.File(poor, "r+") as file:
+        other = file.create_group("a_results")
+        other.attrs["NX_class"] = "NXentry"
+        other["definition"] = "NXazint1d"
+    completed(poor, written(tmp_path, FILLED), tmp_path / "copy.h5")
+    assert found(tmp_path / "copy.h5") == set()
+    with h5py.File(tmp_path / "copy.h5", "r+") as file:
+        assert list(file["a_results"]) == ["definition"]
+        file["a_results/definition"][()] = "NXmx"
+    name = '"entry/sample/name" = "thaumatin"'
+    with pytest.raises(SettingsError, match="stands for 2 entries"):
+        completed(tmp_path / "copy.h5", written(tmp_path, name), tmp_path / "other.h5")
+    done = completed(tmp_path / "copy.h5", written(tmp_path, name.replace('"', '"/', 1)), tmp_path / "other.h5")
+    assert what(done)["/entry/sample/name"] == (False, "is there already")
+
+
+@pytest.mark.parametrize("place", ["entry@version", "/entry@version"])
+def test_an_attribute_of_a_group_is_filled(place: str, mine: Path, tmp_path: Path) -> None:
+    done = completed(mine, written(tmp_path, f'"{place}" = "v2026.01"'), tmp_path / "copy.h5")
+    assert what(done) == {"/entry@version": (True, "is v2026.01")}
+    with h5py.File(tmp_path / "copy.h5") as file:
+        assert file["entry"].attrs["version"] == "v2026.01"
+
+
+def test_what_a_file_calls_its_groups_is_told_without_control_characters(mine: Path, tmp_path: Path) -> None:
+    with h5py.File(mine, "r+") as file:
+        file.move("entry/sample", "entry/\x1b[31m")
+    done = completed(mine, written(tmp_path, '"entry/sample/name" = "x"'), tmp_path / "copy.h5")
+    assert all(one.place.isprintable() and one.what.isprintable() for one in done.filled)
 
 
 @pytest.mark.parametrize("style", ["vds", "vds-strided", "external"])
@@ -231,7 +291,7 @@ def test_a_copied_master_shows_the_same_images(
     shutil.copytree(masters[style].master.parent, folder)
     master = folder / masters[style].master.name
     copy = (folder if place == "beside" else tmp_path / "a" / "b") / "copy_master.h5"
-    done = complete(master, written(tmp_path, '"entry/source/probe" = "x-ray"'), copy)
+    done = completed(master, written(tmp_path, '"entry/source/probe" = "x-ray"'), copy)
     assert not any(finding.rule in ("images", "sources", "links") for finding in done.checked.findings)
     with h5py.File(master) as before, h5py.File(copy) as after:
         names = list(before["entry/data"])
@@ -248,23 +308,123 @@ def test_a_copied_master_shows_the_same_images(
     assert not any(rule in ("images", "sources", "links") for _, rule, _ in found(moved))
 
 
+TRIVIAL = '"entry/source/probe" = "x-ray"'
+
+
+@pytest.mark.parametrize("style", ["vds", "external"])
+def test_a_link_to_a_master_is_as_good_as_the_master(style: str, masters: dict[str, Simulated], tmp_path: Path) -> None:
+    before = found(masters[style].master)
+    link = tmp_path / "linked" / "run_master.h5"
+    link.parent.mkdir()
+    link.symlink_to(masters[style].master)
+    assert found(link) == before
+    for copy in (link.with_name("copy.h5"), tmp_path / "far" / "copy.h5"):
+        completed(link, written(tmp_path, TRIVIAL), copy)
+        assert found(copy) == before
+
+
+@pytest.mark.parametrize("style", ["vds", "external"])
+def test_links_of_a_run_that_was_moved_are_found_from_the_copy(
+    style: str, masters: dict[str, Simulated], tmp_path: Path
+) -> None:
+    folder = tmp_path / "50%" / "run"
+    shutil.copytree(masters[style].master.parent, folder)
+    master = folder / masters[style].master.name
+    with h5py.File(master, "r+") as file:
+        if style == "external":
+            del file["entry/data/data_000001"]
+            file["entry/data/data_000001"] = h5py.ExternalLink("/gone/run_data_000001.h5", DATA)
+    copy = tmp_path / "far" / "copy.h5"
+    completed(master, written(tmp_path, TRIVIAL), copy)
+    assert not any(rule in ("images", "sources", "links") for _, rule, _ in found(copy))
+    with h5py.File(copy) as file, h5py.File(masters[style].master) as source:
+        name = "entry/data/data_000001" if style == "external" else DATA
+        np.testing.assert_array_equal(file[name][()], source[name][()])
+
+
+@pytest.mark.parametrize("style", ["vds", "external"])
+def test_files_of_the_run_and_the_template_are_never_replaced(
+    style: str, masters: dict[str, Simulated], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(masters[style].master.parent, folder)
+    template = written(tmp_path, TRIVIAL)
+    for victim in (folder / "run_data_000002.h5", template):
+        before = victim.read_bytes()
+        with pytest.raises(OutputError, match="is a file of the input"):
+            completed(folder / "run_master.h5", template, victim, overwrite=(True, True))
+        assert victim.read_bytes() == before
+
+
+@pytest.mark.parametrize("extent", [6, None])
+@pytest.mark.parametrize("place", ["beside", "far"])
+def test_values_in_other_files_stay_there(extent: int | None, place: str, mine: Path, tmp_path: Path) -> None:
+    """The other file has them under the path that they have here: HDF5 would look for them in the copy."""
+    name = f"{DETECTOR}/count_time"
+    with h5py.File(tmp_path / "meta.h5", "w") as file:
+        file.create_dataset(name, data=np.full(6, 0.002), maxshape=(extent,))
+    with h5py.File(mine, "r+") as file:
+        del file[name]
+        layout = h5py.VirtualLayout((6,), "f8", maxshape=(extent,))
+        source = h5py.VirtualSource("meta.h5", name, (6,), maxshape=(extent,))
+        end = extent or h5py.h5s.UNLIMITED
+        layout[0:end] = source[0:end]
+        file.create_virtual_dataset(name, layout).attrs["units"] = "s"
+    before = (tmp_path / "meta.h5").read_bytes()
+    copy = (tmp_path if place == "beside" else tmp_path / "far") / "copy.h5"
+    given = written(tmp_path, f'"{name[1:]}" = {{ value = 1, units = "s" }}')
+    done = completed(mine, given, copy, overwrite=(True, False))
+    assert what(done) == {name: (False, "is there, and shows other files")}
+    with h5py.File(copy) as file:
+        assert (file[name].maxshape, file[name][()].tolist()) == ((extent,), [0.002] * 6)
+    assert (tmp_path / "meta.h5").read_bytes() == before
+
+
+def test_links_to_other_files_are_not_taken_for_the_copy(mine: Path, tmp_path: Path) -> None:
+    """The copy has what the links name, and HDF5 would find it there."""
+    other = Path(shutil.copy(mine, tmp_path / "other.h5"))
+    with h5py.File(mine, "r+") as file:
+        file["outside"] = h5py.ExternalLink("other.h5", "/")
+        file.move("entry/sample", "entry/was_sample")
+        file["entry/was_sample"].attrs["NX_class"] = "NXcollection"
+        file["entry/sample"] = h5py.SoftLink("/outside/entry/was_sample")
+        del file["entry/title"], file["entry/source/probe"]
+        file["entry/source/probe"] = h5py.SoftLink("/gone")
+        file["entry/title"] = h5py.SoftLink("/outside/entry/definition")
+    before = other.read_bytes()
+    text = """
+    "entry/sample/name" = "x"
+    "/entry/sample/depends_on" = "."
+    "entry/title" = "x"
+    "entry/source/probe" = "neutron"
+    """
+    done = completed(mine, written(tmp_path, text), tmp_path / "copy.h5")
+    assert [(one.done, one.what) for one in done.filled] == [
+        (False, "lies in another file, other.h5"),
+        (False, "is behind a link that lies in another file, other.h5"),
+        (False, "lies in another file, other.h5"),
+        (False, "leads to /gone, which is not there"),
+    ]
+    assert other.read_bytes() == before
+
+
 def test_a_copy_is_whole_or_not_there(poor: Path, tmp_path: Path) -> None:
     template = written(tmp_path, FILLED)
     with pytest.raises(OutputError, match="the file itself"):
-        complete(poor, template, poor, overwrite=(False, True))
+        completed(poor, template, poor, overwrite=(False, True))
     copy = tmp_path / "copy.h5"
     copy.write_bytes(b"mine")
     with pytest.raises(OutputError, match="exists"):
-        complete(poor, template, copy)
+        completed(poor, template, copy)
     assert copy.read_bytes() == b"mine"
     with pytest.raises(SettingsError):
-        complete(poor, written(tmp_path, '"/entry/none/sensor_material" = "Si"'), tmp_path / "other.h5")
+        completed(poor, written(tmp_path, '"/entry/none/sensor_material" = "Si"'), tmp_path / "other.h5")
     damaged = tmp_path / "damaged.h5"
     damaged.write_bytes(poor.read_bytes()[:-100])
     with pytest.raises(SourceError, match="truncated"):
-        complete(damaged, template, tmp_path / "other.h5")
+        completed(damaged, template, tmp_path / "other.h5")
     with pytest.raises(SettingsError, match="cannot be read"):
-        complete(poor, tmp_path / "none.toml", tmp_path / "other.h5")
+        completed(poor, tmp_path / "none.toml", tmp_path / "other.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["beamline.toml", "copy.h5", "damaged.h5", "mine.h5"]
 
 
@@ -286,7 +446,7 @@ def test_other_files_are_not_touched(absolute: bool, mine: Path, tmp_path: Path)
     "/entry/sample/depends_on" = "."
     "entry/source/name@short_name" = "x"
     """
-    done = complete(mine, written(tmp_path, text), tmp_path / "copy.h5")
+    done = completed(mine, written(tmp_path, text), tmp_path / "copy.h5")
     assert not any(one.done for one in done.filled)
     assert other.read_bytes() == before
 
@@ -296,5 +456,5 @@ def test_a_value_that_cannot_be_read_is_not_replaced(mine: Path, tmp_path: Path)
         del file[f"{DETECTOR}/distance"]
         file.create_dataset(f"{DETECTOR}/distance", (1 << 30,), "f8", chunks=(1 << 20,))
     text = '"entry/instrument/detector/distance" = { value = 1, units = "m" }'
-    done = complete(mine, written(tmp_path, text), tmp_path / "copy.h5")
+    done = completed(mine, written(tmp_path, text), tmp_path / "copy.h5")
     assert what(done)[f"{DETECTOR}/distance"] == (False, "is there, and cannot be read here")

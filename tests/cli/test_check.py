@@ -60,6 +60,7 @@ def test_json_is_all_there_is_on_stdout(hitsieve: Hitsieve, run: Path, tmp_path:
         "what": "is absent: thickness of the sensor",
         "mend": finding["mend"],
         "absent": True,
+        "several": False,
     }
     assert other["findings"][0]["what"] == "is no HDF5 file"
 

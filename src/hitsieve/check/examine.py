@@ -14,7 +14,7 @@ from hitsieve.check.findings import Checked, Finding, Severity, together
 from hitsieve.check.hits import check_hits
 from hitsieve.check.images import check_images
 from hitsieve.check.links import check_links
-from hitsieve.check.reading import FAILURES, member, short, text_attribute, text_of, value_of, why_not_there
+from hitsieve.check.reading import FAILURES, short, text_attribute, why_not_there
 from hitsieve.check.rules import RULE_SETS, rule_book
 from hitsieve.check.shapes import check_shapes
 from hitsieve.check.subject import Sink, Subject, entries_of
@@ -93,12 +93,9 @@ def _why_not_opened(path: Path, error: BaseException) -> str:
 
 def _examine(root: Subject, file: h5py.File) -> None:
     """Examine an open file; `root` is its root group."""
-    entries = entries_of(file)
-    if not entries:
+    chosen = entries_of(file)
+    if not chosen:
         root.find("entry", "/", "has no group of class NXentry: it is no NeXus file, or only a part of one")
-    stated = {str(entry.name): _definition(entry) for entry in entries}
-    # An entry that says nothing, or something else, is told so, but not beside one that follows NXmx.
-    chosen = [entry for entry in entries if stated[str(entry.name)] == "NXmx"] or entries
     if len(chosen) > 1:
         names = ", ".join(str(one.name) for one in chosen)
         root.find("several", "/", f"has {len(chosen)} of them: {names}")
@@ -113,8 +110,3 @@ def _examine(root: Subject, file: h5py.File) -> None:
         check_shapes(subject, images)
         check_hits(subject, images)
     check_links(root, file["/"])
-
-
-def _definition(entry: h5py.Group) -> str:
-    item = member(entry, "definition")
-    return (text_of(value_of(item)) or "") if isinstance(item, h5py.Dataset) else ""

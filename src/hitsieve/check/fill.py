@@ -14,11 +14,12 @@ from hitsieve.check.findings import legible
 from hitsieve.check.reading import (
     FAILURES,
     Broken,
+    Member,
     at_path,
     attribute,
     holds_something,
     identity,
-    link_of,
+    is_shown,
     member,
     numbers,
     short,
@@ -27,7 +28,7 @@ from hitsieve.check.reading import (
     value_of,
 )
 from hitsieve.check.rules import WORDS, Place, rule_book
-from hitsieve.check.subject import Subject, entries_of
+from hitsieve.check.subject import Subject, entries_of, group_of, is_group
 from hitsieve.check.template import Given, check_given
 from hitsieve.errors import SettingsError, SourceError
 
@@ -82,10 +83,11 @@ def fill(stream: BinaryIO | Any, given: Sequence[Given], *, overwrite: bool, nam
         entries = entries_of(file)
         if not entries:
             raise SourceError(f"{name}: has no entry (NXentry)", mend="give the master file of a run")
-        subject = Subject(name, entries[0], rule_book(), (), lambda _: None, root=file["/"])
+        subjects = [Subject(name, entry, rule_book(), (), lambda _: None, root=file["/"]) for entry in entries]
         # Attributes come after the fields that they belong to.
         ordered = sorted(given, key=lambda one: "@" in one.place)
-        return [_Filling(subject, one, overwrite=overwrite).fill() for one in ordered]
+        done = [_Filling(subjects, one, overwrite=overwrite).fill() for one in ordered]
+    return [Filled(legible(one.place), one.done, legible(one.what)) for one in done]
 
 
 class _ElsewhereError(Exception):
@@ -95,11 +97,12 @@ class _ElsewhereError(Exception):
 class _Filling:
     """The writing of one value."""
 
-    def __init__(self, subject: Subject, given: Given, *, overwrite: bool) -> None:
-        self._subject = subject
+    def __init__(self, subjects: Sequence[Subject], given: Given, *, overwrite: bool) -> None:
+        self._subjects = subjects
+        self._subject = subjects[0]
         self._given = given
         self._overwrite = overwrite
-        root = identity(subject.root)
+        root = identity(self._subject.root)
         self._file = None if root is None else root[0]
 
     def fill(self) -> Filled:
@@ -123,28 +126,36 @@ class _Filling:
             raise _ElsewhereError("lies in another file")
 
     def _wrong(self, what: str, mend: str) -> SettingsError:
-        return SettingsError(f"template, line {self._given.line}: {self._given.place} {what}", mend=mend)
+        return SettingsError(f"{self._given.where} {what}", mend=mend)
 
     def _target(self) -> tuple[h5py.Group, Place]:
         """The group that gets the value, made where it is absent, and the rule."""
         given = self._given
-        path = given.place.partition("@")[0]
         if given.rule is not None:
-            owner = given.rule.owner if "@" not in given.place else _group_of(given.rule)
-            return self._one(owner), given.rule
-        above = path.rpartition("/")[0]
-        item = at_path(self._subject.entry, above or "/")
-        if isinstance(item, Broken):
-            raise _ElsewhereError(f"is behind a link that {item.why}")
-        if not isinstance(item, h5py.Group):
-            raise self._wrong("lies in a group that the file lacks", "name a group of the file")
-        self._require_own(item)
-        name = given.place.rpartition("/")[2]
-        for rule in self._subject.book.places.values():
-            if rule.place.rpartition("/")[2] == name and item in self._subject.groups(_group_of(rule)):
-                check_given(f"template, line {given.line}: {given.place}", rule, given.value, given.units)
-                return item, rule
-        raise self._wrong("is no place that NXmx has", "docs/reference/checks.md lists the places")
+            if len(self._subjects) > 1:
+                names = ", ".join(legible(one.entry.name) for one in self._subjects[:4])
+                told = f"stands for {len(self._subjects)} entries of the file ({names})"
+                raise self._wrong(told, "give a path that begins with /")
+            return self._one(group_of(given.rule)), given.rule
+        path = given.place.partition("@")[0]
+        above, _, field = path.rpartition("/")
+        name = given.place.removeprefix(f"{above}/")
+        for subject in self._subjects:
+            for rule in subject.book.places.values():
+                of_group = "@" in rule.place and is_group(rule.owner)
+                own = f"@{rule.name}" if of_group else rule.place.rpartition("/")[2]
+                if own != (name.removeprefix(field) if of_group else name):
+                    continue
+                item = at_path(subject.entry, (path if of_group else above) or "/")
+                if isinstance(item, Broken):
+                    raise _ElsewhereError(f"is behind a link that {item.why}")
+                if isinstance(item, h5py.Group) and item in subject.groups(group_of(rule)):
+                    self._require_own(item)
+                    check_given(given.where, rule, given.value, given.units)
+                    return item, rule
+        if isinstance(at_path(self._subject.entry, above or "/"), h5py.Group):
+            raise self._wrong("is no place that NXmx has", "docs/reference/checks.md lists the places")
+        raise self._wrong("lies in a group that the file lacks", "name a group of the file")
 
     def _one(self, owner: str) -> h5py.Group:
         groups = self._subject.groups(owner)
@@ -158,10 +169,10 @@ class _Filling:
             return groups[0]
         above, _, name = owner.rpartition("/")
         parent = self._one(above)
-        link = link_of(parent, name)
-        if isinstance(link, h5py.ExternalLink):
-            raise _ElsewhereError(f"lies in another file, {legible(link.filename)}")
-        if name in parent:
+        there = member(parent, name)
+        if isinstance(there, Broken):
+            raise _ElsewhereError(there.why)
+        if there is not None:
             raise self._wrong(f"cannot be made: {parent.name}/{name} is something else", "mend the file first")
         made = parent.create_group(name)
         made.attrs["NX_class"] = self._subject.book.classes.get(name, "NXcollection")
@@ -171,19 +182,11 @@ class _Filling:
     def _field(self, group: h5py.Group, rule: Place) -> Filled:
         there = member(group, rule.name)
         place = f"{group.name}/{rule.name}"
+        why = self._why_it_stays(there)
+        if why:
+            return Filled(place, False, why)
         kept: dict[str, Any] = {}
-        if isinstance(there, h5py.Group):
-            return Filled(place, False, "is a group in the file")
-        if isinstance(there, Broken) and not self._overwrite:
-            return Filled(place, False, there.why)
         if isinstance(there, h5py.Dataset):
-            value = value_of(there)
-            if value is None and holds_something(there):
-                return Filled(place, False, "is there, and cannot be read here")
-            if _says(value):
-                same = _same(value, self._given.value) and text_attribute(there, "units") == self._given.units
-                if same or not self._overwrite:
-                    return Filled(place, False, "is there already" if same else _told(there, value))
             kept = {name: found for name in there.attrs if (found := attribute(there, name)) is not None}
         if there is not None:
             del group[rule.name]
@@ -198,16 +201,33 @@ class _Filling:
             place, True, f"is {self._given.value}{unit}" + (", in place of what was there" if there is not None else "")
         )
 
+    def _why_it_stays(self, there: Member) -> str:
+        """Why what is there is not to be replaced; nothing where it may be."""
+        if isinstance(there, h5py.Group):
+            return "is a group in the file"
+        if isinstance(there, Broken):
+            return "" if self._overwrite else there.why
+        return self._why_a_value_stays(there) if isinstance(there, h5py.Dataset) else ""
+
+    def _why_a_value_stays(self, there: h5py.Dataset) -> str:
+        if is_shown(there):
+            return "is there, and shows other files"
+        value = value_of(there)
+        if value is None and holds_something(there):
+            return "is there, and cannot be read here"
+        if not _says(value):
+            return ""
+        if _same(value, self._given.value) and text_attribute(there, "units") == self._given.units:
+            return "is there already"
+        return "" if self._overwrite else _told(there, value)
+
     def _attribute(self, group: h5py.Group, rule: Place) -> Filled:
+        of_group = is_group(rule.owner)
         field = rule.owner.rpartition("/")[2]
-        item = (
-            group
-            if group is not None
-            and rule.owner in self._subject.book.places
-            and self._subject.book.places[rule.owner].is_group
-            else member(group, field)
-        )
-        place = f"{group.name}/{field}@{rule.name}"
+        item = group if of_group else member(group, field)
+        place = f"{group.name}@{rule.name}" if of_group else f"{group.name}/{field}@{rule.name}"
+        if isinstance(item, Broken):
+            return Filled(place, False, item.why)
         if not isinstance(item, h5py.Dataset | h5py.Group):
             return Filled(place, False, "belongs to a field that the file lacks")
         self._require_own(item)
@@ -217,14 +237,6 @@ class _Filling:
             return Filled(place, False, "is there already" if same else f"is {legible(value)} in the file")
         item.attrs[rule.name] = _stored(rule, self._given.value)
         return Filled(place, True, f"is {self._given.value}")
-
-
-def _group_of(rule: Place) -> str:
-    """Place of the group that has a field, or the field of an attribute."""
-    place = rule.place.partition("@")[0]
-    if "@" in rule.place and place in rule_book().places and rule_book().places[place].is_group:
-        return place
-    return place.rpartition("/")[0]
 
 
 def _stored(rule: Place, value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Finding:
     mend: str
     absent: bool = False
     """Whether something is simply not there, so that a template can give it."""
+    several: bool = False
+    """Whether the file has several groups of the usual name, so that only the path tells which is meant."""
 
     @property
     def place(self) -> str:
@@ -52,8 +54,9 @@ class Finding:
     def from_plain(cls, said: dict[str, Any]) -> Finding:
         """Make it from what `plain` gave."""
         severity = Severity[said["severity"].upper()]
-        lists = {name: tuple(said[name]) for name in ("rules", "places")}
-        return cls(severity, said["rule"], **lists, what=said["what"], mend=said["mend"], absent=said["absent"])
+        lists: dict[str, Any] = {name: tuple(said[name]) for name in ("rules", "places")}
+        others: dict[str, Any] = {name: said[name] for name in ("rule", "what", "mend", "absent", "several")}
+        return cls(severity=severity, **lists, **others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def together(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Join findings that differ in nothing but the place, the worst first and otherwise in their order."""
     joined: dict[tuple[object, ...], Finding] = {}
     for finding in findings:
-        key = (finding.severity, finding.rule, finding.rules, finding.what, finding.mend, finding.absent)
+        key = astuple(replace(finding, places=()))
         before = joined.get(key)
         joined[key] = finding if before is None else replace(before, places=(*before.places, *finding.places))
     return tuple(sorted(joined.values(), key=lambda finding: -finding.severity))

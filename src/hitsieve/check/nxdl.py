@@ -21,6 +21,9 @@ _TYPES = {
 }
 _UNITS = {"NX_LENGTH": "place", "NX_ANGLE": "angle", "NX_WAVENUMBER": "per_length", "NX_COUNT": "count"}
 
+_NAMES = ("Miller ",)
+"""First words that are names of people."""
+
 
 @dataclass(frozen=True, slots=True)
 class Definition:
@@ -110,4 +113,7 @@ def _row(found: Element, where: str, rows: dict[str, str]) -> dict[str, Any]:
 def _first_sentence(text: str | None) -> str:
     words = " ".join((text or "").split()).replace("``", "")
     sentence = words.partition(". ")[0].rstrip(".")
+    # HDF5 and SHA-256 stay as they are.
+    if sentence[1:2].isupper() or sentence.startswith(_NAMES):
+        return sentence
     return sentence[:1].lower() + sentence[1:]

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from hitsieve.filters import register_filters
+from hitsieve.model.named import named_file, plain_name
 
 register_filters()
 
@@ -29,6 +30,8 @@ FAILURES = (
     SystemError,
 )
 """What h5py raises on damaged files (UnicodeDecodeError is a ValueError)."""
+_DEEPEST = 16
+"""Soft links in a chain that HDF5 follows."""
 MOST_BYTES = 1 << 24
 """Largest value that is read."""
 
@@ -74,15 +77,15 @@ def link_of(group: h5py.Group, name: str) -> object:
 def member(group: h5py.Group, name: str) -> Member:
     """Give a group's member; None where there is none.
 
-    External links are followed only to regular files: opening a named pipe would block.
+    External links are followed only to regular files: opening a named pipe would block. From a copy that is being
+    written they are not followed at all.
     """
     link = link_of(group, name)
     if link is None:
         return None
-    if isinstance(link, h5py.ExternalLink):
-        why = why_not_there(locate(link.filename, Path(group.file.filename)))
-        if why:
-            return Broken(f"leads to {link.filename}, which {why}", link.filename)
+    refused = _refused(group, link)
+    if refused is not None:
+        return refused
     try:
         found = group[name]
     except FAILURES as error:
@@ -90,6 +93,48 @@ def member(group: h5py.Group, name: str) -> Member:
     if isinstance(found, h5py.Group | h5py.Dataset):
         return found
     return Broken("is neither a group nor a data set")
+
+
+def _refused(group: h5py.Group, link: object, depth: int = 0) -> Broken | None:
+    """Why a link is not to be followed; None where it may be."""
+    if isinstance(link, h5py.ExternalLink):
+        if is_stream(group):
+            return Broken(f"lies in another file, {link.filename}", link.filename)
+        why = why_not_there(locate(link.filename, Path(group.file.filename)))
+        return Broken(f"leads to {link.filename}, which {why}", link.filename) if why else None
+    if isinstance(link, h5py.SoftLink) and depth < _DEEPEST:
+        return _refused_on_the_way(group.file["/"] if link.path.startswith("/") else group, link.path, depth + 1)
+    return None
+
+
+def _refused_on_the_way(here: Member, path: str, depth: int) -> Broken | None:
+    """Why the path of a soft link is not to be followed: any part of it may be an external link."""
+    for name in filter(None, path.split("/")):
+        step = link_of(here, name)
+        refused = _refused(here, step, depth)
+        if refused is not None or isinstance(step, h5py.ExternalLink):
+            return refused
+        try:
+            here = here[name]
+        except FAILURES:
+            return None
+        if not isinstance(here, h5py.Group):
+            return None
+    return None
+
+
+def is_stream(item: h5py.HLObject) -> bool:
+    """Whether an object lies in a file that HDF5 reads through Python.
+
+    For HDF5 every other file that such a one names is the same stream: it would look for what it wants in the file
+    itself.
+    """
+    return bool(item.file.driver == "fileobj")
+
+
+def is_shown(item: h5py.Dataset) -> bool:
+    """Whether the values of a data set lie in other files."""
+    return bool(item.is_virtual or item.external)
 
 
 def is_plain_data_set(group: h5py.Group, name: str) -> bool:
@@ -131,12 +176,9 @@ def at_path(group: h5py.Group, path: str) -> Member:
 
 def locate(name: str, master: Path) -> Path:
     """Where a file named in a master is, as HDF5 looks for it."""
-    stated = Path(name)
-    folder = master.parent
-    if stated.is_absolute():
-        return stated if stated.exists() else folder / stated.name
-    beside = folder / stated
-    return beside if beside.exists() or not stated.exists() else stated
+    found = named_file(name, master)
+    # Last it looks in the working directory.
+    return Path(name) if not found.exists() and Path(name).exists() else found
 
 
 def why_not_there(path: Path) -> str:
@@ -183,11 +225,12 @@ def text_of(value: Any) -> str | None:
 def value_of(item: h5py.Dataset) -> Any:
     """Value of a small data set; None where it has none, is too large or cannot be read."""
     try:
+        # Even to tell the shape of a virtual data set HDF5 may open its sources.
+        if is_shown(item) and (is_stream(item) or not sources_are_files(item)):
+            return None
         if item.shape is None or item.size is None:
             return None
         if item.size == 0 or item.size * max(item.dtype.itemsize, 1) > MOST_BYTES:
-            return None
-        if item.is_virtual and not sources_are_files(item):
             return None
         return item[()]
     except FAILURES:
@@ -203,13 +246,13 @@ def holds_something(item: h5py.Dataset) -> bool:
 
 
 def sources_are_files(item: h5py.Dataset) -> bool:
-    """Whether all files that a virtual data set names can be opened without waiting."""
+    """Whether all files that a data set names can be opened without waiting."""
     here = Path(item.file.filename)
-    return not any(
-        why_not_there(locate(source.file_name, here)) == "is no regular file"
-        for source in item.virtual_sources()
-        if source.file_name != "."
-    )
+    if item.is_virtual:
+        names = [plain_name(source.file_name) for source in item.virtual_sources() if source.file_name != "."]
+    else:
+        names = [name for name, _, _ in item.external or ()]
+    return not any(why_not_there(locate(name, here)) == "is no regular file" for name in names)
 
 
 def numbers(value: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:

@@ -14,6 +14,7 @@ from hitsieve.check.decoding import why_not_decoded
 from hitsieve.check.findings import legible
 from hitsieve.check.reading import FAILURES, at_path, locate, shape_of, short, why_not_there
 from hitsieve.check.subject import Subject
+from hitsieve.model.named import plain_name
 
 DEEPEST = 8
 """Virtual data sets that show virtual data sets, at most."""
@@ -87,9 +88,9 @@ class StoredImages:
             self._follow(place, item, sources, depth)
         elif key not in self._done:
             self._done.add(key)
-            self._check_outside(place, item, outside)
+            there = self._check_outside(place, item, outside)
             self._check_written(place, item)
-            if decode:
+            if decode and there:
                 self._decode(place, item)
 
     def _follow(self, place: str, item: h5py.Dataset, sources: list[_Shown], depth: int) -> None:
@@ -107,7 +108,8 @@ class StoredImages:
     @contextmanager
     def _source(self, place: str, item: h5py.Dataset, name: str, dataset: str) -> Iterator[h5py.Dataset | None]:
         """Open a source of a virtual data set; None, and told, where it is not there."""
-        file = item.file if name == "." else self._opened(place, locate(name, Path(item.file.filename)), name)
+        there = locate(plain_name(name), Path(item.file.filename))
+        file = item.file if name == "." else self._opened(place, there, name)
         if file is None:
             yield None
             return
@@ -155,12 +157,13 @@ class StoredImages:
             what = f"shows {told} of {legible(source.file)}, which has {by(real)}"
             self._subject.find("sources", place, what)
 
-    def _check_outside(self, place: str, item: h5py.Dataset, names: list[str]) -> None:
+    def _check_outside(self, place: str, item: h5py.Dataset, names: list[str]) -> bool:
+        """Whether the raw files that store a data set are there."""
         here = Path(item.file.filename)
-        for name in names:
-            why = why_not_there(locate(name, here))
-            if why:
-                self._subject.find("sources", place, f"stores its images in {legible(name)}, which {why}")
+        wrong = {name: why for name in names if (why := why_not_there(locate(name, here)))}
+        for name, why in wrong.items():
+            self._subject.find("sources", place, f"stores its images in {legible(name)}, which {why}")
+        return not wrong
 
     def _check_written(self, place: str, item: h5py.Dataset) -> None:
         """Count images that were never written."""

@@ -11,7 +11,7 @@ import h5py
 
 from hitsieve.check.findings import Finding, Severity, legible
 from hitsieve.check.reading import Broken, Member, link_of, member, names_in, text_attribute, text_of, value_of
-from hitsieve.check.rules import Place, RuleBook
+from hitsieve.check.rules import Place, RuleBook, rule_book
 
 ABSENT = "is absent: "
 """How a finding begins where something is simply not there."""
@@ -85,8 +85,9 @@ class Subject:
         worst = rule.severity(self.sets) if severity is None else severity
         if asking and worst is not None:
             absent = what.startswith(ABSENT)
-            found = Finding(worst, rule.place, asking, (legible(place),), legible(what), mend or rule.mend, absent)
-            self._tell(found)
+            several = len(self.groups(group_of(rule))) > 1
+            told = (legible(place),), legible(what), mend or rule.mend
+            self._tell(Finding(worst, rule.place, asking, *told, absent=absent, several=several))
 
     def _tell(self, finding: Finding) -> None:
         self.told.add(finding.place)
@@ -114,6 +115,18 @@ class Subject:
             found = member(group, name)
             return [found] if isinstance(found, h5py.Group) else []
         return of_class(group, name, wanted)
+
+
+def group_of(rule: Place) -> str:
+    """Place of the group that has a group or a field, or the field of an attribute, or the attribute itself."""
+    place = rule.place.partition("@")[0]
+    return place if "@" in rule.place and is_group(place) else place.rpartition("/")[0]
+
+
+def is_group(place: str) -> bool:
+    """Whether a place is that of a group."""
+    known = rule_book().places.get(place)
+    return place == "entry" or (known is not None and known.is_group)
 
 
 def rules_of(rules: str, name: str) -> str:
@@ -169,8 +182,15 @@ def could_be_group(group: h5py.Group, name: str) -> bool:
 
 
 def entries_of(file: h5py.File) -> list[h5py.Group]:
-    """NXentry groups of a file; else the group entry without a class."""
-    return of_class(file["/"], "entry", "NXentry")
+    """Entries of a file that follow NXmx; else all of its NXentry groups; else the group entry without a class."""
+    entries = of_class(file["/"], "entry", "NXentry")
+    # An entry that says nothing, or something else, is told so, but not beside one that follows NXmx.
+    return [entry for entry in entries if _definition(entry) == "NXmx"] or entries
+
+
+def _definition(entry: h5py.Group) -> str:
+    item = member(entry, "definition")
+    return (text_of(value_of(item)) or "") if isinstance(item, h5py.Dataset) else ""
 
 
 def broken(found: Member) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hitsieve.check.findings import Checked, Finding, Severity
+from hitsieve.check.findings import Checked, Finding, Severity, legible
 from hitsieve.check.rules import TYPES, WORDS, Place, rule_book, units, usual_unit
 from hitsieve.check.times import why_no_time
 from hitsieve.errors import SettingsError
@@ -23,6 +23,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_MOST = 1 << 63
+"""What no number reaches: HDF5 stores whole ones in 64 bits."""
 UNKNOWN = "?"
 """What stands in a template where nothing was filled in yet."""
 _HEAD = """\
@@ -39,7 +41,8 @@ class Given:
     value: Any
     """Text, a truth value, a number, or a list of numbers."""
     units: str
-    line: int
+    where: str
+    """Template, line and place, for messages."""
     rule: Place | None
     """What the place asks for; None for a path that only the file can explain."""
 
@@ -57,7 +60,7 @@ def write_template(checked: Checked) -> str:
     str
         TOML.
     """
-    lines = [_HEAD.format(name=checked.path.name)]
+    lines = [_HEAD.format(name=legible(checked.path.name))]
     for rule, place, finding in _lacking(checked):
         lines.append(f"# {rule.what} ({_needs(rule, finding)}); for example {_toml(rule.example)}")
         if rule.units:
@@ -87,7 +90,7 @@ def _lacking(checked: Checked) -> Iterator[tuple[Place, str, Finding]]:
         for one in _with_parts(rule):
             if one.example is None or (one is not rule and one.severity(finding.rules) is not Severity.ERROR):
                 continue
-            if len(finding.places) == 1:
+            if not finding.several:
                 yield one, one.place, finding
             else:
                 for place in finding.places:
@@ -122,13 +125,14 @@ def read_template(path: Path) -> list[Given]:
         It cannot be read, or a place, value or unit is wrong: the message names the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        # Some editors begin a file with a mark of its encoding.
+        text = path.read_text(encoding="utf-8-sig")
         table = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         msg = f"template {path} cannot be read: {reason}"
         raise SettingsError(msg, mend="hitsieve check --template FILE prints one to fill in") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         msg = f"template {path} is not TOML: {error}"
         raise SettingsError(msg, mend="hitsieve check --template FILE prints one to fill in") from error
     lines = _Lines(text)
@@ -181,7 +185,7 @@ def _given(path: Path, place: str, value: Any, line: int) -> Given:
         raise SettingsError(f"{where} is no place that a template can give", mend=_near(place))
     if rule is not None:
         check_given(where, rule, value, unit)
-    return Given(place, value, unit, line, rule)
+    return Given(place, value, unit, where, rule)
 
 
 def _near(place: str) -> str:
@@ -208,6 +212,8 @@ def check_given(where: str, rule: Place, value: Any, unit: object) -> None:
         raise SettingsError(f"{where} is a group", mend=f"give a field in it, such as {rule.place}/name")
     if rule.name in ("data", "pixel_mask", "flatfield"):
         raise SettingsError(f"{where} is made of images", mend="a template gives single values")
+    if set(rule.absent) == {"hits"}:
+        raise SettingsError(f"{where} is hit information", mend="leave it to the program that finds the hits")
     if not _fits(rule, value):
         raise SettingsError(f"{where} is {value!r}, not {TYPES[rule.type]}", mend=f"for example {_toml(rule.example)}")
     n = len(value) if isinstance(value, list) else 1
@@ -241,11 +247,11 @@ def _fits(rule: Place, value: Any) -> bool:
     many = isinstance(value, list) and bool(value) and (bool(rule.size) or 1 in rule.rank or rule.type == "int")
     values = value if many else [value]
     if rule.type in WORDS:
-        return all(isinstance(one, str) and one.strip() for one in values)
+        return all(isinstance(one, str) and one.strip() and "\0" not in one for one in values)
     if rule.type == "bool":
         return isinstance(value, bool)
     kinds = int if rule.type == "int" else int | float
-    return all(isinstance(one, kinds) and not isinstance(one, bool) and np.isfinite(one) for one in values)
+    return all(isinstance(one, kinds) and not isinstance(one, bool) and -_MOST < one < _MOST for one in values)
 
 
 def _toml(value: Any) -> str:

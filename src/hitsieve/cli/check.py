@@ -67,15 +67,16 @@ def check(
     messages.set_up_logging()
     sets = _rule_sets(rules)
     _require_sense(paths, fix, output, template=template, overwrite=overwrite or overwrite_values)
+    from hitsieve.check import Guard
     from hitsieve.pipeline import check as work
 
     if template:
         print(work.template_of(paths[0], sets), end="")
         return 0
     if fix is not None and output is not None:
-        done = work.complete(
-            paths[0], fix, output, sets=sets, overwrite=(overwrite_values, overwrite), tick=stoppable(None)
-        )
+        replaces = (overwrite_values, overwrite)
+        with Guard(stoppable(None)) as guard:
+            done = work.complete(paths[0], fix, output, sets=sets, overwrite=replaces, guard=guard)
         _print_completed(done, json=json, quiet=messages.quiet)
         return _code([done.checked], strict=strict)
     with shown_count("checking", wanted=not (json or messages.quiet)) as progress:
@@ -180,4 +181,5 @@ def _print_completed(done: Completed, *, json: bool, quiet: bool) -> None:
         return
     for one in done.filled:
         print(f"{'filled' if one.done else 'left':<8}{one.place} {one.what}")
-    print(f"\n{done.path}: {_counted(done.checked)}; hitsieve check {done.path} lists them")
+    more = f"; hitsieve check {done.path} lists them" if done.checked.findings else ""
+    print(f"\n{done.path}: {_counted(done.checked)}{more}")

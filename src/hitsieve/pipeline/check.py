@@ -76,7 +76,7 @@ def complete(
     *,
     sets: Sequence[str] = RULE_SETS,
     overwrite: tuple[bool, bool] = (False, False),
-    tick: Callable[[], None] | None = None,
+    guard: Guard | None = None,
 ) -> Completed:
     """Copy a file and fill the copy from a template; it appears whole or not at all.
 
@@ -94,8 +94,8 @@ def complete(
         Rule sets by which the copy is checked.
     overwrite : (bool, bool)
         Replace values that are there; replace the copy if it exists.
-    tick : callable, optional
-        Called now and then; what it raises stops the work.
+    guard : Guard, optional
+        Examines the file and the copy; one of its own where none is given.
 
     Returns
     -------
@@ -110,18 +110,21 @@ def complete(
     OutputError
         The copy exists, is the file itself, or cannot be written.
     """
+    if guard is None:
+        with Guard() as own:
+            return complete(path, template, copy, sets=sets, overwrite=overwrite, guard=own)
     given = read_template(template)
     _require_file(path)
     overwrite_values, overwrite_copy = overwrite
-    with Guard(tick) as guard:
-        _require_readable(guard.examine(path, sets))
-        filled = changed_copy(
-            path,
-            copy,
-            lambda stream: fill(stream, given, overwrite=overwrite_values, name=path),
-            overwrite=overwrite_copy,
-        )
-        return Completed(copy, tuple(filled), guard.examine(copy, sets))
+    _require_readable(guard.examine(path, sets))
+    filled = changed_copy(
+        path,
+        copy,
+        lambda stream: fill(stream, given, overwrite=overwrite_values, name=path),
+        overwrite=overwrite_copy,
+        keep=(template,),
+    )
+    return Completed(copy, tuple(filled), guard.examine(copy, sets))
 
 
 def _require_file(path: Path) -> None:

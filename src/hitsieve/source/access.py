@@ -145,18 +145,3 @@ def _errno(text: str) -> int | None:
     """The system's error number in an HDF5 error message."""
     match = re.search(r"errno = (\d+)", text)
     return int(match.group(1)) if match else None
-
-
-def resolve(name: str, master: Path) -> Path:
-    """Where `name`, found in `master`, is: beside the master, as HDF5 itself looks it up.
-
-    An absolute path that is not there is looked for in the master's folder, so that a moved run opens.
-    """
-    stated = Path(name)
-    folders = [master.parent, master.resolve().parent]
-    candidates = [stated] if stated.is_absolute() else []
-    candidates += [folder / (stated.name if stated.is_absolute() else stated) for folder in folders]
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
-    return candidates[0]

@@ -11,7 +11,8 @@ from pathlib import Path
 import h5py
 
 from hitsieve.errors import SourceError
-from hitsieve.source.access import HDF5_SUFFIXES, reading, resolve
+from hitsieve.model.named import named_file, plain_name
+from hitsieve.source.access import HDF5_SUFFIXES, reading
 from hitsieve.source.fields import groups_of_class, member
 from hitsieve.source.nxmx import NUMBERED, data_groups, entry_of
 
@@ -144,12 +145,12 @@ def _elsewhere(group: h5py.Group, path: Path) -> Iterator[Path]:
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
             if NUMBERED.search(name) or name == "data":
-                yield resolve(link.filename, path).resolve()
+                yield named_file(link.filename, path).resolve()
             continue
         item = member(group, name) if name == "data" or NUMBERED.search(name) else None
         if isinstance(item, h5py.Dataset) and item.is_virtual:
             names = dict.fromkeys(source.file_name for source in item.virtual_sources())
-            yield from (resolve(name, path).resolve() for name in names if name != ".")
+            yield from (named_file(plain_name(name), path).resolve() for name in names if name != ".")
 
 
 def _candidates(group: h5py.Group) -> Iterator[object]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from hitsieve.errors import SourceError
 from hitsieve.model import DataFile, Problem
-from hitsieve.source.access import FileUnavailable, reading, resolve
+from hitsieve.model.named import named_file
+from hitsieve.source.access import FileUnavailable, reading
 from hitsieve.source.fields import Fields, as_text, groups_of_class, member, nx_class
 from hitsieve.source.layout import Fault, Layout, LayoutBuilder, check_alike
 from hitsieve.source.virtual import index
@@ -151,7 +152,7 @@ def _index_links(group: h5py.Group, names: list[str], path: Path, entry: h5py.Gr
     for name in names:
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            target = resolve(link.filename, path)
+            target = named_file(link.filename, path)
             parts.append((target, _opener(target, link.path), link.path))
         else:
             parts.append((path, _member_opener(group, name, path), f"{group.name}/{name}"))

@@ -11,7 +11,8 @@ import numpy as np
 
 from hitsieve.errors import SourceError
 from hitsieve.model import DataFile, Problem
-from hitsieve.source.access import FileUnavailable, reading, resolve
+from hitsieve.model.named import named_file, plain_name
+from hitsieve.source.access import FileUnavailable, reading
 from hitsieve.source.chunks import frames, index_dataset, native_type
 from hitsieve.source.layout import NO_FAULT, Fault, Layout, LayoutBuilder, Rows, check_alike
 
@@ -35,7 +36,7 @@ class _Sources:
         return self.opened[key]
 
     def path_of(self, name: str) -> Path:
-        return self.path if name == "." else resolve(name, self.path)
+        return self.path if name == "." else named_file(plain_name(name), self.path)
 
     def _open(self, name: str, dataset: str) -> Layout | Fault:
         path = self.path_of(name)

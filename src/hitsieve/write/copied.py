@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from hitsieve.errors import OutputError
 from hitsieve.write.atomic import OutputFiles, same_file, signals_held
-from hitsieve.write.relink import relink
+from hitsieve.write.relink import relink, shown_files
 from hitsieve.write.stream import OutputStream
 
 _BLOCK = 1 << 24
@@ -16,7 +16,14 @@ _BLOCK = 1 << 24
 Made = TypeVar("Made")
 
 
-def changed_copy(source: Path, target: Path, change: Callable[[OutputStream], Made], *, overwrite: bool) -> Made:
+def changed_copy(
+    source: Path,
+    target: Path,
+    change: Callable[[OutputStream], Made],
+    *,
+    overwrite: bool,
+    keep: Iterable[Path] = (),
+) -> Made:
     """Copy a file byte by byte, lead its relative links right, and change the copy.
 
     Parameters
@@ -28,7 +35,9 @@ def changed_copy(source: Path, target: Path, change: Callable[[OutputStream], Ma
     change : callable
         Takes the copy before it has its name, and changes it.
     overwrite : bool
-        Replace the copy if it exists.
+        Replace the copy if it exists; never one of the files that `source` links or shows.
+    keep : iterable of Path
+        Other files that must not be replaced.
 
     Returns
     -------
@@ -42,7 +51,7 @@ def changed_copy(source: Path, target: Path, change: Callable[[OutputStream], Ma
     """
     if same_file(source, target):
         raise OutputError(f"{target}: is the file itself, which is never changed", mend="choose another --output")
-    files = OutputFiles((target,), overwrite=overwrite, inputs=(source,))
+    files = OutputFiles((target,), overwrite=overwrite, inputs=(source, *keep, *shown_files(source)))
     try:
         stream = files.open(target)
         with source.open("rb") as file:

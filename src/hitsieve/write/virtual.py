@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.model.named import shown_name
+
 
 @dataclass(frozen=True, slots=True)
 class SourceArray:
@@ -67,7 +69,8 @@ def virtual_dataset(output: h5py.File, target: str, mosaic: Mosaic, folder: Path
         if source is None:
             continue
         places = np.flatnonzero((file == number) & (row >= 0) & (row < source.shape[0]))
-        array = h5py.VirtualSource(link_name(source.path, folder), source.dataset, shape=source.shape, dtype=dtype)
+        name = shown_name(link_name(source.path, folder))
+        array = h5py.VirtualSource(name, source.dataset, shape=source.shape, dtype=dtype)
         for start, stop in _progressions(places, row[places]):
             at, rows = places[start:stop], row[places[start:stop]]
             layout[_span(at)] = array[_span(rows)] if len(source.shape) == len(shape) + 1 else array
