@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the middle of a run leave nothing behind."""
+"""Ctrl-C, SIGTERM and SIGHUP in the middle of a run leave nothing behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from hitsieve.testing import Simulated
 
 
 @pytest.mark.parametrize(
-    ("sent", "code", "says"), [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM")]
+    ("sent", "code", "says"),
+    [
+        (signal.SIGINT, 130, "stopped by Ctrl-C"),
+        (signal.SIGTERM, 143, "stopped by SIGTERM"),
+        (signal.SIGHUP, 143, "stopped by SIGHUP"),
+    ],
 )
 def test_interrupted_run(endless: list[str], tmp_path: Path, sent: signal.Signals, code: int, says: str) -> None:
     out = tmp_path / "out"

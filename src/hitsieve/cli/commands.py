@@ -16,7 +16,7 @@ HELP = (
     "Flag every image of a serial-crystallography run hit or miss, and keep the hits without loss.\n\n"
     "Exit codes: 0 done, 1 internal error, 2 wrong flag or setting, 3 input cannot be read, 4 output cannot be "
     "written, 5 verification failed, 6 a server does not answer or refuses, 130 stopped by Ctrl-C, 141 reader of the "
-    "output went away, 143 stopped by SIGTERM."
+    "output went away, 143 stopped by SIGTERM or SIGHUP."
 )
 
 COMMANDS = {
@@ -113,7 +113,7 @@ def call(tokens: list[str]) -> int:
     Raises
     ------
     KeyboardInterrupt
-        Ctrl-C or SIGTERM.
+        Ctrl-C, SIGTERM or SIGHUP.
     BrokenPipeError
         The reader of stdout went away.
     """

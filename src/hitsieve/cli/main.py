@@ -6,6 +6,7 @@ second, and Ctrl-C must be answered with one line then too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -54,6 +55,7 @@ def _stopped(error: KeyboardInterrupt, *, debug: bool) -> int:
 
         traceback.print_exception(error)
     terminated = isinstance(error, Terminated)
-    by = "SIGTERM" if terminated else "Ctrl-C"
-    print(f"hitsieve: error: stopped by {by}; no partial output was left behind", file=sys.stderr)
+    by = (str(error) or "SIGTERM") if terminated else "Ctrl-C"
+    with contextlib.suppress(OSError):  # the terminal may be what is gone
+        print(f"hitsieve: error: stopped by {by}; no partial output was left behind", file=sys.stderr)
     return TERMINATED if terminated else INTERRUPTED

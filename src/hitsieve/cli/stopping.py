@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: they stop the command at once, or else at the next step of its work.
+"""Ctrl-C, SIGTERM and SIGHUP: they stop the command at once, or else at the next step of its work.
 
 An exception that a signal raises inside a weak reference's callback or a `__del__` is swallowed by the interpreter. The
 request is therefore also remembered, and looked at between batches of images.
@@ -18,16 +18,18 @@ P = ParamSpec("P")
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM; cleans up as Ctrl-C does."""
+    """SIGTERM, or the terminal was closed; cleans up as Ctrl-C does."""
 
 
-_asked: list[type[KeyboardInterrupt]] = []
+_asked: list[KeyboardInterrupt] = []
 
 
 def listen() -> None:
-    """Answer SIGTERM, and Ctrl-C unless the caller has it ignored."""
+    """Answer SIGTERM, and Ctrl-C and SIGHUP unless the caller has them ignored (as nohup does)."""
     _asked.clear()
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     sys.unraisablehook = _swallowed
@@ -52,10 +54,10 @@ def _swallowed(lost: sys.UnraisableHookArgs) -> None:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    _asked.append(KeyboardInterrupt)
-    raise KeyboardInterrupt
+    _asked.append(KeyboardInterrupt())
+    raise _asked[-1]
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    _asked.append(Terminated)
-    raise Terminated
+    _asked.append(Terminated(signal.Signals(signum).name))
+    raise _asked[-1]

@@ -8,7 +8,8 @@ from pathlib import Path
 import h5py
 
 from hitsieve.errors import SourceError
-from hitsieve.source.access import HDF5_SUFFIXES, reading, resolve
+from hitsieve.model.named import named_file, plain_name
+from hitsieve.source.access import HDF5_SUFFIXES, reading
 from hitsieve.source.masters import DATA_FILE
 
 
@@ -40,7 +41,7 @@ def _targets(path: Path) -> set[Path]:
     """Files that one HDF5 file shows something of; none where it cannot be read."""
     try:
         with reading(path) as file:
-            return {resolve(name, path).resolve() for name in _names(file) if name != "."}
+            return {named_file(name, path).resolve() for name in _names(file) if name != "."}
     except (SourceError, ValueError):
         return set()
 
@@ -55,7 +56,7 @@ def _names(file: h5py.File) -> set[str]:
 
     def item(_: str, one: object) -> None:
         if isinstance(one, h5py.Dataset):
-            names.update(source.file_name for source in (one.virtual_sources() if one.is_virtual else ()))
+            names.update(plain_name(part.file_name) for part in (one.virtual_sources() if one.is_virtual else ()))
             names.update(part[0] for part in one.external or ())
 
     file.visititems_links(link)
