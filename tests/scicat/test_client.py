@@ -15,7 +15,16 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from hitsieve.catalogue.scicat import Credentials, NotPermitted, Refused, SciCat, Unavailable, checked_url, quoted
+from hitsieve.catalogue.scicat import (
+    Credentials,
+    NotPermitted,
+    Refused,
+    SciCat,
+    Unavailable,
+    checked_url,
+    lookup,
+    quoted,
+)
 from hitsieve.errors import SettingsError
 from hitsieve.testing.scicat import FakeSciCat, Fault
 from scicat.conftest import USER
@@ -145,6 +154,58 @@ def test_identifiers_and_addresses() -> None:
         assert checked_url(given) == "https://a.org/scicat"
     assert checked_url("http://[::1]:3000/") == "http://[::1]:3000"
     assert checked_url("http://a.org", insecure=True) == "http://a.org"
-    for given in ("a.org", "ftp://a.org", "https://", "http://a.org", "https://u:p@a.org", "https://a.org:x"):
+    assert checked_url("https://A.org:443/") == "https://a.org"
+    for given in (
+        *("a.org", "ftp://a.org", "https://", "http://a.org", "https://u:p@a.org", "https://a.org:x", "https://[::1"),
+        *("https://a.org\\.b.org", "https://a b.org", "https://a..org", "https://xn--zz.org", "https://a\x01.org"),
+        f"https://{'a' * 300}.org",
+    ):
         with pytest.raises(SettingsError):
             checked_url(given)
+
+
+def test_no_proxy_is_told_what_is_for_this_computer(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with answering((200, {}, [])) as (url, asked):
+        assert connect(url).get("/api/v4/datasets") == []
+        assert len(asked) == 1
+
+
+DATASET = {"pid": "a", "type": "raw", "sourceFolder": "/x"}
+FILE = {"path": "a", "size": 1}
+
+
+@pytest.mark.parametrize(
+    ("look", "answer"),
+    [
+        (lookup.dataset, DATASET | {"pid": "b"}),
+        (lookup.dataset, [DATASET]),
+        (lookup.dataset, DATASET | {"updatedAt": "yesterday"}),
+        (lookup.raw_datasets, [DATASET | {"scientificMetadata": []}]),
+        (lookup.derived_datasets, [3]),
+        (lookup.files_of, [{"dataFileList": [{"path": "a"}]}]),
+        (lookup.files_of, [{"dataFileList": ["x"]}]),
+        (lookup.files_of, {"dataFileList": []}),
+        (lookup.captions_of, 3),
+        (lookup.archive_job, "none"),
+    ],
+)
+def test_answers_of_another_form_are_refused(connect: Connect, look: Callable[..., Any], answer: Any) -> None:
+    with answering((200, {}, answer)) as (url, _), pytest.raises(Refused, match="but not as SciCat does"):
+        look(connect(url), "a")
+
+
+def test_what_was_not_asked_for_is_passed_over(connect: Connect) -> None:
+    """A server that knows no filters must not have a dataset of somebody else changed."""
+    run = {"scientificMetadata": {"hitsieve_id": {"value": "r"}}}
+    for look, good in (
+        (lookup.raw_datasets, DATASET),
+        (lookup.raw_datasets_of, DATASET | run),
+        (lookup.derived_datasets, {**DATASET, "type": "derived", **run}),
+    ):
+        what = "/x" if look is lookup.raw_datasets else "r"
+        others = [{"pid": "b", "type": "raw", "sourceFolder": "/y"}, {"pid": "c", "type": "derived"}]
+        with answering((200, {}, [others[0], good, others[1]])) as (url, _):
+            assert look(connect(url), what) == [good]

@@ -115,7 +115,7 @@ def _not_listed(files: Sequence[LocalFile], listed: Mapping[str, list[Mapping[st
 def _packages(client: SciCat, pid: str) -> list[Body]:
     """What the archive made of the dataset; nothing where the server does not say it."""
     try:
-        return lookup.listed(client, f"/api/v3/datasets/{quoted(pid)}/datablocks")
+        return lookup.checked_blocks(client, f"/api/v3/datasets/{quoted(pid)}/datablocks")
     except Refused as error:
         if error.status == 404:
             return []

@@ -226,30 +226,34 @@ class _Ingestion:
         try:
             made = self._client.post(DATASETS, body, landed=look)
         except Refused as error:
-            lost = was_open or error.tries > 1
-            if not lost and not self._journal.is_done(step):
-                self._journal.forget(step)
-            if error.status != 409 or not pid:
-                raise
-            if lost:
-                # An earlier request made it, and its answer was lost.
-                self._journal.finish(step)
+            self._not_made(step, error, lost=was_open or error.tries > 1, taken=error.status == 409 and bool(pid))
             return self._existing(pid)
         except Unavailable as error:
             if not was_open and not error.sent:
                 self._journal.forget(step)
             raise
-        if not isinstance(made, dict) or not isinstance(made.get("pid"), str) or made["pid"] != (pid or made["pid"]):
+        if not isinstance(made, dict) or not isinstance(made.get("pid"), str) or not made["pid"]:
             what = f"{self._client.url}: answers POST {DATASETS}, but not as SciCat does"
             raise Refused(what, status=200, mend=NO_SCICAT)
         registered = Registered(made["pid"], "created", ours=True)
         self._journal.remember(role, registered.pid)
         self._journal.finish(created(registered.pid))
-        if not pid:
+        if registered.pid != pid:
+            # SciCat chose the identifier: whatever is made again would have another one.
             self._journal.forget(step)
             self._read_back(registered.pid, in_doubt=was_open or looks > 0)
         self._step()
         return registered, None
+
+    def _not_made(self, step: str, error: Refused, *, lost: bool, taken: bool) -> None:
+        """Note that a dataset was refused; raised again unless there is one under the identifier that was chosen."""
+        if lost and taken:
+            # An earlier request made it, and its answer was lost.
+            self._journal.finish(step)
+        elif not lost and not self._journal.is_done(step):
+            self._journal.forget(step)
+        if not taken:
+            raise error
 
     def _read_back(self, pid: str, *, in_doubt: bool) -> None:
         """Say at once that the account cannot see what it makes: a look will never find it."""
