@@ -173,6 +173,13 @@ def test_no_proxy_is_told_what_is_for_this_computer(connect: Connect, monkeypatc
         assert len(asked) == 1
 
 
+def test_a_body_that_is_too_large_is_told_and_not_sent(connect: Connect) -> None:
+    with answering((500, {}, {})) as (url, asked):
+        with pytest.raises(Refused, match=r"would have 17,\d+,\d+ bytes, and SciCat takes 16,777,216"):
+            connect(url).post("/api/v4/datasets", {"description": "x" * 17_000_000})
+        assert asked == []
+
+
 DATASET = {"pid": "a", "type": "raw", "sourceFolder": "/x"}
 FILE = {"path": "a", "size": 1}
 

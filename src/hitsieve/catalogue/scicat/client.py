@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 MERGE = "application/merge-patch+json"
 """Content of a PATCH that leaves alone what it does not name."""
+MOST_BYTES = 16 * 1024 * 1024
+"""Of a body; the server answers a larger one with a fault that does not say so."""
 PATIENCE = 60.0
 """Longest time (s) that is spent waiting for a server that does not answer, unless said otherwise."""
 LANDING = 2.0
@@ -254,6 +256,9 @@ class SciCat:
     ) -> Any:
         sent: dict[str, str] = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        if content is not None and len(content) > MOST_BYTES:
+            what = f"{self.url}: {method} {path} would have {len(content):,} bytes, and SciCat takes {MOST_BYTES:,}"
+            raise Refused(what, status=0)
         if content is not None:
             sent["Content-Type"] = "application/json"
         try:

@@ -304,6 +304,10 @@ class _Ingestion:
         plan, pid = self._plan, found["pid"]
         there = found.get("scientificMetadata") or {}
         other = lookup.value_of(found, RUN)
+        source, own = lookup.value_of(found, SOURCE), wanted.get(SOURCE, {}).get("value")
+        if other not in (None, plan.record.id) and own is not None and source not in (None, own):
+            what = f"{pid}: carries the facts of a run of other images, of {source}; this one is of {own}"
+            raise OtherContent(what, mend="nothing was changed; name the raw dataset of this run with --raw")
         if other not in (None, plan.record.id) and not plan.replace:
             what = f"{pid}: carries the facts of another run of hitsieve on the same images, {other}"
             raise OtherContent(what, mend="nothing was changed; --replace puts those of this run in their place")
