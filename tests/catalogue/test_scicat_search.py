@@ -127,7 +127,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
 
 QUERIES = [random_query(random.Random(seed)) for seed in range(300)]
 PARTS = [
-    pytest.param(range(i, i + 20), id=f"{i}", marks=[pytest.mark.long] if i >= 100 else []) for i in range(0, 300, 20)
+    pytest.param(range(i, i + 20), id=f"{i}", marks=[pytest.mark.long] if i >= 60 else []) for i in range(0, 300, 20)
 ]
 
 

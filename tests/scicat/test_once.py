@@ -13,8 +13,8 @@ from hitsieve.errors import HitsieveError, ServerError
 from hitsieve.testing.scicat import ACCOUNTS, FakeSciCat, Fault
 from scicat.conftest import INGESTOR, USER
 
-CLEAN = 15
-"""More requests than bringing the run takes."""
+CLEAN = 19
+"""Requests that bringing the run takes."""
 
 
 class Empty(Protocol):
@@ -68,6 +68,7 @@ def test_twice_gives_one(plan: Plan, whole: dict[str, Any], version: Any) -> Non
         assert (first.raw.n_files, first.derived.n_files) == (4, 4)
         assert first.warnings == []
         assert fake.state() == whole
+        assert len(fake.requests) == CLEAN
         n = len(fake.requests)
         again = bring(fake, plan)
         assert again.raw is not None and again.derived is not None
