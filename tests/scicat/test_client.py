@@ -22,6 +22,7 @@ from hitsieve.catalogue.scicat import (
     SciCat,
     Unavailable,
     checked_url,
+    hide,
     lookup,
     quoted,
 )
@@ -171,6 +172,24 @@ def test_no_proxy_is_told_what_is_for_this_computer(connect: Connect, monkeypatc
     with answering((200, {}, [])) as (url, asked):
         assert connect(url).get("/api/v4/datasets") == []
         assert len(asked) == 1
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a\nb", "\u00e9", 3])
+def test_a_token_that_no_header_can_carry(connect: Connect, token: Any) -> None:
+    with answering((200, {}, {"access_token": token})) as (url, _), pytest.raises(Refused, match="not as SciCat does"):
+        connect(url, USER).login()
+
+
+def test_a_secret_is_hidden_in_every_spelling() -> None:
+    word = 'p"a  \\w\u00f6rd'
+    for text in (word, json.dumps({"password": word}), json.dumps(word, ensure_ascii=False), quoted(word)):
+        assert hide(text, (word,)).strip('"').removeprefix('{"password": "').removesuffix('"}') == "***"
+
+
+def test_a_server_that_tells_what_it_was_told(connect: Connect) -> None:
+    word = "a  b"
+    with answering((400, {}, {"message": f"no {word}"})) as (url, _), pytest.raises(Refused, match=r"no \*\*\*$"):
+        connect(url, Credentials(user="u", password=SecretStr(word))).get("/api/v4/datasets")
 
 
 def test_a_body_that_is_too_large_is_told_and_not_sent(connect: Connect) -> None:

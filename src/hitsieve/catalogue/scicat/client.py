@@ -20,7 +20,7 @@ import tenacity
 
 from hitsieve.catalogue.scicat.address import NO_SCICAT, checked_url, is_local
 from hitsieve.catalogue.scicat.answers import NotPermitted, Refused, Unavailable, http_date, json_of, retry_after
-from hitsieve.catalogue.scicat.credentials import Credentials, has_expired, hide
+from hitsieve.catalogue.scicat.credentials import Credentials, fits_a_header, has_expired, hide
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -287,7 +287,7 @@ class SciCat:
         if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
             return Refused(f"{self.url}: cannot be asked: {self._hide(str(error))}", status=0, mend=NO_SCICAT)
         kind = "cannot be reached" if never else "does not answer"
-        why = self._hide(" ".join(str(error).split())) or type(error).__name__
+        why = " ".join(self._hide(str(error)).split()) or type(error).__name__
         return _Again(f"{kind}: {why}", sent=not never, busy=isinstance(error, httpx.ReadTimeout))
 
     def _read(self, answer: httpx.Response, asked: str) -> Any:
@@ -338,7 +338,7 @@ class SciCat:
             what = f"{self.url}: user {user} and this password are not accepted"
             raise NotPermitted(what, status=error.status, mend="mend user or password") from None
         token = (told.get("access_token") or told.get("id")) if isinstance(told, dict) else None
-        if not isinstance(token, str):
+        if not isinstance(token, str) or not fits_a_header(token):
             raise Refused(f"{self.url}: answers the login, but not as SciCat does", status=200, mend=NO_SCICAT)
         self._token = token
         lives = told.get("expires_in")
@@ -364,7 +364,7 @@ class SciCat:
         text = value.get("message") if isinstance(value, dict) else None
         if isinstance(text, list):
             text = "; ".join(map(str, text))
-        return f": {self._hide(' '.join(text.split()))[:_TOLD]}" if isinstance(text, str) and text else ""
+        return f": {' '.join(self._hide(text).split())[:_TOLD]}" if isinstance(text, str) and text else ""
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown."""
