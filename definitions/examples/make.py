@@ -33,6 +33,7 @@ SETTINGS = {
     "source": {"pump": "dark:1,light:1"},
     "index": {"cell": "79,79,38,90,90,90"},
     "write": {"audit_min": 2, "misses": "keep"},
+    "catalogue": {"no_catalogue": True},
     "workers": 1,
 }
 KINDS = ("hits", "misses", "annotated")
@@ -102,6 +103,8 @@ def _attributes(item: h5py.HLObject, indent: str) -> Iterator[str]:
 
 def main() -> None:
     """Make the files in the folder that is named."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python definitions/examples/make.py FOLDER")
     folder = Path(sys.argv[1]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for path in make(folder).values():

@@ -20,6 +20,7 @@ from rocrate.rocrate import ROCrate
 
 from hitsieve.catalogue import Creator, Publication, homes, publication
 from hitsieve.catalogue.about import MEASURED
+from hitsieve.catalogue.scicat import find_facts
 from hitsieve.errors import HitsieveError, OutputError, SettingsError, SourceError, VerificationError
 from hitsieve.pipeline import RunReport
 from hitsieve.pipeline.crate import CrateReport, CrateRequest, pack_crate
@@ -102,6 +103,9 @@ def test_the_files_are_those_of_the_run(finished: RunReport, least: CrateReport,
         assert {path.name for path in folder.iterdir()} == {path.name for path in data} | made
         for path in data:
             assert (folder / path.name).read_bytes() == path.read_bytes()
+    entities = graph(unpacked)
+    assert len({entities[path.name]["description"] for path in data}) == len(data)
+    assert entities["small_light_hits.h5"]["description"].endswith(": those of pump state light")
     assert least.n_hits == finished.summary.n_hits
     assert least.n_proven == 2 * finished.summary.n_hits + finished.summary.audit.n
 
@@ -290,6 +294,10 @@ def test_nothing_that_exists_is_lost(finished: RunReport, tmp_path: Path) -> Non
         with pytest.raises(OutputError, match=f"holds other files, such as {strange}"):
             pack_crate(finished.outputs.summary, CrateRequest(LEAST, folder, overwrite=True))
     assert (tmp_path / "crate" / "notes.txt").read_text() == "mine"
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".small_hits.h5.0123abcd.tmp").touch()
+    with pytest.raises(OutputError, match=r"\.0123abcd\.tmp \(remove what a call that was killed left, or choose"):
+        pack_crate(finished.outputs.summary, CrateRequest(LEAST, tmp_path / "killed"))
 
 
 def test_one_address_is_not_two_things(finished: RunReport, tmp_path: Path) -> None:
@@ -319,6 +327,24 @@ def test_a_run_without_hits_is_none(tmp_path: Path) -> None:
     report = run([made.master], RunSettings.model_validate({"write": {"output": tmp_path / "out"}}))
     with pytest.raises(SourceError, match="nothing to export: the run has no hits"):
         pack_crate(report.outputs.summary, CrateRequest(LEAST, tmp_path / "crate"))
+
+
+def test_what_flags_say_need_not_be_right_in_facts(finished: RunReport, tmp_path: Path) -> None:
+    """SciCat takes any words for a licence."""
+    facts = tmp_path / "facts.toml"
+    facts.write_text("license = 'Terms of the facility'\n[publication]\nkeywords = 'jet'")
+    pack_crate(finished.outputs.summary, CrateRequest(LEAST, tmp_path / "crate", facts=facts))
+    assert json.loads((tmp_path / "crate" / "datacite.json").read_text())["subjects"][-1] == {"subject": "jet"}
+    said = Publication(creators=LEAST.creators, publisher="Zenodo")
+    with pytest.raises(SettingsError, match=r"facts\.toml: license: 'Terms of the facility' is neither"):
+        pack_crate(finished.outputs.summary, CrateRequest(said, tmp_path / "other", facts=facts))
+
+
+def test_facts_that_may_not_be_looked_for_are_none(tmp_path: Path) -> None:
+    (tmp_path / "hitsieve-facts.toml").write_text("")
+    closed = tmp_path / ("x" * 300)  # no name that a folder can have
+    assert find_facts("small", (closed, tmp_path)) == tmp_path / "hitsieve-facts.toml"
+    assert find_facts("small", (closed,)) is None
 
 
 SAMPLE = """
@@ -391,7 +417,6 @@ def test_flags_win_over_the_table_over_facts_for_all(tmp_path: Path, finished: R
         ("[publication]\npublisher_id = 'here'", "publisher_id: 'here' is no http address"),
         ("[publication]\ncreators = [{ name = 'X' }, { name = 'X' }]", "two creators are X"),
         ("titel = 'x'", "titel"),
-        ("license = 'free'", "license: 'free' is neither the address of a licence nor one of CC0-1.0, "),
         ("[publication", "is not TOML"),
     ],
 )
@@ -401,6 +426,23 @@ def test_wrong_facts_are_named(finished: RunReport, tmp_path: Path, text: str, s
     with pytest.raises(SettingsError, match=says):
         pack_crate(finished.outputs.summary, request)
     assert not (tmp_path / "crate").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("cc by 4.0", "CC-BY-4.0"),
+        ("https://creativecommons.org/licenses/by/4.0/", "CC-BY-4.0"),
+        ("http://creativecommons.org/licenses/by/4.0", "CC-BY-4.0"),
+        ("https://creativecommons.org/licenses/by-sa/4.0/deed.en", "CC-BY-SA-4.0"),
+        ("https://creativecommons.org/licenses/by-nc/4.0/legalcode", "CC-BY-NC-4.0"),
+        ("https://spdx.org/licenses/CC0-1.0.html", "CC0-1.0"),
+        ("https://opendatacommons.org/licenses/by/1-0/", "ODC-By-1.0"),
+        ("https://creativecommons.org/licenses/by/3.0/", "https://creativecommons.org/licenses/by/3.0/"),
+    ],
+)
+def test_a_licence_is_known_by_its_address_too(said: str, named: str) -> None:
+    assert publication({"license": said}).license == named
 
 
 @pytest.mark.parametrize(

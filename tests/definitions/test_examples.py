@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -23,9 +24,14 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files and listings, made as the README says."""
     folder = tmp_path_factory.mktemp("examples")
     command = [sys.executable, HOME / "examples" / "make.py", folder]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    there = os.environ | {"HITSIEVE_CATALOGUE": str(folder / "catalogue.sqlite")}
+    done = subprocess.run(command, env=there, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def test_examples_are_no_runs_of_the_users(examples: Path) -> None:
+    assert not (examples / "catalogue.sqlite").exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import h5py
@@ -95,6 +96,13 @@ def test_mask_that_has_changed_is_refused(gaps: tuple[Path, Path, np.ndarray], t
     with pytest.raises(SourceError, match=r"or has changed: the pixel mask is not the one recorded"):
         export(again, ExportRequest("dials", tmp_path / "other"))
     assert not (tmp_path / "other").exists()
+    shutil.copytree(master.parent, tmp_path / "moved")
+    moved = tmp_path / "moved" / master.name
+    with h5py.File(moved, "r+") as handle:
+        for name in ("pixel_mask", "detectorSpecific/pixel_mask"):
+            handle["entry/instrument/detector"].pop(name, None)
+    with pytest.raises(SourceError, match=r"or has changed: the pixel mask is not the one recorded"):
+        export(gaps[1], ExportRequest("dials", tmp_path / "other", source=(moved,)))
 
 
 def test_geometry_file_that_has_changed_is_refused(gaps: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:

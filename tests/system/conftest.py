@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from hitsieve.cli.commands import call as run_command
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 Result = subprocess.CompletedProcess[str]
@@ -27,6 +30,19 @@ def hitsieve() -> Hitsieve:
     def call(*arguments: str | Path) -> Result:
         command = [HITSIEVE, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def inside() -> Hitsieve:
+    """As `hitsieve`, in this process: where how the command starts and ends is not the point."""
+
+    def call(*arguments: str | Path) -> Result:
+        out, said = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(said):
+            code = run_command(list(map(str, arguments)))
+        return Result(arguments, code, out.getvalue(), said.getvalue())
 
     return call
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import pty
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +24,7 @@ from pydantic import SecretStr
 
 import hitsieve as package
 from hitsieve.catalogue.scicat import Credentials, SciCat, quoted
+from hitsieve.cli.commands import call as run_command
 from hitsieve.errors import VerificationError
 from hitsieve.pipeline.deletion import delete
 from hitsieve.pipeline.release import ReleaseRequest, begun_before
@@ -85,26 +89,48 @@ def mine(kept: Kept, tmp_path: Path) -> Kept:
     return Kept(made, *(tmp_path / "here" / "out" / path.name for path in (kept.hits, kept.misses)))
 
 
-def release(hitsieve: Hitsieve, kept: Kept, *flags: str) -> subprocess.CompletedProcess[str]:
-    return hitsieve("release", kept.made.master, "--hits", kept.hits, "--misses", kept.misses, *flags)
+def release(inside: Hitsieve, kept: Kept, *flags: str) -> subprocess.CompletedProcess[str]:
+    return inside("release", kept.made.master, "--hits", kept.hits, "--misses", kept.misses, *flags)
 
 
-def at_terminal(kept: Kept, typed: str, *flags: str) -> tuple[int, str, str]:
-    """Call with --delete at a terminal, and type a line; exit code, stdout, and what the terminal shows."""
+class Screen(io.StringIO):
+    """What a terminal shows; calls something when it shows a prompt."""
+
+    def __init__(self, asked: Callable[[], object]) -> None:
+        super().__init__()
+        self._asked = asked
+
+    def write(self, text: str, /) -> int:
+        if text.endswith("> "):
+            self._asked()
+        return super().write(text)
+
+
+def at_terminal(
+    kept: Kept, typed: str, *flags: str, meanwhile: Callable[[], object] | None = None
+) -> tuple[int, str, str]:
+    """Call with --delete at a terminal, and type a line when asked; exit code, stdout, and what the terminal shows."""
     ours, theirs = pty.openpty()
-    command = [HITSIEVE, "release", kept.made.master, "--run", kept.hits.parent, "--delete", *flags]
-    os.write(ours, f"{typed}\n".encode())
-    try:
-        done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=60, check=False)
-    finally:
-        os.close(ours)
-        os.close(theirs)
-    return done.returncode, done.stdout, done.stderr
+    os.write(ours, b"delete 4 files\n")  # what is typed before the question answers nothing
+
+    def answer() -> None:
+        if meanwhile is not None:
+            meanwhile()
+        os.write(ours, f"{typed}\n".encode())
+
+    out, screen = io.StringIO(), Screen(answer)
+    with pytest.MonkeyPatch.context() as patch, os.fdopen(theirs) as terminal:
+        patch.setattr("sys.stdin", terminal)
+        with redirect_stdout(out), redirect_stderr(screen):
+            command = ["release", kept.made.master, "--run", kept.hits.parent, "--delete", *flags]
+            code = run_command(list(map(str, command)))
+    os.close(ours)
+    return code, out.getvalue(), screen.getvalue()
 
 
-def test_what_is_proven_is_told_and_nothing_is_deleted(hitsieve: Hitsieve, mine: Kept) -> None:
+def test_what_is_proven_is_told_and_nothing_is_deleted(inside: Hitsieve, mine: Kept) -> None:
     before = {path: path.read_bytes() for path in mine.sources}
-    done = release(hitsieve, mine)
+    done = release(inside, mine)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     total = sum(len(content) for content in before.values())
@@ -125,7 +151,7 @@ def test_what_is_proven_is_told_and_nothing_is_deleted(hitsieve: Hitsieve, mine:
         "/entry/data/data@image_nr_high": 10,
     }
     assert proof["deletion"] is None
-    again = release(hitsieve, mine, "--json")
+    again = release(inside, mine, "--json")
     assert json.loads(again.stdout)["images_digest"] == proof["images_digest"]
     assert not [name for name in names(mine.hits.parent) if name.endswith(".tmp")]
 
@@ -292,10 +318,10 @@ def test_files_of_another_run_or_the_source_itself_are_refused(mine: Kept, tmp_p
     assert f"{mine.misses}: is a file of the source itself ({mine.misses})" in shown.reasons
 
 
-def test_a_refusal_is_told(hitsieve: Hitsieve, mine: Kept) -> None:
+def test_a_refusal_is_told(inside: Hitsieve, mine: Kept) -> None:
     flip_miss(mine)
     change_attribute(mine)
-    done = release(hitsieve, mine, "--json")
+    done = release(inside, mine, "--json")
     assert done.returncode == 5
     first, second, last = done.stderr.splitlines()
     assert "what is kept of it does not agree with its SHA-256" in first + second
@@ -319,25 +345,34 @@ def test_other_words_delete_nothing(mine: Kept, typed: str) -> None:
     assert json.loads(mine.proof.read_text())["deletion"] is None
 
 
-def test_deleted_files_come_back(hitsieve: Hitsieve, mine: Kept, tmp_path: Path) -> None:
+def test_deleted_files_come_back(inside: Hitsieve, mine: Kept, tmp_path: Path) -> None:
     with h5py.File(mine.made.master) as file:
         mask = file["entry/instrument/detector/pixel_mask"][()]
     with h5py.File(mine.made.data_files[1]) as file:
         chunk = file["entry/data/data"].id.read_direct_chunk((4, 0, 0))
-    code, out, said = at_terminal(mine, "delete 4 files", "--json")
-    assert code == 0, said
+    ours, theirs = pty.openpty()
+    command = [HITSIEVE, "release", mine.made.master, "--run", mine.hits.parent, "--delete", "--json"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=theirs, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stderr.readline() + process.stderr.readline() != ""
+        os.write(ours, b"delete 4 files\n")
+        out, said = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 0, said
     assert "4 of 4 files are deleted" in said
     assert names(mine.made.master.parent) == {mine.made.truth.name, mine.made.truth_spots.name}
     proof = json.loads(mine.proof.read_text())
     assert proof == json.loads(out)
     assert proof["deletion"]["deleted"] == [str(path) for path in mine.sources]
     assert proof["deletion"]["left"] == {}
-    done = hitsieve("restore", mine.hits, mine.misses, "-o", tmp_path / "back.h5")
+    done = inside("restore", mine.hits, mine.misses, "-o", tmp_path / "back.h5")
     assert done.returncode == 0, done.stderr
     with h5py.File(tmp_path / "back.h5") as file:
         assert np.array_equal(file["entry/instrument/detector/pixel_mask"][()], mask)
         assert file["entry/data/data"].id.read_direct_chunk((14, 0, 0)) == chunk
-    done = release(hitsieve, mine)
+    done = release(inside, mine)
     assert (done.returncode, "its 4 files were deleted on" in done.stderr) == (3, True)
 
 
@@ -349,24 +384,26 @@ def cut_off(kept: Kept) -> dict[str, Any]:
     return dict(proof)
 
 
-def test_a_deletion_that_was_cut_off_goes_on(hitsieve: Hitsieve, mine: Kept) -> None:
+def test_a_deletion_that_was_cut_off_goes_on(inside: Hitsieve, mine: Kept) -> None:
     proof = cut_off(mine)
     mine.made.data_files[0].unlink()
-    told = release(hitsieve, mine)
+    namesake = mine.hits.with_name(mine.made.data_files[1].name)
+    namesake.write_bytes(b"of another run")
+    told = release(inside, mine)
     assert (told.returncode, "1 of 4 files are deleted; 3 stay" in told.stderr) == (0, True), told.stderr
     request = ReleaseRequest((mine.made.master,), mine.hits, mine.misses)
     strange = json.loads(mine.proof.read_text())
-    strange["files"][1] |= {"path": str(mine.hits)}
     content = mine.proof.read_text()
-    mine.proof.write_text(json.dumps(strange))
-    with pytest.raises(VerificationError, match="which is no file of this run"):
-        begun_before(request)
+    for path in (mine.hits, namesake):
+        strange["files"][1] |= {"path": str(path)}
+        mine.proof.write_text(json.dumps(strange))
+        with pytest.raises(VerificationError, match="which is no file of this run"):
+            begun_before(request)
     mine.proof.write_text(content)
     os.utime(mine.made.data_files[2], (1, 1))
-    before = begun_before(request)
-    assert before is not None
-    with pytest.raises(VerificationError, match="has changed since it was compared"):
-        delete(before, mine.proof)
+    told = release(inside, mine)
+    assert (told.returncode, told.stdout) == (5, "")
+    assert f"{mine.made.data_files[2]}: has changed since it was compared, and cannot be compared again" in told.stderr
     assert mine.made.data_files[1].exists()
     os.utime(mine.made.data_files[2], ns=(proof["files"][2]["modified"],) * 2)
     code, _, said = at_terminal(mine, "delete 3 files")
@@ -375,25 +412,18 @@ def test_a_deletion_that_was_cut_off_goes_on(hitsieve: Hitsieve, mine: Kept) -> 
 
 def test_kept_files_that_changed_stop_a_deletion_that_was_cut_off(mine: Kept) -> None:
     cut_off(mine)
+    mine.made.data_files[0].unlink()
     flip_miss(mine)
     with pytest.raises(VerificationError, match=r"is not as it was when small_release.json was written"):
         begun_before(ReleaseRequest((mine.made.master,), mine.hits, mine.misses))
 
 
 def test_a_file_that_changes_while_it_is_asked_for_stays(mine: Kept) -> None:
-    ours, theirs = pty.openpty()
-    command = [HITSIEVE, "release", mine.made.master, "--run", mine.hits.parent, "--delete", "--quiet"]
-    with subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        asked = process.stderr.readline() + process.stderr.readline()
-        assert asked.endswith("type: delete 4 files\n")
-        os.utime(mine.made.data_files[1], (1, 1))
-        os.write(ours, b"delete 4 files\n")
-        said = process.stderr.read()
-    os.close(ours)
-    os.close(theirs)
-    assert process.returncode == 5
-    assert f"nothing was deleted: {mine.made.data_files[1]}: has changed since it was compared" in said
+    changed = mine.made.data_files[1]
+    code, _, said = at_terminal(mine, "delete 4 files", "--quiet", meanwhile=lambda: os.utime(changed, (1, 1)))
+    assert code == 5
+    assert f"of {mine.made.master}, type: delete 4 files\n" in said
+    assert f"nothing was deleted: {changed}: has changed since it was compared" in said
     assert all(path.exists() for path in mine.sources)
 
 
@@ -420,6 +450,99 @@ def test_a_deletion_that_is_stopped_says_what_is_gone(mine: Kept) -> None:
     assert [path.exists() for path in mine.sources] == [False, False, False, True]
 
 
+def test_files_that_are_there_again_are_compared_again(mine: Kept, tmp_path: Path) -> None:
+    request = ReleaseRequest((mine.made.master,), mine.hits, mine.misses)
+    first = prove(request).proof
+    assert first is not None
+    shutil.copytree(mine.made.master.parent, tmp_path / "tape")
+    delete(first, mine.proof)
+    deleted = mine.proof.read_bytes()
+    for path in mine.sources:
+        shutil.copy2(tmp_path / "tape" / path.name, path)
+    change_row(mine)
+    assert begun_before(request) is None
+    (reason,) = prove(request).reasons
+    assert reason.startswith("/entry/detector/timestamp: differs from the source")
+    assert mine.proof.read_bytes() == deleted
+
+
+def test_no_proof_on_which_files_were_deleted_is_written_over(inside: Hitsieve, mine: Kept, tmp_path: Path) -> None:
+    first = prove(ReleaseRequest((mine.made.master,), mine.hits, mine.misses)).proof
+    assert first is not None
+    delete(first, mine.proof)
+    deleted = json.loads(mine.proof.read_text())
+    assert deleted["own_values"]
+    restore(RestoreRequest(mine.hits, mine.misses, tmp_path / "back.h5"))
+    done = inside("release", tmp_path / "back.h5", "--run", mine.hits.parent)
+    assert done.returncode == 0, done.stderr
+    (earlier,) = mine.proof.parent.glob("small_release_*.json")
+    assert json.loads(earlier.read_text()) == deleted
+    assert f"the earlier proof, on which files were deleted, is now {earlier}" in done.stdout
+    assert json.loads(mine.proof.read_text())["own_values"] == []
+
+
+def test_what_is_left_of_deleted_files_is_not_written_over(inside: Hitsieve, mine: Kept, tmp_path: Path) -> None:
+    other = tmp_path / "copy" / mine.made.master.name
+    shutil.copytree(mine.made.master.parent, other.parent)
+    assert inside("run", other, "-o", mine.hits.parent, "--misses", "keep", "--overwrite").returncode == 0
+    first = prove(ReleaseRequest((mine.made.master,), mine.hits, mine.misses)).proof
+    assert first is not None
+    mine.proof.with_name("small_release_summary.json").write_text("{}")  # of a run called so: no proof
+    delete(first, mine.proof)
+    before = mine.hits.read_bytes(), mine.misses.read_bytes()
+    done = inside("run", other, "-o", mine.hits.parent, "--overwrite")
+    assert done.returncode == 4
+    assert "is what is left of raw files that were deleted (small_release.json)" in done.stderr
+    mine.proof.rename(mine.proof.with_name("small_release_20260101T000000_2.json"))
+    done = inside("run", other, "-o", mine.hits.parent, "--overwrite")
+    assert "deleted (small_release_20260101T000000_2.json)" in done.stderr
+    assert (mine.hits.read_bytes(), mine.misses.read_bytes()) == before
+
+
+def test_bytes_under_another_type_are_other_pixels(mine: Kept) -> None:
+    for path in (mine.hits, mine.misses):
+        with h5py.File(path, "r+") as file:
+            old = file["entry/data/data"]
+            stored = [old.id.read_direct_chunk((row, 0, 0))[1] for row in range(len(old))]
+            labels, plist = dict(old.attrs), old.id.get_create_plist()
+            space, signed = old.id.get_space(), old.dtype
+            del file["entry/data/data"]
+            other = np.dtype(f"u{signed.itemsize}" if signed.kind == "i" else f"i{signed.itemsize}")
+            h5py.h5d.create(file["entry/data"].id, b"data", h5py.h5t.py_create(other), space, plist)
+            made = file["entry/data/data"]
+            for row, chunk in enumerate(stored):
+                made.id.write_direct_chunk((row, 0, 0), chunk)
+            made.attrs.update(labels)
+    report = prove(ReleaseRequest((mine.made.master,), mine.hits, mine.misses))
+    assert "image 0: its stored bytes are not packed as those of the source" in report.reasons
+
+
+def test_what_hangs_on_the_files_is_told(mine: Kept) -> None:
+    folder = mine.made.master.parent
+    gain, second = folder / "gain.h5", folder / "second.nxs"
+    with h5py.File(gain, "w") as file:
+        file["gain"] = np.arange(5000.0)
+    with h5py.File(mine.made.master, "r+") as file:
+        file["entry/instrument/detector/gain"] = h5py.ExternalLink("gain.h5", "/gain")
+        lengths = file.create_dataset("entry/lengths", (2,), dtype=h5py.vlen_dtype("i4"))
+        lengths[0], lengths[1] = [1, 2, 3], [4]
+    with h5py.File(second, "w") as file:
+        file["entry/data/data_000001"] = h5py.ExternalLink(mine.made.data_files[0].name, "/entry/data/data")
+    again = sieved(folder.parent / "again", mine.made)
+    code, out, said = at_terminal(again, "no")
+    assert code == 0, said
+    assert f"these files link to others, which stay:\n\n{gain}\n" in out
+    assert f"other files show something of these files, and lose it with them:\n\n{second}\n" in out
+    assert f"others  {second}: shows something of these files" in said
+    assert "one copy of it, on one disk" in out
+    proof = json.loads(again.proof.read_text())
+    assert (proof["linked"], proof["shown_by"]) == ([str(gain)], [str(second)])
+    with h5py.File(gain, "r+") as file:
+        file["gain"][7] = 1
+    report = prove(ReleaseRequest((mine.made.master,), again.hits, again.misses))
+    assert report.reasons == ("/entry/instrument/detector/gain: differs from the source",)
+
+
 @pytest.mark.parametrize("style", ["vds-strided", "external", "single"])
 def test_every_style_is_released(tmp_path: Path, style: str) -> None:
     made = simulate(tmp_path / "run", SimulateSettings.model_validate(SMALL | {"style": style}))
@@ -438,8 +561,8 @@ def test_every_style_is_released(tmp_path: Path, style: str) -> None:
         (["a_master.h5", "--run", "out", "--hits", "b_hits.h5"], "give --run, or --hits and --misses"),
     ],
 )
-def test_wrong_usage(hitsieve: Hitsieve, arguments: list[str], says: str) -> None:
-    done = hitsieve("release", *arguments)
+def test_wrong_usage(inside: Hitsieve, arguments: list[str], says: str) -> None:
+    done = inside("release", *arguments)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
@@ -473,7 +596,7 @@ class Registered:
         ]
 
     def register(self, **archive: object) -> None:
-        block = {"datasetId": self.pid, "size": sum(int(file["size"]) for file in self.files)}
+        block = {"datasetId": self.pid, "chkAlg": "sha256", "size": sum(int(file["size"]) for file in self.files)}
         self.client.post("/api/v3/origdatablocks", block | {"dataFileList": self.files})
         state = {"archivable": False, "retrievable": True, "archiveStatusMessage": "datasetOnArchiveDisk"}
         self.client.patch(f"/api/v4/datasets/{quoted(self.pid)}", {"datasetlifecycle": state | archive})
@@ -489,10 +612,10 @@ def on_tape(scicat: FakeSciCat, mine: Kept, monkeypatch: pytest.MonkeyPatch) -> 
         yield registered
 
 
-def test_files_on_tape_are_released(hitsieve: Hitsieve, mine: Kept, on_tape: Registered) -> None:
+def test_files_on_tape_are_released(inside: Hitsieve, mine: Kept, on_tape: Registered) -> None:
     on_tape.register()
     flags = ("--hits", str(mine.hits), "--scicat", on_tape.server.url)
-    done = hitsieve("release", mine.made.master, *flags)
+    done = inside("release", mine.made.master, *flags)
     assert done.returncode == 0, done.stderr
     assert f"says that all files are archived, in {on_tape.pid}" in done.stdout
     assert "can be deleted: 4 files" in done.stdout
@@ -500,9 +623,9 @@ def test_files_on_tape_are_released(hitsieve: Hitsieve, mine: Kept, on_tape: Reg
     assert proof["archive"]["lifecycle"]["archiveStatusMessage"] == "datasetOnArchiveDisk"
     assert "secret" not in mine.proof.read_text() + done.stdout + done.stderr
     on_tape.server.store.packages.append({"datasetId": on_tape.pid, "dataFileList": on_tape.files[:-1]})
-    done = hitsieve("release", mine.made.master, *flags, "--raw", on_tape.pid)
+    done = inside("release", mine.made.master, *flags, "--raw", on_tape.pid)
     assert (done.returncode, "is not in the packages that the archive made" in done.stderr) == (5, True)
-    done = hitsieve("release", mine.made.master, "--hits", mine.hits)
+    done = inside("release", mine.made.master, "--hits", mine.hits)
     assert (done.returncode, "only the hits are kept" in done.stderr) == (5, True)
 
 
@@ -516,12 +639,13 @@ def test_files_on_tape_are_released(hitsieve: Hitsieve, mine: Kept, on_tape: Reg
         ({"path": "other.h5"}, "small_data_000001.h5: is not among the files of"),
         ({"twice": True}, "small_data_000001.h5: is listed 2 times"),
         ({"time": "2020-01-01T00:00:00Z"}, "has changed since it was registered"),
+        ({"chk": "0" * 64}, "is not the file that was registered: its sha256 is another"),
     ],
 )
 def test_what_scicat_does_not_say_is_refused(
     mine: Kept, on_tape: Registered, state: dict[str, object], says: str
 ) -> None:
-    file = {name: value for name, value in state.items() if name in ("size", "path", "time")}
+    file = {name: value for name, value in state.items() if name in ("size", "path", "time", "chk")}
     on_tape.files[0] |= file
     on_tape.files += on_tape.files[:1] if "twice" in state else []
     on_tape.register(**({} if file or "twice" in state else state))
@@ -531,9 +655,21 @@ def test_what_scicat_does_not_say_is_refused(
     assert not mine.proof.exists()
 
 
-def test_a_dataset_that_scicat_has_not_is_told(hitsieve: Hitsieve, mine: Kept, on_tape: Registered) -> None:
+def test_folders_registered_by_another_name_are_the_same(mine: Kept, on_tape: Registered, tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(mine.made.master.parent)
+    top = {"sourceFolder": str(tmp_path / "data")}
+    on_tape.client.patch(f"/api/v4/datasets/{quoted(on_tape.pid)}", top)
+    on_tape.files[0]["chk"] = hashlib.sha256(mine.sources[0].read_bytes()).hexdigest()
+    on_tape.register()
+    request = ReleaseRequest((tmp_path / "data" / mine.made.master.name,), mine.hits, None)
+    report = release_from_tape(request, on_tape.client)
+    assert report.proof is not None, report.reasons
+    assert [file.path for file in report.proof.files] == [str(path) for path in mine.sources]
+
+
+def test_a_dataset_that_scicat_has_not_is_told(inside: Hitsieve, mine: Kept, on_tape: Registered) -> None:
     other = mine.made.master.rename(mine.made.master.parent.parent / "small_master.h5")
     for path in mine.made.data_files:
         path.rename(other.parent / path.name)
-    done = hitsieve("release", other, "--hits", mine.hits, "--scicat", on_tape.server.url)
+    done = inside("release", other, "--hits", mine.hits, "--scicat", on_tape.server.url)
     assert (done.returncode, "has no raw dataset that this account may read of" in done.stderr) == (6, True)

@@ -19,8 +19,11 @@ import nxmx
 import pytest
 
 import hitsieve
+from hitsieve.errors import SourceError
 from hitsieve.pipeline.restore import RestoreRequest
 from hitsieve.pipeline.restore import restore as rebuild
+from hitsieve.pipeline.rethink import RethinkRequest, rethink
+from hitsieve.settings import VerdictSettings
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 from hitsieve.testing.lists import IMAGE_FILES
 
@@ -318,7 +321,23 @@ def test_another_verdict_needs_no_original(tmp_path: Path, hitsieve: Hitsieve) -
         data.write_direct_chunk((1, 0, 0), first)
     wrong = hitsieve("rethink", mine.hits, *rule[:-2], tmp_path / "other", "--quiet", "--source", back)
     assert (wrong.returncode, "is not the one that was searched" in wrong.stderr) == (3, True)
+    # Without the file of hits nothing proves them: then the source must be where it was, by its names at least.
+    mine.hits.unlink()
+    request = RethinkRequest(VerdictSettings(min_spots=60), tmp_path / "other", hits=True, source=(back,))
+    with pytest.raises(SourceError, match="is another run than that of"):
+        rethink(mine.misses, request)
     assert not (tmp_path / "other").exists()
+
+
+def test_files_of_an_older_version_are_refused(tmp_path: Path, mine: Kept) -> None:
+    with h5py.File(mine.hits, "r+") as file:
+        process = file["entry/hit_finding"]
+        for name in list(process["restore"]):
+            process.move(f"restore/{name}", name)
+        del process["restore"]
+    with pytest.raises(SourceError, match="was written by an older version of hitsieve"):
+        rebuild(RestoreRequest(mine.hits, mine.misses, tmp_path / "back.h5"))
+    assert not (tmp_path / "back.h5").exists()
 
 
 def test_an_image_in_neither_file_is_refused(tmp_path: Path, hitsieve: Hitsieve, mine: Kept) -> None:

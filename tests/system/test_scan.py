@@ -23,7 +23,7 @@ from .conftest import HITSIEVE, Hitsieve
 from .reading import names
 
 TINY = {"name": "tiny", "detector": "test-256k", "images": 6, "images_per_file": 3, "hit_fraction": 0.5, "seed": 4}
-N = 8
+N = 6
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
 
 @pytest.fixture
 def archive(tiny: Simulated, tmp_path: Path) -> Path:
-    """Eight such runs in a tree."""
+    """Six such runs in a tree."""
     for i in range(N):
         folder = tmp_path / "archive" / f"visit{i % 3}" / f"run{i}"
         folder.mkdir(parents=True)
@@ -62,9 +62,9 @@ def facts(place: Path) -> list[tuple[Any, ...]]:
 
 
 def test_a_scan_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
-    hitsieve: Hitsieve, archive: Path, tmp_path: Path, place: Path
+    inside: Hitsieve, archive: Path, tmp_path: Path, place: Path
 ) -> None:
-    whole = hitsieve(*command(archive, tmp_path / "whole", "--catalogue", str(tmp_path / "whole.sqlite"))[1:])
+    whole = inside(*command(archive, tmp_path / "whole", "--catalogue", str(tmp_path / "whole.sqlite"))[1:])
     assert whole.returncode == 0, whole.stderr
     assert whole.stdout.splitlines()[-2] == f"{N} runs: {N} sieved now"
     out = tmp_path / "out"
@@ -76,18 +76,18 @@ def test_a_scan_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
     assert 3 <= done < N
     (out / "visit2" / "run5").mkdir(parents=True, exist_ok=True)
     (out / "visit2" / "run5" / ".tiny_hits.h5.0123abcd.tmp").write_text("left by a killed process")
-    again = json.loads(hitsieve(*command(archive, out, "--json")[1:]).stdout)
+    again = json.loads(inside(*command(archive, out, "--json")[1:]).stdout)
     what = [one["what"] for one in again]
     assert (what.count("known") + what.count("entered"), what.count("sieved")) == (done, N - done)
     assert facts(place) == facts(tmp_path / "whole.sqlite")
     left = {path.name for path in out.rglob("*") if path.is_file()}
     assert left == {f"tiny_{end}" for end in ("hits.h5", "annotated.h5", "images.parquet", "summary.json")}
-    third = hitsieve(*command(archive, tmp_path / "elsewhere")[1:])
+    third = inside(*command(archive, tmp_path / "elsewhere")[1:])
     assert third.stdout.splitlines()[-2] == f"{N} runs: {N} known already"
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_bad_files_are_told_and_stop_nothing(hitsieve: Hitsieve, archive: Path, tmp_path: Path, place: Path) -> None:
+def test_bad_files_are_told_and_stop_nothing(inside: Hitsieve, archive: Path, tmp_path: Path, place: Path) -> None:
     for i in range(3, N):
         shutil.rmtree(archive / f"visit{i % 3}" / f"run{i}")
     (archive / "visit0" / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500))
@@ -96,7 +96,7 @@ def test_bad_files_are_told_and_stop_nothing(hitsieve: Hitsieve, archive: Path, 
         path.unlink()
     with h5py.File(archive / "visit2" / "processed.h5", "w") as file:
         file["entry/process/numbers"] = np.arange(5)
-    done = hitsieve(*command(archive, tmp_path / "out")[1:])
+    done = inside(*command(archive, tmp_path / "out")[1:])
     assert done.returncode == 3
     lines = done.stdout.splitlines()
     assert lines[-2] == "5 runs: 2 sieved now, 3 failed"
@@ -108,25 +108,33 @@ def test_bad_files_are_told_and_stop_nothing(hitsieve: Hitsieve, archive: Path, 
 
 
 def test_changed_runs_are_sieved_again_and_claimed_ones_left(
-    hitsieve: Hitsieve, archive: Path, tmp_path: Path, place: Path
+    inside: Hitsieve, archive: Path, tmp_path: Path, place: Path
 ) -> None:
     for i in range(3, N):
         shutil.rmtree(archive / f"visit{i % 3}" / f"run{i}")
     out = tmp_path / "out"
-    assert hitsieve(*command(archive, out)[1:]).returncode == 0
+    assert inside(*command(archive, out)[1:]).returncode == 0
     changed = archive / "visit0" / "run0" / "tiny_data_000002.h5"
     content = changed.read_bytes()
     changed.unlink()
     changed.write_bytes(content)
     os.utime(changed, (time.time() + 5, time.time() + 5))
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    told = json.loads(
+        inside(*command(archive, blocked / "out", "--catalogue", str(blocked) + "s", "--json")[1:]).stdout
+    )
+    assert {
+        (one["what"], "tiny.scan: cannot be written: a part of the path is a file" in one["why"]) for one in told
+    } == {("failed", True)}
     lock = out / "visit0" / "run0" / ".tiny.scan"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        held = hitsieve(*command(archive, out)[1:])
+        held = inside(*command(archive, out)[1:])
     assert (
         "claimed " in held.stdout and held.stdout.splitlines()[-2] == "3 runs: 2 known already, 1 left to another scan"
     )
-    again = hitsieve(*command(archive, out)[1:])
+    again = inside(*command(archive, out)[1:])
     assert again.stdout.splitlines()[-2] == "3 runs: 1 sieved now, 2 known already"
     assert len(facts(place)) == 3
     assert not lock.exists()
@@ -160,6 +168,11 @@ def test_masters_are_told_from_what_they_show(tmp_path: Path) -> None:
         file.create_group("entry").attrs["NX_class"] = "NXentry"
         for number, path in enumerate(sorted((tmp_path / "vds").glob("*_data_*")), start=1):
             file[f"entry/data/data_{number:06d}"] = h5py.ExternalLink(path.name, "/entry/data/data")
+    # Links lead to what is found without them; a pipe would be waited for.
+    for style, name in (("vds", "a.h5"), ("single", "b.h5")):
+        (tmp_path / name).symlink_to(tmp_path / style / "tiny_master.h5")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.h5")
     bad: list[Path] = []
     found = find_masters([tmp_path], [tmp_path / "renamed"], bad=lambda path, why: bad.append(path))
     assert [str(one.path.relative_to(tmp_path)) for one in found] == [
@@ -167,7 +180,7 @@ def test_masters_are_told_from_what_they_show(tmp_path: Path) -> None:
         "single/tiny_master.h5",
         "vds/tiny_master.h5",
     ]
-    assert bad == []
+    assert bad == [tmp_path / "pipe.h5"]
 
 
 @pytest.mark.parametrize(
@@ -179,8 +192,8 @@ def test_masters_are_told_from_what_they_show(tmp_path: Path) -> None:
         ["add", "--scan", "-o", "out"],
     ],
 )
-def test_wrong_usage(hitsieve: Hitsieve, place: Path, arguments: list[str]) -> None:
-    done = hitsieve("catalog", *arguments)
+def test_wrong_usage(inside: Hitsieve, place: Path, arguments: list[str]) -> None:
+    done = inside("catalog", *arguments)
     assert (done.returncode, "--scan" in done.stderr) == (2, True)
     assert not place.exists()
     assert names(place.parent) == set()

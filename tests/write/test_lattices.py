@@ -146,3 +146,22 @@ def test_rows_of_earlier_lattices_are_not_taken_for_images(tmp_path: Path) -> No
         assert before["source_image"].shape == (2,)
         assert before["lattices/reciprocal_basis"].shape == (5, 3, 3)
         assert before["lattices/offsets"].shape == (6,)
+
+
+def test_limits_of_an_earlier_run_are_not_taken_for_images(tmp_path: Path) -> None:
+    """Two hits, and two limits of an interval."""
+    with opened(make_run(tmp_path / "in", "vds")) as source:
+        first = write_run(source, tmp_path / "out", [2, 5])
+    with h5py.File(first.hits, "r+") as handle:
+        process = handle["entry/hit_finding"]
+        process.pop("hit_rate_interval", None)
+        process["hit_rate_interval"] = [0.1, 0.2]
+        process.pop("source_files")
+        process["source_files"] = ["a", "b"]
+    with opened(first.hits) as source:
+        second = write_run(source, tmp_path / "again", [1])
+    with h5py.File(second.hits) as handle:
+        before = handle["entry/hit_finding_source"]
+        assert before["source_image"][()].tolist() == [5]
+        assert before["hit_rate_interval"][()].tolist() == [0.1, 0.2]
+        assert before["source_files"].asstr()[()].tolist() == ["a", "b"]

@@ -157,6 +157,10 @@ def test_outputs_of_an_older_version_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"version 1\.0 of the schema.*run hitsieve run again"):
         open_results(outputs.summary)
     with h5py.File(other.annotated, "r+") as handle:
+        handle.move("entry/hit_finding/lattices/reciprocal_basis", "entry/hit_finding/lattices/A")
+    with pytest.raises(SourceError, match="older version"):
+        open_results(tmp_path / "b")
+    with h5py.File(other.annotated, "r+") as handle:
         del handle["entry/hit_finding/lattices"]
     with pytest.raises(SourceError, match="older version"):
         open_results(tmp_path / "b")

@@ -9,7 +9,15 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from hitsieve.errors import SettingsError
 
@@ -52,8 +60,14 @@ def _is_url(text: str) -> bool:
     return _URL.fullmatch(text) is not None
 
 
+def _bare(url: str) -> str:
+    """An address without what may differ between those of one licence: scheme, last slash, and the page of its text."""
+    return re.sub(r"^https?://(www\.)?(spdx\.org/licenses/)?|(\.html|/(legalcode|deed)?(\.[a-z-]+)?)$", "", url)
+
+
 def _is_licence(text: str) -> str:
-    known, named = {name.lower(): name for name in LICENCES}, text.strip().lower().replace(" ", "-")
+    known = {name.lower(): name for name in LICENCES} | {_bare(url): name for name, (_, url) in LICENCES.items()}
+    named = _bare(text.strip().lower().replace(" ", "-"))
     if named in known:
         return known[named]
     if not _is_url(text):
@@ -116,6 +130,11 @@ class Identifier(BaseModel):
         return cls(kind="URL", value=bare, url=bare) if _is_url(bare) else None
 
 
+def several(value: object) -> object:
+    """One word stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -167,7 +186,7 @@ class Publication(_Part):
     """Address of the publisher, best that of the Research Organization Registry (https://ror.org/...)."""
     published: date | None = None
     """When; by default the day on which the crate is made."""
-    keywords: tuple[Words, ...] = ()
+    keywords: Annotated[tuple[Words, ...], BeforeValidator(several)] = ()
     doi: Annotated[str, AfterValidator(_is_doi)] | None = None
     """DOI of the data set, where it is reserved already."""
     raw: Annotated[str, AfterValidator(_is_identifier)] | None = None
@@ -202,7 +221,7 @@ def publication(values: Mapping[str, Any]) -> Publication:
         raise SettingsError(f"{flag}: {_said(error, names=False)}", mend="see hitsieve export --help") from error
 
 
-def read_publication(path: Path, shared: Mapping[str, Any]) -> Publication:
+def read_publication(path: Path, shared: Mapping[str, Any], said: Publication) -> Publication:
     """Read the table [publication] of a facts file.
 
     Parameters
@@ -211,16 +230,22 @@ def read_publication(path: Path, shared: Mapping[str, Any]) -> Publication:
         TOML file; its other contents are not looked at.
     shared : mapping
         Facts of the file that a publication shares with others, by name; the table wins over them.
+    said : Publication
+        What is said already, and wins over the file: what SciCat calls the licence need not be one of a publication.
 
     Raises
     ------
     SettingsError
         The file cannot be read, or a value is wrong.
     """
+    table = _table(path)
+    used = {name: value for name, value in shared.items() if name not in said.model_fields_set}
     try:
-        return Publication.model_validate({**shared, **_table(path)})
+        return Publication.model_validate({**used, **table})
     except ValidationError as error:
-        raise SettingsError(f"facts file {path}, [{TABLE}]: {_said(error)}", mend=_SAMPLE) from error
+        wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
+        where = f", [{TABLE}]" if wrong <= set(table) else ""
+        raise SettingsError(f"facts file {path}{where}: {_said(error)}", mend=_SAMPLE) from error
 
 
 def join(*said: Publication) -> Publication:

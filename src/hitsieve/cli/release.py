@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import termios
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,8 @@ def release(
     proof = _proven(report, source[0], as_json=json)
     if not (json or messages.quiet):
         _print(proof, request.proof)
+        if report.earlier is not None:
+            print(f"\nthe earlier proof, on which files were deleted, is now {report.earlier}")
     if delete:
         proof = _delete(proof, request)
     elif not (json or messages.quiet):
@@ -208,11 +211,19 @@ def _print_rows(rows: list[tuple[str, str]], proof: ReleaseProof) -> None:
     print(f"\ncan be deleted: {len(proof.files):,} files, {size_of(proof.n_file_bytes)}\n")
     for file in proof.files:
         print(file.path)
-    folder = Path(proof.kept[0].path).parent
-    if (folder / f"{proof.stem}_annotated.h5").exists():
-        print(
-            f"\n{proof.stem}_annotated.h5 shows images of these files: without them it has its results, and no pixels"
-        )
+    if proof.shown_by:
+        print("\nother files show something of these files, and lose it with them:\n")
+        for path in proof.shown_by:
+            print(path)
+    if proof.linked:
+        print("\nthese files link to others, which stay:\n")
+        for path in proof.linked:
+            print(path)
+    annotated = Path(proof.kept[0].path).with_name(f"{proof.stem}_annotated.h5")
+    if annotated.exists():
+        print(f"\n{annotated.name} shows images of these files: without them it has its results, and no pixels")
+    if {file.device for file in proof.kept} & {file.device for file in proof.files}:
+        print("\nwhat is kept is on the disk of these files: without them there is one copy of it, on one disk")
 
 
 def _delete(proof: ReleaseProof, request: ReleaseRequest) -> ReleaseProof:
@@ -224,7 +235,11 @@ def _delete(proof: ReleaseProof, request: ReleaseRequest) -> ReleaseProof:
         raise OutputError(f"nothing was deleted: {why}", mend="ask the owner of the folder")
     words = f"delete {len(files)} files"
     amount = size_of(sum(file.size for file in files))
-    print(f"\nThis cannot be undone. To delete {amount}, type: {words}\n> ", end="", file=sys.stderr, flush=True)
+    _list("others", (f"{path}: shows something of these files" for path in proof.shown_by))
+    what = f"{amount} of {request.source[0]}"
+    # What was typed or pasted before the question is no answer to it.
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    print(f"\nThis cannot be undone. To delete {what}, type: {words}\n> ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != words:
         _say("hitsieve: nothing was deleted")
         return proof

@@ -19,7 +19,7 @@ from hitsieve.pipeline.record import record_of
 from hitsieve.pipeline.run import run
 from hitsieve.settings import CatalogueSettings, RunSettings
 from hitsieve.source import Master, find_masters, stem_of
-from hitsieve.write import Outputs, Summary, read_summary, remove_leftovers
+from hitsieve.write import Outputs, Summary, read_summary, remove_leftovers, writing
 
 What = Literal["sieved", "entered", "known", "claimed", "failed"]
 
@@ -181,9 +181,10 @@ def _told(master: Master, what: What, summary: Summary) -> Scanned:
 @contextmanager
 def _claimed(folder: Path, stem: str) -> Iterator[bool]:
     """Hold a run against other scans for a `with` statement; False where another has it. It ends with this process."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".{stem}.scan"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     mine = False
     try:
         mine = _lock(handle, path)

@@ -105,10 +105,10 @@ def pack_crate(results: str | Path, request: CrateRequest, progress: Step | None
         inputs = (*stored.outputs, *stored.source_paths, *stored.source_files)
     target = request.output or folder / f"{stem}_crate"
     done = _Progress(progress, 2 * sum(path.stat().st_size for path in paths))
-    pack_request = PackRequest(target, paths, ADDED, record.date, request.overwrite)
+    pack_request = PackRequest(target, tuple(paths), ADDED, record.date, request.overwrite)
     with packing(pack_request, inputs) as pack:
         n_proven = sum(_prove(path, done) for path in paths)
-        files = tuple(_described(pack.copy(path, done.add), path) for path in paths)
+        files = tuple(_described(pack.copy(path, done.add), state) for path, state in paths.items())
         day = publication.published or datetime.now(timezone.utc).date()
         published = Published(record, publication, files, day.isoformat())
         packed = pack.add(DATACITE_FILE, _json(datacite(published)))
@@ -119,8 +119,8 @@ def pack_crate(results: str | Path, request: CrateRequest, progress: Step | None
     return CrateReport(target, tuple(pack.files), record.n_hits, n_proven, tuple(_doubts(publication, target)))
 
 
-def _files(stored: StoredResults) -> tuple[Path, ...]:
-    """Files of the crate: those of the hits, the table and the summary; all of one run."""
+def _files(stored: StoredResults) -> dict[Path, str | None]:
+    """Files of the crate: those of the hits, each with its pump state, the table and the summary; all of one run."""
     outputs, where = stored.outputs, stored.outputs.summary
     if stored.pump_state is not None:
         what = f"{stored.hits_file}: holds the hits of one pump state, a crate those of the whole run"
@@ -128,12 +128,12 @@ def _files(stored: StoredResults) -> tuple[Path, ...]:
     if not len(stored.hits):
         mend = "give it other rules with hitsieve rethink, or search again with hitsieve run"
         raise SourceError(f"{where}: nothing to export: the run has no hits", mend=mend)
-    paths = (outputs.hits, *outputs.pump_hits, outputs.images, outputs.summary)
-    for path in paths:
+    states: dict[Path, str | None] = {}
+    for path in (outputs.hits, *outputs.pump_hits, outputs.images, outputs.summary):
         if not path.is_file():
             raise SourceError(f"{path}: is absent", mend="keep the outputs of a run together; a crate holds them all")
-        pump_state_of(path, outputs, stored.summary)
-    return paths
+        states[path] = pump_state_of(path, outputs, stored.summary)
+    return states
 
 
 def _told(request: CrateRequest, record: Record) -> tuple[Publication, Record]:
@@ -145,7 +145,8 @@ def _told(request: CrateRequest, record: Record) -> tuple[Publication, Record]:
     shared = {name: value for name in _SHARED if (value := getattr(facts, name))}
     said = {"sample_name": facts.sample_name, "experiment": facts.proposal}
     record = record.model_copy(update={name: value for name, value in said.items() if value})
-    return join(request.publication, read_publication(path, shared)), record
+    flags = request.publication
+    return join(flags, read_publication(path, shared, flags)), record
 
 
 def _check_said(publication: Publication, record: Record) -> None:
@@ -179,8 +180,10 @@ def _prove(path: Path, done: _Progress) -> int:
     return n
 
 
-def _described(packed: Packed, path: Path) -> CrateFile:
-    what, media_type = next(about for end, about in _KINDS.items() if path.name.endswith(end))
+def _described(packed: Packed, state: str | None) -> CrateFile:
+    what, media_type = next(about for end, about in _KINDS.items() if packed.name.endswith(end))
+    if state is not None:
+        what = f"{what}: those of pump state {state}"
     return CrateFile(packed.name, what, media_type, packed.size, packed.sha256, nxmx=media_type == _HDF5)
 
 

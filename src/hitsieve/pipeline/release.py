@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ import hitsieve
 from hitsieve.errors import OutputError, SourceError, VerificationError
 from hitsieve.model import Run
 from hitsieve.pipeline.deletion import bring_to_disk, print_of, still_there, why_not_same
-from hitsieve.source import OpenedRun, open_run
+from hitsieve.source import OpenedRun, linked_from, linking_to, open_run
 from hitsieve.write import (
     PROOF_SUFFIX,
     Compared,
@@ -32,6 +32,7 @@ from hitsieve.write import (
     read_proof,
     remainder_of,
     restored_metadata,
+    set_aside,
     shown_as,
     size_of_metadata,
     source_names,
@@ -80,37 +81,56 @@ class ReleaseReport:
     """None: the files must not be deleted."""
     reasons: tuple[str, ...] = ()
     """Against it, in words."""
+    earlier: Path | None = None
+    """Where an earlier proof is now, on which other files were deleted."""
 
 
 def begun_before(request: ReleaseRequest) -> ReleaseProof | None:
     """Give the proof on which some files of this source were deleted already, and others not.
+
+    Where all its files are there, they can be compared: then there is none.
 
     Raises
     ------
     SourceError
         All were deleted.
     VerificationError
-        The files that hold the run are not as they were when that was proven, or it lists other files.
+        The files that hold the run, or those that are left of the source, are not as they were when that was proven, or
+        it lists other files.
     """
     if not request.proof.is_file():
         return None
     proof = read_proof(request.proof)
-    if proof.deletion is None or proof.source != named(request):
+    left = still_there(proof)
+    if proof.deletion is None or proof.source != named(request) or len(left) == len(proof.files):
         return None
-    if not still_there(proof):
+    if not left:
         what = f"{request.source[0]}: its {len(proof.files)} files were deleted on {proof.deletion.begun:%Y-%m-%d}"
         raise SourceError(what, mend=f"see {request.proof}; hitsieve restore gives the series back")
     for file in proof.kept:
         if why_not_same(file) or print_of(Path(file.path), sha256=True) != file:
             msg = f"{file.path}: is not as it was when {request.proof.name} was written"
             raise VerificationError(msg, mend="keep what is left of the source, and find the file as it was")
-    # What a file on the disk lists is deleted only where the hits themselves name it.
-    known = source_names(Path(proof.kept[0].path))
-    strange = next((file.path for file in proof.files if Path(file.path).name not in known), None)
+    # What a file on the disk lists is deleted only where the source itself has it, and the hits name it too.
+    known, own = source_names(Path(proof.kept[0].path)), _left_of(request)
+    strange = next((file.path for file in left if file.path not in own or Path(file.path).name not in known), None)
     if strange is not None:
         msg = f"{request.proof}: lists {strange}, which is no file of this run"
         raise VerificationError(msg, mend="move the proof away; delete nothing by it")
+    for file in left:
+        if differs := why_not_same(file):
+            msg = f"{file.path}: {differs}, and cannot be compared again, as other files of the run are deleted"
+            raise VerificationError(msg, mend="keep what is left; once all files are there, call again")
     return proof
+
+
+def _left_of(request: ReleaseRequest) -> set[str]:
+    """Files of a source of which others are deleted already: those named, and those that its masters show."""
+    own = set(named(request))
+    there = [path for path in request.source if path.exists()]
+    with suppress(SourceError), open_run(there, compare=False) as source:
+        own.update(map(str, files_of(source.run)))
+    return own
 
 
 def release(request: ReleaseRequest, *, progress: Step | None = None) -> ReleaseReport:
@@ -143,9 +163,22 @@ def release(request: ReleaseRequest, *, progress: Step | None = None) -> Release
             what = f"{source.run.path}: has {len(source.run)} images, the run in {kept.hits.path} had {len(kept)}"
             return ReleaseReport(None, (what,))
         report = _Prover(request, kept, source).prove(progress)
-    if report.proof is not None:
-        write_proof(request.proof, report.proof)
-    return report
+    return report if report.proof is None else replace(report, earlier=record(request, report.proof))
+
+
+def record(request: ReleaseRequest, proof: ReleaseProof) -> Path | None:
+    """Write a proof beside the files that hold the run; gives the place of an earlier one on which files were deleted.
+
+    Raises
+    ------
+    SourceError
+        Another file has its name.
+    OutputError
+        It cannot be written.
+    """
+    earlier = set_aside(request.proof)
+    write_proof(request.proof, proof)
+    return earlier
 
 
 def check_place(request: ReleaseRequest) -> None:
@@ -159,6 +192,20 @@ def check_place(request: ReleaseRequest) -> None:
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
         what = f"{folder}: no permission to write the proof beside the files that hold the run"
         raise OutputError(what, mend="ask its owner, or copy hits and misses to a folder of yours")
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Other files that the files of a source link to, and such as link to them."""
+
+    linked: tuple[str, ...]
+    shown_by: tuple[str, ...]
+
+    @classmethod
+    def of(cls, files: Sequence[FilePrint]) -> Around:
+        """Look into the files, and into those beside them."""
+        paths = [Path(file.path) for file in files]
+        return cls(tuple(map(str, linked_from(paths))), tuple(map(str, linking_to(paths))))
 
 
 class _Prover:
@@ -223,6 +270,7 @@ class _Prover:
 
     def _proof(self, images: Compared, rest: Remainder, kept: tuple[FilePrint, ...]) -> ReleaseProof:
         hits, misses = self._kept.parts
+        around = Around.of(self._files)
         return ReleaseProof(
             version=hitsieve.__version__,
             date=datetime.now(timezone.utc),
@@ -242,6 +290,8 @@ class _Prover:
             kept=kept,
             files=tuple(self._files),
             own_values=tuple(asdict(value) for value in rest.values),
+            linked=around.linked,
+            shown_by=around.shown_by,
         )
 
 

@@ -91,7 +91,7 @@ def _check_same(run: Run, stored: StoredResults, *, restored: bool) -> None:
     if run.dtype.name != stored.summary.source.dtype:
         differs.append(f"pixels {run.dtype.name} now, {stored.summary.source.dtype} recorded")
     mask = run.detector.pixel_mask
-    if mask is not None and stored.mask_sha256 not in (None, mask_digest(mask)):
+    if stored.mask_sha256 != (None if mask is None else mask_digest(mask)):
         differs.append("the pixel mask is not the one recorded")
     if differs:
         what = f"{run.path}: is another run than that of {stored.outputs.summary}, or has changed"

@@ -137,8 +137,7 @@ def rethink(results: str | Path, request: RethinkRequest, *, progress: Step | No
             )
         thought = _think(stored, request, progress)
         if request.hits:
-            # Where all misses are kept, each image is compared with its hash: it need not lie where it did.
-            with reopen(stored, request.source, restored=stored.outputs.misses is not None) as source:
+            with reopen(stored, request.source, restored=_holds_all(stored)) as source:
                 report = _write_all(stored, source, thought, start, progress)
         else:
             summary = _summary(stored, thought, start)
@@ -147,6 +146,12 @@ def rethink(results: str | Path, request: RethinkRequest, *, progress: Step | No
     outputs = Outputs.of(request.output, report.summary.source.stem)
     entered = register(outputs, report.summary, thought.settings.catalogue)
     return replace(report, problems=(*report.problems, *entered))
+
+
+def _holds_all(stored: StoredResults) -> bool:
+    """Whether hits and misses of the run are both there: then each image is proven, and need not lie where it did."""
+    outputs = stored.outputs
+    return stored.settings.write.misses == "keep" and outputs.misses is not None and outputs.hits.is_file()
 
 
 def _settings(stored: StoredResults, request: RethinkRequest) -> RunSettings:

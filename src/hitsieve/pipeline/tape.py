@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 import hitsieve
 from hitsieve.catalogue.scicat import InArchive, LocalFile, SciCat, in_archive
 from hitsieve.pipeline.deletion import bring_to_disk, print_of, why_not_same
-from hitsieve.pipeline.release import ReleaseReport, ReleaseRequest, check_place, files_of, named
+from hitsieve.pipeline.release import Around, ReleaseReport, ReleaseRequest, check_place, files_of, named, record
 from hitsieve.pipeline.verify import verify
 from hitsieve.source import open_run
-from hitsieve.write import FilePrint, ReleaseProof, VerifyReport, write_proof
+from hitsieve.write import FilePrint, ReleaseProof, VerifyReport
 
 
 def release_from_tape(request: ReleaseRequest, client: SciCat, pid: str | None = None) -> ReleaseReport:
@@ -39,9 +39,9 @@ def release_from_tape(request: ReleaseRequest, client: SciCat, pid: str | None =
         run = source.run
         files = [print_of(path) for path in files_of(run)]
         n = len(run)
-    folder = str(run.path.resolve().parent)
+    folders = [str(run.path.resolve().parent), str(request.source[0].absolute().parent)]
     client.login()
-    told = in_archive(client, folder, [_local(file) for file in files], pid)
+    told = in_archive(client, folders, [_local(file) for file in files], pid)
     if told.reasons:
         return ReleaseReport(None, told.reasons)
     hits = request.hits.resolve()
@@ -55,8 +55,7 @@ def release_from_tape(request: ReleaseRequest, client: SciCat, pid: str | None =
     if reasons:
         return ReleaseReport(None, tuple(reasons))
     proof = _proof(request, told, (tuple(files), kept), n, proven)
-    write_proof(request.proof, proof)
-    return ReleaseReport(proof)
+    return ReleaseReport(proof, earlier=record(request, proof))
 
 
 def _local(file: FilePrint) -> LocalFile:
@@ -71,6 +70,7 @@ def _proof(
     proven: VerifyReport,
 ) -> ReleaseProof:
     files, kept = prints
+    around = Around.of(files)
     return ReleaseProof(
         version=hitsieve.__version__,
         date=datetime.now(timezone.utc),
@@ -90,4 +90,6 @@ def _proof(
         kept=(kept,),
         files=files,
         archive=asdict(told),
+        linked=around.linked,
+        shown_by=around.shown_by,
     )

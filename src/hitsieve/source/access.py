@@ -47,6 +47,9 @@ def check_file(path: Path) -> None:
             raise FileUnavailable(
                 f"{path}: is a folder", mend="name the master file or the data files in it", missing=False
             )
+        if path.exists() and not path.is_file():
+            # To open a pipe would wait for its writer.
+            raise FileUnavailable(f"{path}: is no plain file", mend="name a file", missing=False)
         with path.open("rb"):
             size = path.stat().st_size
     except FileNotFoundError:

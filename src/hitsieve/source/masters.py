@@ -87,11 +87,15 @@ def find_masters(
 
 def _masters(found: dict[Path, _Looked], shown: set[Path]) -> Iterator[Master]:
     seen: set[frozenset[Path]] = set()
+    there = set(found)
     for path, looked in found.items():
+        real = path.resolve()
         files = frozenset(looked.images_in)
-        if path.resolve() in shown or (files and files in seen):
+        # Of a file and links to it the file is taken; of links alone, the first.
+        linked = path.is_symlink() and real in there
+        if linked or real in shown or (files or frozenset({real})) in seen:
             continue
-        seen.add(files)
+        seen.add(files or frozenset({real}))
         yield Master(path, max((_modified(file) for file in (path, *files)), default=0.0))
 
 

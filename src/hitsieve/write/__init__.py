@@ -1,6 +1,6 @@
 """Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
-from hitsieve.write.atomic import remove_leftovers, signals_held
+from hitsieve.write.atomic import remove_leftovers, signals_held, writing
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.belonging import pump_state_of
 from hitsieve.write.copied import changed_copy
@@ -12,7 +12,15 @@ from hitsieve.write.keptrun import KeptRun, source_names
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
 from hitsieve.write.ownvalues import OwnValue, Remainder, merged, remainder_of, shown_as, size_of_metadata
 from hitsieve.write.packing import Packed, PackRequest, packing
-from hitsieve.write.releasefile import PROOF_SUFFIX, Deletion, FilePrint, ReleaseProof, read_proof, write_proof
+from hitsieve.write.releasefile import (
+    PROOF_SUFFIX,
+    Deletion,
+    FilePrint,
+    ReleaseProof,
+    read_proof,
+    set_aside,
+    write_proof,
+)
 from hitsieve.write.restore import Restored, restore_run, restored_metadata
 from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
@@ -100,10 +108,12 @@ __all__ = [
     "restore_run",
     "restored_metadata",
     "rewrite",
+    "set_aside",
     "shown_as",
     "signals_held",
     "size_of_metadata",
     "source_names",
     "verify_hits",
     "write_proof",
+    "writing",
 ]

@@ -11,10 +11,11 @@ import numpy as np
 
 from hitsieve.errors import HitsieveError
 from hitsieve.model import Run
+from hitsieve.write.chunks import filters_of
 from hitsieve.write.hashing import Hasher
 from hitsieve.write.keptrun import IN_HITS, IN_MISSES, KeptRun
 from hitsieve.write.places import open_source
-from hitsieve.write.sameness import ImageReader
+from hitsieve.write.sameness import ImageReader, Packing, packed_as
 
 Step = Callable[[int, int], None]
 Take = Callable[[int, bytes, bytes], None]
@@ -35,6 +36,8 @@ class Compared:
     """Images that neither the source nor the files have."""
     failures: list[str] = field(default_factory=list)
     """In words."""
+    packings: dict[int, Packing | None] = field(default_factory=dict)
+    """Type and filters of each file of the source that was met."""
     digest: str = ""
     """SHA-256 over the SHA-256 (hexadecimal, in the order of the run) of what is stored of each image."""
 
@@ -120,6 +123,12 @@ def _stored(kept: KeptRun, source: ImageReader, image: int, stored: bytes, found
         if kept.is_verbatim(image):
             if source.chunk(image) != stored:
                 return "its stored bytes are not those of the source"
+            number = int(source.run.images.file[image])
+            if number not in found.packings:
+                found.packings[number] = packed_as(source.run, number)
+            # The same bytes are other pixels where type or filters are not the same.
+            if found.packings[number] != (kept.hits.data.dtype, filters_of(kept.hits.data)):
+                return "its stored bytes are not packed as those of the source"
             found.n_bytes += 1
         elif np.array_equal(kept.pixels(image), source.pixels(image)):
             found.n_pixels += 1

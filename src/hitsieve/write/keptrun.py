@@ -22,7 +22,7 @@ from hitsieve.write.process import HITS, MISSES, RESTORE, contents_of
 
 IN_HITS, IN_MISSES, IN_REST = range(3)
 """Where an image is: in the hit-only file, in the misses file, or in its group `rest`."""
-_NEEDED = ("date", "n_images", "source_files", "source_paths", "source_image", "sha256", "verbatim", RESTORE)
+_NEEDED = ("date", "n_images", "source_files", "source_paths", "source_image", "sha256", "verbatim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,13 @@ class KeptFile:
             lacks = next((name for name in _NEEDED if name not in process), None)
             if lacks is not None:
                 raise SourceError(
-                    f"{path}: was not written by hitsieve run, or by an older version (it has no hit_finding/{lacks})",
+                    f"{path}: was not written by hitsieve run (it has no hit_finding/{lacks})",
                     mend="give the *_hits.h5 and *_misses.h5 of a run with --misses keep",
+                )
+            if RESTORE not in process:
+                raise SourceError(
+                    f"{path}: was written by an older version of hitsieve (it has no hit_finding/{RESTORE})",
+                    mend="use that version, or sieve the original again",
                 )
             images = process["source_image"][()].astype(np.int64)
             return cls(path, file, process, data, images, process["sha256"][()], process["verbatim"][()])

@@ -20,8 +20,14 @@ _DATA_LINK = re.compile(r"data_\d+")
 _DEEPEST = 64
 OWN_GROUPS = ("MX", "hit_finding")
 """Groups of the entry that the outputs write; the source's own are kept as MX_source and hit_finding_source."""
-_NOT_IMAGES = ("spots", "lattices", "audit", "rest", "restore")
-"""Groups of an earlier hit_finding."""
+_NOT_IMAGES = frozenset(
+    {
+        *("spots", "lattices", "audit", "rest", "restore"),
+        *("hit_rate_interval", "indexing_rate_interval", "pump_names", "problems", "reason_image", "reason_text"),
+        *("source_files", "source_datasets", "source_paths"),
+    }
+)
+"""Members of an earlier hit_finding whose rows are spots, lattices, misses, files or limits, however many there are."""
 _WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 
@@ -188,8 +194,8 @@ class MetadataCarrier:
         # A field of length one of a run of one image is as good as a constant.
         if len(self._run) < 2 or (self._n_rows == 1 and "vector" in item.attrs):
             return False
-        # A row of these is a spot, a lattice or a miss, however many of them there are.
-        if item.parent.name.startswith(tuple(posixpath.join(self._entry, "hit_finding", name) for name in _NOT_IMAGES)):
+        earlier = posixpath.join(self._entry, "hit_finding", "")
+        if item.name.startswith(earlier) and item.name.removeprefix(earlier).partition("/")[0] in _NOT_IMAGES:
             return False
         return is_per_image(item, self._n_rows, self._run.detector.shape)
 

@@ -173,7 +173,8 @@ def _check_place(request: PackRequest) -> None:
         with writing(target):
             strange = sorted(file.name for file in target.iterdir() if file.name not in request.names)
         if strange:
-            raise OutputError(f"{target}: holds other files, such as {strange[0]}", mend=_OTHER)
+            left = f"remove what a call that was killed left, or {_OTHER}" if strange[0].endswith(".tmp") else _OTHER
+            raise OutputError(f"{target}: holds other files, such as {strange[0]}", mend=left)
 
 
 def _check_space(request: PackRequest) -> None:

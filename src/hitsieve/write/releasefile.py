@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hitsieve.errors import SourceError
+from hitsieve.errors import OutputError, SourceError
 from hitsieve.write.atomic import OutputFiles, signals_held, writing
 
 PROOF_SUFFIX = "_release.json"
 """End of the name of a proof file."""
+_ASIDE = r"(_\d{8}T\d{6}(_\d+)?)?\.json"
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -83,6 +87,10 @@ class ReleaseProof(_Part):
     """Files of the source that could be deleted: data files first, the master last."""
     own_values: tuple[dict[str, Any], ...] = ()
     """Small values that single files of the source have and a restore does not give back, word for word."""
+    linked: tuple[str, ...] = ()
+    """Other files that those of the source link to; they stay."""
+    shown_by: tuple[str, ...] = ()
+    """Other HDF5 files in the folders of the source that show something of its files, and lose it with them."""
     archive: dict[str, Any] | None = None
     """What SciCat says of the data set; null where it was not asked."""
     deletion: Deletion | None = None
@@ -92,6 +100,49 @@ class ReleaseProof(_Part):
     def n_file_bytes(self) -> int:
         """Size of the files that could be deleted."""
         return sum(file.size for file in self.files)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Give a proof file on which files were deleted another name, which is given; None where there is none.
+
+    What it has of files that are gone, their own values too, may be nowhere else.
+
+    Raises
+    ------
+    SourceError
+        The file is no proof.
+    OutputError
+        It cannot be renamed.
+    """
+    earlier = read_proof(path).deletion if path.is_file() else None
+    if earlier is None:
+        return None
+    stem = f"{path.name.removesuffix('.json')}_{earlier.begun:%Y%m%dT%H%M%S}"
+    free = (path.with_name(f"{stem}{end}.json") for end in chain([""], (f"_{n}" for n in count(2))))
+    place = next(place for place in free if not os.path.lexists(place))
+    with writing(place):
+        path.rename(place)
+    return place
+
+
+def check_not_only_copy(hits: Path) -> None:
+    """Refuse to write over a hit-only file, or what is beside it, where raw files were deleted because of it.
+
+    Raises
+    ------
+    OutputError
+        A proof beside it says so.
+    SourceError
+        What has the name of a proof is none.
+    """
+    stem = hits.name.removesuffix("_hits.h5") + PROOF_SUFFIX.removesuffix(".json")
+    # Beside a run may be one that is called <stem>_release.
+    ours = re.compile(re.escape(stem) + _ASIDE)
+    for place in sorted(path for path in hits.parent.glob("*.json") if ours.fullmatch(path.name)):
+        proof = read_proof(place)
+        if proof.deletion is not None and hits.name in {Path(file.path).name for file in proof.kept}:
+            what = f"{hits}: is what is left of raw files that were deleted ({place.name})"
+            raise OutputError(what, mend="choose another folder with --output")
 
 
 def write_proof(path: Path, proof: ReleaseProof) -> None:

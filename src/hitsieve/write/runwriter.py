@@ -21,6 +21,7 @@ from hitsieve.write.hits import HitsFile
 from hitsieve.write.misses import MissesFile
 from hitsieve.write.outputs import Outputs, left_over
 from hitsieve.write.pumped import PumpCounts
+from hitsieve.write.releasefile import check_not_only_copy
 from hitsieve.write.summary import Summary
 from hitsieve.write.table import ImageTableFile
 
@@ -55,6 +56,8 @@ class RunWriter:
         self._finished = False
         self.outputs = Outputs.of_run(run, settings.write)
         self._by_pump = PumpCounts(() if run.pump is None else run.pump.names)
+        if self.outputs.hits.exists():
+            check_not_only_copy(self.outputs.hits)
         inputs = (run.path, *(file.path for file in run.files))
         self._files = OutputFiles(tuple(self.outputs), overwrite=settings.write.overwrite, inputs=inputs)
         folder = settings.write.output

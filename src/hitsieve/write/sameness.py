@@ -14,15 +14,16 @@ import numpy.typing as npt
 
 from hitsieve.errors import SourceError
 from hitsieve.model import Run
-from hitsieve.write.chunks import filters_of
+from hitsieve.write.chunks import Filters, filters_of
 from hitsieve.write.metadata import MetadataCarrier, entry_of
 from hitsieve.write.nxmx import describe_images, describe_run, describe_wavelengths
 from hitsieve.write.perimage import OpenFiles, PerImageArray, rows_of
-from hitsieve.write.places import open_output
+from hitsieve.write.places import open_output, open_source
 
 Step = Callable[[int, int], None]
 _BLOCK = 64
 _ROWS = 8192
+Packing = tuple[np.dtype[Any], Filters]
 _FRAME = frozenset({"NX_class", "default", "signal"})
 """Attributes that an NXmx file has, whether its source had them or not."""
 
@@ -71,7 +72,7 @@ def differences(path: Path, source: ImageReader, step: Step | None = None) -> It
 
 def _images(data: h5py.Dataset, source: ImageReader, step: Step | None) -> Iterator[str]:
     run = source.run
-    packed = [_packing(run, number) for number in range(len(run.files))]
+    packed = [packed_as(run, number) for number in range(len(run.files))]
     own = None if data.is_virtual else (data.dtype, filters_of(data))
     for image in range(len(run)):
         if image not in run.images.missing:
@@ -83,15 +84,16 @@ def _images(data: h5py.Dataset, source: ImageReader, step: Step | None) -> Itera
             step(image + 1, len(run))
 
 
-def _packing(run: Run, number: int) -> tuple[Any, Any] | None:
+def packed_as(run: Run, number: int) -> Packing | None:
+    """Type and filters of the images of one file of a run; None where they cannot be read."""
     file = run.files[number]
     if not file.dataset:
         return None
     try:
-        with h5py.File(file.path, "r", locking=False) as handle:
+        with open_source(file.path) as handle:
             dataset = handle[file.dataset]
             return dataset.dtype, filters_of(dataset)
-    except (OSError, KeyError):
+    except (OSError, KeyError, RuntimeError):
         return None
 
 
@@ -230,4 +232,11 @@ def equal(a: Any, b: Any) -> bool:
     left, right = np.asarray(a), np.asarray(b)
     if left.dtype != right.dtype or left.shape != right.shape:
         return False
+    if left.dtype.kind == "O":
+        # Text, or rows of several lengths.
+        return all(map(_same, left.ravel(), right.ravel()))
     return np.array_equal(left, right, equal_nan=left.dtype.kind in "fc")
+
+
+def _same(left: Any, right: Any) -> bool:
+    return equal(left, right) if isinstance(left, np.ndarray) and isinstance(right, np.ndarray) else left == right

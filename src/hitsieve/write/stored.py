@@ -84,10 +84,10 @@ class StoredResults(Closing):
         with self._reading():
             self._process: h5py.Group = file[f"{entry_of(file)}/hit_finding"]
             date, n = self._process["date"].asstr()[()], len(self._process["state"])
-        if "lattices" not in self._process:
+        if f"lattices/{LATTICE_COLUMNS[0].name}" not in self._process:
             raise SourceError(
                 f"{outputs.annotated}: was written by an older version of hitsieve",
-                mend="run hitsieve run again on the original files",
+                mend="run hitsieve run again on the original files, or use that version",
             )
         check_one_run(outputs, summary, (date, n))
         self.pump_state = pump_state_of(named, outputs, summary)

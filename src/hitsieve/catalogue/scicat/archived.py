@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from hitsieve.catalogue.scicat import lookup
@@ -13,9 +16,12 @@ from hitsieve.catalogue.scicat.address import quoted
 from hitsieve.catalogue.scicat.answers import Refused
 from hitsieve.catalogue.scicat.bodies import Body
 from hitsieve.catalogue.scicat.client import SciCat
+from hitsieve.errors import SourceError
 
 ARCHIVED = ("datasetOnArchiveDisk", "datasetOnTape")
 """What `archiveStatusMessage` is, once an archive job has ended well."""
+_CHECKSUMS = frozenset({"md5", "sha1", "sha224", "sha256", "sha384", "sha512", "blake2b", "blake2s"})
+_BLOCK = 8 << 20
 _SLACK = 2.0
 """Seconds by which times of files may differ: some file systems round them."""
 
@@ -46,14 +52,16 @@ class InArchive:
     """Why the files are not known to be there; none where they are."""
 
 
-def in_archive(client: SciCat, folder: str, files: Sequence[LocalFile], pid: str | None = None) -> InArchive:
+def in_archive(client: SciCat, folders: Sequence[str], files: Sequence[LocalFile], pid: str | None = None) -> InArchive:
     """Ask whether the raw dataset of a folder is archived, with each of some files as it is here.
+
+    Files are the same where their paths lead to one place, whatever symbolic links are on the way.
 
     Parameters
     ----------
     client : SciCat
-    folder : str
-        Absolute; that of the source.
+    folders : sequence of str
+        Absolute; names of the folder of the source.
     files : sequence of LocalFile
     pid : str, optional
         The dataset, where it cannot be found by its folder.
@@ -62,29 +70,33 @@ def in_archive(client: SciCat, folder: str, files: Sequence[LocalFile], pid: str
     ------
     ServerError
         The server does not answer or refuses, or has no such dataset, or several.
+    SourceError
+        A file whose checksum is registered cannot be read.
     """
-    found = _dataset(client, folder, pid)
+    found = _dataset(client, folders, pid)
     name, top = str(found["pid"]), str(found.get("sourceFolder") or "")
     cycle = found.get("datasetlifecycle") or {}
     listed = lookup.blocks_of(client, name)
     packages = _packages(client, name)
     reasons = [*_not_archived(cycle), *_not_listed(files, _by_path(listed, top), f"not among the files of {name}")]
+    if not reasons:
+        reasons += _other_content(files, _by_path(listed, top))
     if packages:
         reasons += _not_listed(files, _by_path(packages, top), f"not in the packages that the archive made of {name}")
     n = sum(len(block.get("dataFileList") or []) for block in listed)
     return InArchive(name, client.url, dict(cycle), n, len(packages), tuple(reasons))
 
 
-def _dataset(client: SciCat, folder: str, pid: str | None) -> Mapping[str, Any]:
+def _dataset(client: SciCat, folders: Sequence[str], pid: str | None) -> Mapping[str, Any]:
     if pid is not None:
         found = lookup.dataset(client, pid)
         if found is None:
             raise Refused(f"{client.url}: has no dataset {pid}", status=404, mend="mend --raw")
         return found
-    every = lookup.raw_datasets(client, folder)
+    every = [one for folder in dict.fromkeys(folders) for one in lookup.raw_datasets(client, folder)]
     if len(every) != 1:
         which = f"{len(every)} raw datasets" if every else "no raw dataset that this account may read"
-        raise Refused(f"{client.url}: has {which} of {folder}", status=404, mend="name it with --raw")
+        raise Refused(f"{client.url}: has {which} of {folders[0]}", status=404, mend="name it with --raw")
     return every[0]
 
 
@@ -106,10 +118,29 @@ def _not_listed(files: Sequence[LocalFile], listed: Mapping[str, list[Mapping[st
             yield f"{file.path}: is {where}"
         elif len(entries) > 1:
             yield f"{file.path}: is listed {len(entries)} times"
-        elif int(entries[0].get("size") or -1) != file.size:
+        elif entries[0].get("size") != file.size:
             yield f"{file.path}: has {file.size:,} bytes, in SciCat {entries[0].get('size')}"
         elif (then := _seconds(entries[0].get("time"))) is not None and file.modified > then + _SLACK:
             yield f"{file.path}: has changed since it was registered ({entries[0].get('time')})"
+
+
+def _other_content(files: Sequence[LocalFile], listed: Mapping[str, list[Mapping[str, Any]]]) -> Iterator[str]:
+    """Files whose registered checksum, where there is one of a known kind, is not that of the file here."""
+    for file in files:
+        (entry,) = listed[file.path]
+        kind = str(entry.get("chkAlg") or "").lower().replace("-", "")
+        wanted = str(entry.get("chk") or "").lower()
+        if not wanted or kind not in _CHECKSUMS:
+            continue
+        digest = hashlib.new(kind, usedforsecurity=False)
+        try:
+            with Path(file.path).open("rb") as stream:
+                while block := stream.read(_BLOCK):
+                    digest.update(block)
+        except OSError as error:
+            raise SourceError(f"{file.path}: cannot be read: {error.strerror}", mend="see that it is there") from error
+        if digest.hexdigest() != wanted:
+            yield f"{file.path}: is not the file that was registered: its {kind} is another"
 
 
 def _packages(client: SciCat, pid: str) -> list[Body]:
@@ -127,8 +158,8 @@ def _by_path(blocks: Sequence[Mapping[str, Any]], top: str) -> dict[str, list[Ma
     found: dict[str, list[Mapping[str, Any]]] = {}
     for block in blocks:
         for file in block.get("dataFileList") or []:
-            path = posixpath.normpath(posixpath.join(top, str(file.get("path", ""))))
-            found.setdefault(path, []).append(file)
+            path = os.path.realpath(posixpath.join(top, str(file.get("path", ""))))
+            found.setdefault(path, []).append({"chkAlg": block.get("chkAlg"), **file})
     return found
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from hitsieve.catalogue.publication import TABLE as PUBLICATION
+from hitsieve.catalogue.publication import several
 from hitsieve.catalogue.record import Record
 from hitsieve.catalogue.scicat.facility import Beam, Facility
 from hitsieve.errors import MetadataError, SettingsError
@@ -48,16 +50,11 @@ def _shown(text: str) -> str:
     return text
 
 
-def _several(value: object) -> object:
-    """One word stands for a list of one."""
-    return (value,) if isinstance(value, str) else value
-
-
 LONGEST = 20_000
 """Most letters of one fact."""
 Shown = Annotated[str, AfterValidator(_shown)]
 Mail = Annotated[Shown | None, AfterValidator(_mail)]
-Names = Annotated[tuple[Shown, ...], BeforeValidator(_several)]
+Names = Annotated[tuple[Shown, ...], BeforeValidator(several)]
 
 
 class Facts(BaseModel):
@@ -104,7 +101,7 @@ class Facts(BaseModel):
     """synchrotron or xfel; by default what the facility knows of the beamline."""
     delivery: Literal["fixed-target", "lcp", "jet"] | None = None
     """How crystals came into the beam."""
-    techniques: Annotated[tuple[Literal[tuple(TECHNIQUES)], ...], BeforeValidator(_several)] = ()  # type: ignore[valid-type]
+    techniques: Annotated[tuple[Literal[tuple(TECHNIQUES)], ...], BeforeValidator(several)] = ()  # type: ignore[valid-type]
     """Techniques by name; by default they follow from beam, delivery and pump states."""
     license: Shown | None = None
     """Licence of the data."""
@@ -151,12 +148,14 @@ def wrong_facts(error: ValidationError) -> str:
 
 
 def find_facts(stem: str, folders: Iterable[Path]) -> Path | None:
-    """The file with the facts of a run; None where there is none."""
+    """The file with the facts of a run; None where there is none, or none that may be seen."""
     for folder in folders:
         for name in FILES:
             path = folder / name.format(stem=stem)
-            if path.is_file():
-                return path
+            # Raw data may lie where whoever publishes the results is not let in.
+            with suppress(OSError):
+                if path.is_file():
+                    return path
     return None
 
 
