@@ -43,7 +43,7 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[tuple[str, 
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, headers, value = answers[min(len(asked), len(answers) - 1)]
             asked.append(f"{self.command} {self.path}")
-            body = json.dumps(value).encode()
+            body = value if isinstance(value, bytes) else json.dumps(value).encode()
             self.send_response(status)
             for name, text in (headers | {"Content-Length": str(len(body))}).items():
                 self.send_header(name, text)
@@ -147,6 +147,9 @@ def test_answers_that_are_none(connect: Connect) -> None:
     with answering((404, {}, {"message": "no such thing"})) as (url, _), pytest.raises(Refused) as lost:
         connect(url).get("/api/v4/datasets/x")
     assert (lost.value.status, str(lost.value)) == (404, f"{url}: GET /api/v4/datasets/x: 404: no such thing")
+    for body in (b"<html>", b"[" * 100_000 + b"]" * 100_000, b"\xff\xfe"):
+        with answering((200, {}, body)) as (url, _), pytest.raises(Refused, match="not as SciCat does"):
+            connect(url).get("/api/v4/datasets")
 
 
 def test_identifiers_and_addresses() -> None:
