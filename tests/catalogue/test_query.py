@@ -102,6 +102,7 @@ def test_what_is_meant(text: str, meant: Condition) -> None:
         ('"..."', "no word to search for"),
         ("(" * 100, "nested too deep"),
         ("not " * 100, "nested too deep"),
+        (" and ".join(["hits > 1"] * 501), "a query has 500 conditions at most"),
         ("settings = 3", "there is no field settings"),
         ("hits > 1; drop table runs", "expected and, or, or the end"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from catalogue.making import many, record
+from catalogue.making import many, record, with_cell
 from hitsieve.catalogue import Catalogue, Record
 from hitsieve.catalogue.query import FIELDS, parse
 from hitsieve.catalogue.scicat import Credentials, Refused, SciCat
@@ -127,7 +127,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
 
 QUERIES = [random_query(random.Random(seed)) for seed in range(300)]
 PARTS = [
-    pytest.param(range(i, i + 20), id=f"{i}", marks=[pytest.mark.long] if i >= 100 else []) for i in range(0, 300, 20)
+    pytest.param(range(i, i + 20), id=f"{i}", marks=[pytest.mark.long] if i >= 60 else []) for i in range(0, 300, 20)
 ]
 
 
@@ -237,11 +237,15 @@ def test_other_data_sets_are_passed_over(caplog: pytest.LogCaptureFixture) -> No
         odd = derived_body(record(2), FACTS, "/data/out", None)
         del odd["scientificMetadata"]["n_hits"]
         client.post("/api/v4/datasets", odd)
+        half = derived_body(with_cell(3, (79.0, 79.0, 38.0, 90.0, 90.0, 90.0)), FACTS, "/data/out", None)
+        del half["scientificMetadata"]["cell_c"]
+        client.post("/api/v4/datasets", half)
         with caplog.at_level("INFO", logger="hitsieve"):
             found = search(client, "")
         assert [one.facts["id"] for one in found.runs] == [record(1).id]
-        assert found.n_unlike == 1
+        assert found.n_unlike == 2
         assert "is not as hitsieve writes a set of hits: n_hits" in caplog.text
+        assert "a part of its cell is lacking" in caplog.text
 
 
 def test_nobody_finds_what_is_public() -> None:

@@ -13,10 +13,11 @@ import pytest
 from pydantic import SecretStr
 
 from catalogue.making import record, with_cell
-from cli.conftest import Hitsieve
+from cli.conftest import Hitsieve, Result
 from hitsieve.catalogue.scicat import Credentials, SciCat
 from hitsieve.catalogue.scicat.bodies import derived_body
 from hitsieve.catalogue.scicat.facts import Facts
+from hitsieve.cli.commands import call
 from hitsieve.testing.scicat import FakeSciCat
 
 FACTS = Facts(owner="A. Person", owner_group="p12345", contact_email="a.person@example.org")
@@ -38,28 +39,40 @@ def server() -> Iterator[FakeSciCat]:
 
 
 @pytest.fixture
+def called(capsys: pytest.CaptureFixture[str]) -> Hitsieve:
+    """Call hitsieve in this process, which is imported once for all."""
+
+    def run(*arguments: str | Path) -> Result:
+        capsys.readouterr()
+        words = [*map(str, arguments)]
+        return Result(words, call(words), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HITSIEVE_SCICAT_USER", "user")
     monkeypatch.setenv("HITSIEVE_SCICAT_PASSWORD", "secret")
 
 
 @pytest.mark.usefixtures("known")
-def test_the_same_question_there(hitsieve: Hitsieve, server: FakeSciCat) -> None:
+def test_the_same_question_there(called: Hitsieve, server: FakeSciCat) -> None:
     asked = ("search", "--scicat", f"{server.url}/api/v3", "cell ~ 38,79,79,90,90,90")
-    table = hitsieve(*asked)
+    table = called(*asked)
     assert (table.returncode, table.stderr) == (0, "")
     lines = table.stdout.splitlines()
     assert lines[0].endswith("data set")
     assert [line.split()[-1] for line in lines[1:3]] == ["20.500.1/run_1", "20.500.1/run_2"]
     assert lines[-1] == f"2 runs in {server.url}"
-    found = hitsieve(*asked, "--json", "--limit", "1")
+    found = called(*asked, "--json", "--limit", "1")
     (told,) = json.loads(found.stdout)
     assert (told["pid"], told["hit_rate"], told["inputDatasets"]) == ("20.500.1/run_1", 0.1, ["20.500.1/raw"])
     assert told["strain"] == pytest.approx(0, abs=1e-9)
     assert found.stderr == f"2 runs in {server.url}, the first 1 shown\n"
-    rows = list(csv.DictReader(io.StringIO(hitsieve(*asked, "--csv").stdout)))
+    rows = list(csv.DictReader(io.StringIO(called(*asked, "--csv").stdout)))
     assert [row["place"] for row in rows] == ["20.500.1/run_1", "20.500.1/run_2"]
-    assert hitsieve("search", "--scicat", server.url, "hits > 1e6").stdout == f"no run found in {server.url}\n"
+    assert called("search", "--scicat", server.url, "hits > 1e6").stdout == f"no run found in {server.url}\n"
 
 
 def test_without_a_token_and_with_one(hitsieve: Hitsieve, server: FakeSciCat, tmp_path: Path) -> None:
@@ -77,10 +90,10 @@ def test_without_a_token_and_with_one(hitsieve: Hitsieve, server: FakeSciCat, tm
 
 @pytest.mark.usefixtures("known")
 def test_what_goes_wrong_is_one_line(
-    hitsieve: Hitsieve, server: FakeSciCat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    called: Hitsieve, server: FakeSciCat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def says(code: int, *arguments: str) -> str:
-        done = hitsieve("search", *arguments)
+        done = called("search", *arguments)
         assert done.returncode == code, done.stderr
         assert done.stderr.count("\n") == 1
         assert done.stdout == ""

@@ -15,7 +15,17 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from hitsieve.catalogue.scicat import Credentials, NotPermitted, Refused, SciCat, Unavailable, checked_url, quoted
+from hitsieve.catalogue.scicat import (
+    Credentials,
+    NotPermitted,
+    Refused,
+    SciCat,
+    Unavailable,
+    checked_url,
+    hide,
+    lookup,
+    quoted,
+)
 from hitsieve.errors import SettingsError
 from hitsieve.testing.scicat import FakeSciCat, Fault
 from scicat.conftest import USER
@@ -33,7 +43,7 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[tuple[str, 
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, headers, value = answers[min(len(asked), len(answers) - 1)]
             asked.append(f"{self.command} {self.path}")
-            body = json.dumps(value).encode()
+            body = value if isinstance(value, bytes) else json.dumps(value).encode()
             self.send_response(status)
             for name, text in (headers | {"Content-Length": str(len(body))}).items():
                 self.send_header(name, text)
@@ -137,6 +147,9 @@ def test_answers_that_are_none(connect: Connect) -> None:
     with answering((404, {}, {"message": "no such thing"})) as (url, _), pytest.raises(Refused) as lost:
         connect(url).get("/api/v4/datasets/x")
     assert (lost.value.status, str(lost.value)) == (404, f"{url}: GET /api/v4/datasets/x: 404: no such thing")
+    for body in (b"<html>", b"[" * 100_000 + b"]" * 100_000, b"\xff\xfe"):
+        with answering((200, {}, body)) as (url, _), pytest.raises(Refused, match="not as SciCat does"):
+            connect(url).get("/api/v4/datasets")
 
 
 def test_identifiers_and_addresses() -> None:
@@ -145,6 +158,83 @@ def test_identifiers_and_addresses() -> None:
         assert checked_url(given) == "https://a.org/scicat"
     assert checked_url("http://[::1]:3000/") == "http://[::1]:3000"
     assert checked_url("http://a.org", insecure=True) == "http://a.org"
-    for given in ("a.org", "ftp://a.org", "https://", "http://a.org", "https://u:p@a.org", "https://a.org:x"):
+    assert checked_url("https://A.org:443/") == "https://a.org"
+    for given in (
+        *("a.org", "ftp://a.org", "https://", "http://a.org", "https://u:p@a.org", "https://a.org:x", "https://[::1"),
+        *("https://a.org\\.b.org", "https://a b.org", "https://a..org", "https://xn--zz.org", "https://a\x01.org"),
+        f"https://{'a' * 300}.org",
+    ):
         with pytest.raises(SettingsError):
             checked_url(given)
+
+
+def test_no_proxy_is_told_what_is_for_this_computer(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with answering((200, {}, [])) as (url, asked):
+        assert connect(url).get("/api/v4/datasets") == []
+        assert len(asked) == 1
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a\nb", "\u00e9", 3])
+def test_a_token_that_no_header_can_carry(connect: Connect, token: Any) -> None:
+    with answering((200, {}, {"access_token": token})) as (url, _), pytest.raises(Refused, match="not as SciCat does"):
+        connect(url, USER).login()
+
+
+def test_a_secret_is_hidden_in_every_spelling() -> None:
+    word = 'p"a  \\w\u00f6rd'
+    for text in (word, json.dumps({"password": word}), json.dumps(word, ensure_ascii=False), quoted(word)):
+        assert hide(text, (word,)).strip('"').removeprefix('{"password": "').removesuffix('"}') == "***"
+
+
+def test_a_server_that_tells_what_it_was_told(connect: Connect) -> None:
+    word = "a  b"
+    with answering((400, {}, {"message": f"no {word}"})) as (url, _), pytest.raises(Refused, match=r"no \*\*\*$"):
+        connect(url, Credentials(user="u", password=SecretStr(word))).get("/api/v4/datasets")
+
+
+def test_a_body_that_is_too_large_is_told_and_not_sent(connect: Connect) -> None:
+    with answering((500, {}, {})) as (url, asked):
+        with pytest.raises(Refused, match=r"would have 17,\d+,\d+ bytes, and SciCat takes 16,777,216"):
+            connect(url).post("/api/v4/datasets", {"description": "x" * 17_000_000})
+        assert asked == []
+
+
+DATASET = {"pid": "a", "type": "raw", "sourceFolder": "/x"}
+FILE = {"path": "a", "size": 1}
+
+
+@pytest.mark.parametrize(
+    ("look", "answer"),
+    [
+        (lookup.dataset, DATASET | {"pid": "b"}),
+        (lookup.dataset, [DATASET]),
+        (lookup.dataset, DATASET | {"updatedAt": "yesterday"}),
+        (lookup.raw_datasets, [DATASET | {"scientificMetadata": []}]),
+        (lookup.derived_datasets, [3]),
+        (lookup.files_of, [{"dataFileList": [{"path": "a"}]}]),
+        (lookup.files_of, [{"dataFileList": ["x"]}]),
+        (lookup.files_of, {"dataFileList": []}),
+        (lookup.captions_of, 3),
+        (lookup.archive_job, "none"),
+    ],
+)
+def test_answers_of_another_form_are_refused(connect: Connect, look: Callable[..., Any], answer: Any) -> None:
+    with answering((200, {}, answer)) as (url, _), pytest.raises(Refused, match="but not as SciCat does"):
+        look(connect(url), "a")
+
+
+def test_what_was_not_asked_for_is_passed_over(connect: Connect) -> None:
+    """A server that knows no filters must not have a dataset of somebody else changed."""
+    run = {"scientificMetadata": {"hitsieve_id": {"value": "r"}}}
+    for look, good in (
+        (lookup.raw_datasets, DATASET),
+        (lookup.raw_datasets_of, DATASET | run),
+        (lookup.derived_datasets, {**DATASET, "type": "derived", **run}),
+    ):
+        what = "/x" if look is lookup.raw_datasets else "r"
+        others = [{"pid": "b", "type": "raw", "sourceFolder": "/y"}, {"pid": "c", "type": "derived"}]
+        with answering((200, {}, [others[0], good, others[1]])) as (url, _):
+            assert look(connect(url), what) == [good]

@@ -162,6 +162,10 @@ def test_facts_from_flags_files_and_source(ingest: Ingest, outputs: Path) -> Non
     assert "unknown fact owner_grupp" in wrong.err
     mail = ingest(outputs, "--dry-run", "--contact-email", "nobody")
     assert (mail.code, "no e-mail address" in mail.err) == (2, True)
+    for text, says in (('title = "a\\u001b[31m"', "cannot be shown"), (f'pi = "{"x" * 20_001}"', "at most 20000")):
+        (outputs / "odd.toml").write_text(f"{text}\n")
+        odd = ingest(outputs, "--dry-run", "--facts", outputs / "odd.toml")
+        assert (odd.code, says in odd.err, len(odd.err) < 500) == (2, True, True)
     assert ingest(outputs, "--dry-run", "--facility", "nowhere").code == 2
 
 
@@ -321,6 +325,7 @@ def test_a_certificate_that_nobody_vouches_for(ingest: Ingest, outputs: Path, tm
         (["--pending"], "--pending takes no RESULTS"),
         (["--checksums", "some"], "Choose from"),
         (["--patience", "-1"], "Must be >= 0"),
+        (["--raw", " "], "--raw is empty"),
     ],
 )
 def test_wrong_usage(ingest: Ingest, results: Path, own_outbox: Path, arguments: list[str], says: str) -> None:
@@ -418,6 +423,26 @@ def test_killed_in_the_middle_of_a_request(ingest: Ingest, fake: FakeSciCat, out
     assert len(fake.store.blocks) == 2
     assert len(fake.store.attachments) == 2
     assert [one["numberOfFiles"] for one in fake.state()["datasets"]] == [4, 4]
+
+
+def test_an_account_that_cannot_read_is_remembered(
+    ingest: Ingest, outputs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the flag that would choose identifiers is forgotten, and after --forget."""
+    monkeypatch.setenv("HITSIEVE_SCICAT_USER", "ingestor")
+    monkeypatch.setenv("HITSIEVE_SCICAT_PASSWORD", "secret")
+    with FakeSciCat() as fake:
+        # The first call ends before there is a report, and what must be known is told for all that.
+        fake.fail_next(1, Fault("status", 400, only="POST /api/v3/origdatablocks"))
+        first = ingest(outputs, "--scicat", fake.url, *FACTS)
+        assert (first.code, "only the outbox knows that it is there" in caplog.text) == (6, True)
+        assert ingest(outputs, "--forget").out.startswith("1 taken out of")
+        again = ingest(outputs, "--scicat", fake.url, *FACTS)
+        assert (again.code, "the account cannot read it: its facts were not compared" in again.err) == (0, True)
+        before = fake.state()
+        assert ingest(outputs, "--scicat", f"{fake.url}/api/v3", *FACTS).code == 0
+        assert fake.state() == before
+        assert sorted(one["type"] for one in before["datasets"]) == ["derived", "raw"]
 
 
 def test_two_at_once_and_ctrl_c(ingest: Ingest, fake: FakeSciCat, outputs: Path) -> None:

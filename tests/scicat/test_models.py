@@ -16,7 +16,7 @@ from scicat_sdk_py.models.create_orig_datablock_dto import CreateOrigDatablockDt
 from scicat_sdk_py.models.credentials_dto import CredentialsDto
 from scicat_sdk_py.models.partial_update_dataset_dto import PartialUpdateDatasetDto
 
-from hitsieve.catalogue.scicat import Facts, Plan, SciCat, ingest, read_facility
+from hitsieve.catalogue.scicat import Facts, Plan, SciCat, all_facts, ingest, read_facility
 from hitsieve.catalogue.scicat.address import quoted
 from hitsieve.catalogue.scicat.facts import TECHNIQUES
 from hitsieve.testing.scicat import FakeSciCat, Seen
@@ -128,3 +128,10 @@ def test_what_the_server_needs_is_there(plan: Plan, lost: str) -> None:
     for variant in variants(plan):
         assert variant.raw_body()[lost]
         assert variant.derived_body("a/b")[lost]
+
+
+@pytest.mark.parametrize(("said", "sent"), [("  ", None), ("a\x00b\x1b[", "a b ["), ("x" * 30_000, "x" * 20_000)])
+def test_what_a_source_says_is_sent_as_far_as_it_can_be_shown(plan: Plan, said: str, sent: str | None) -> None:
+    record = plan.record.model_copy(update={"sample_name": said, "experiment": said})
+    facts = all_facts(record, [FULL.model_copy(update={"sample_name": None, "proposal": None})], plan.facility)
+    assert (facts.sample_name, facts.proposal) == (sent, sent)

@@ -13,8 +13,8 @@ from hitsieve.errors import HitsieveError, ServerError
 from hitsieve.testing.scicat import ACCOUNTS, FakeSciCat, Fault
 from scicat.conftest import INGESTOR, USER
 
-CLEAN = 15
-"""More requests than bringing the run takes."""
+CLEAN = 19
+"""Requests that bringing the run takes."""
 
 
 class Empty(Protocol):
@@ -68,6 +68,7 @@ def test_twice_gives_one(plan: Plan, whole: dict[str, Any], version: Any) -> Non
         assert (first.raw.n_files, first.derived.n_files) == (4, 4)
         assert first.warnings == []
         assert fake.state() == whole
+        assert len(fake.requests) == CLEAN
         n = len(fake.requests)
         again = bring(fake, plan)
         assert again.raw is not None and again.derived is not None
@@ -183,3 +184,37 @@ def test_no_rights(plan: Plan) -> None:
     accounts = (replace(ACCOUNTS[0], groups=("other",)),)
     with FakeSciCat(accounts=accounts) as fake, pytest.raises(HitsieveError, match="403"):
         bring(fake, plan)
+
+
+def test_an_account_that_cannot_read_what_it_makes(fake: FakeSciCat, plan: Plan) -> None:
+    """Identifiers are SciCat's, and no look finds them: the journal knows them, and it is told at once."""
+    plan = replace(plan, archive=False)
+    kept: dict[str, Any] = {}
+
+    def save(steps: Any) -> None:
+        kept.clear()
+        kept.update(steps)
+
+    first = bring(fake, plan, INGESTOR, journal=Journal(kept, save))
+    before = fake.state()
+    assert len(before["datasets"]) == 2
+    assert [text for text in first.warnings if "only the outbox knows" in text and "--ingestor" in text]
+    for given in (plan, replace(plan, raw=replace(plan.raw, lacking="gone")), replace(plan, new_raw=True)):
+        again = bring(fake, given, INGESTOR, journal=Journal(dict(kept), save))
+        assert again.raw is not None and again.derived is not None
+        assert (again.raw.did, again.derived.did, again.picture) == ("there", "there", "there")
+        assert [text for text in again.warnings if "its facts were not compared" in text]
+        assert fake.state() == before
+    # What was deleted on the server is made again.
+    with fake.store.held() as store:
+        store.datasets.clear()
+        store.blocks.clear()
+        store.attachments.clear()
+    bring(fake, plan, INGESTOR, journal=Journal(dict(kept), save))
+    assert fake.state() == before
+
+
+def test_a_lost_answer_that_nobody_can_look_for_is_told(fake: FakeSciCat, plan: Plan) -> None:
+    fake.fail_next(1, Fault("drop", after=True, only="POST /api/v4/datasets"))
+    report = bring(fake, replace(plan, archive=False), INGESTOR)
+    assert [text for text in report.warnings if "it may be there twice" in text]

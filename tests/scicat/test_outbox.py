@@ -29,27 +29,33 @@ def test_an_errand_is_kept_until_it_is_sent(own_outbox: Path) -> None:
         assert (changed.key, changed.errand.archive, changed.steps) == (again.key, True, {"dataset x": "done"})
         outbox.settle(again.key, "sent")
         assert outbox.entries("waiting", "refused") == []
-        outbox.put(ERRAND.model_copy(update={"server": "https://b.org"}))
+        other = outbox.put(ERRAND.model_copy(update={"server": "https://b.org"}))
         assert len(outbox.entries("waiting", "sent")) == 2
+        # What was sent stays known when it is taken out; what was not is gone.
+        outbox.drop(again.key)
+        outbox.drop(other.key)
+        (known,) = outbox.entries("waiting", "refused", "sent")
+        assert (known.state, known.steps) == ("sent", {"dataset x": "done"})
 
 
 def test_one_process_has_an_errand_at_a_time(own_outbox: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from hitsieve.catalogue.scicat import Outbox\n"
-        "with Outbox(Path(sys.argv[1])) as outbox, outbox.claimed(int(sys.argv[2])) as mine: print(mine)"
+        "with Outbox(Path(sys.argv[1])) as outbox:\n"
+        "    for key in sys.argv[2:]:\n"
+        "        with outbox.claimed(int(key)) as mine: print(mine)"
     )
 
-    def other(key: int) -> str:
-        command = [sys.executable, "-c", code, str(own_outbox), str(key)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    def other(*keys: int) -> list[str]:
+        command = [sys.executable, "-c", code, str(own_outbox), *map(str, keys)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
     with Outbox(own_outbox) as outbox:
         key = outbox.put(ERRAND).key
         with outbox.claimed(key) as mine:
             assert mine
-            assert other(key) == "False"
-            assert other(key + 1) == "True"
-        assert other(key) == "True"
+            assert other(key, key + 1) == ["False", "True"]
+        assert other(key) == ["True"]
 
 
 def test_files_that_are_no_outbox(tmp_path: Path) -> None:

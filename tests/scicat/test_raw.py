@@ -156,6 +156,17 @@ def test_the_same_images_sieved_again(fake: FakeSciCat, plan: Plan) -> None:
     assert told(fake, first.derived.pid, "hit_rate") == plan.record.hit_rate
 
 
+def test_the_facts_of_other_images_are_never_replaced(fake: FakeSciCat, plan: Plan) -> None:
+    plan = replace(plan, archive=False)
+    first = bring(fake, plan)
+    assert first.raw is not None
+    record = plan.record.model_copy(update={"id": "2" * 32, "source_path": f"{plan.raw.folder}/other_master.h5"})
+    before = fake.state()
+    with pytest.raises(OtherContent, match=r"of other images, of small_master.h5; this one is of other_master.h5"):
+        bring(fake, replace(plan, record=record, raw_pid=first.raw.pid, replace=True))
+    assert fake.state() == before
+
+
 def test_another_verdict_is_a_dataset_of_its_own(fake: FakeSciCat, plan: Plan, results: Path, tmp_path: Path) -> None:
     rethink(results, RethinkRequest(VerdictSettings(min_spots=60), tmp_path / "strict"))
     strict, _ = plan_of(errand(tmp_path / "strict"))

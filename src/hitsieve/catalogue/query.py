@@ -99,6 +99,7 @@ class _Reader(Scanner):
             return Not(self._negated())
 
     def _single(self) -> Condition:
+        self.count()
         self.skip()
         if self.take("("):
             with self.nested():

@@ -13,6 +13,8 @@ BARE = re.compile(r"[^\s()\"']+")
 _SPACE = re.compile(r"\s*")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _DEEPEST = 50
+_MOST = 500
+"""Conditions of a query; a thousand are more than a database takes."""
 _SHOWN = 24
 """Characters of the query that are shown, from a wrong place on."""
 
@@ -26,7 +28,7 @@ class Scanner:
         """Where to read on."""
         self.last = 0
         """Start of the operator or unit that was read last."""
-        self._depth = 0
+        self._depth = self._n_conditions = 0
 
     def at_end(self) -> bool:
         """Whether nothing is left."""
@@ -49,6 +51,12 @@ class Scanner:
             self.fail("nested too deep")
         yield
         self._depth -= 1
+
+    def count(self) -> None:
+        """One condition more."""
+        self._n_conditions += 1
+        if self._n_conditions > _MOST:
+            self.fail(f"a query has {_MOST} conditions at most")
 
     def looks_like(self, pattern: re.Pattern[str]) -> bool:
         """Whether a piece follows; it is not taken."""

@@ -114,7 +114,7 @@ def ingest(
     waiting
         Show what waits, and what was refused.
     forget
-        Take RESULTS out of the outbox; what was sent stays in SciCat.
+        Take RESULTS out of the outbox; what was sent stays in SciCat, and stays known.
     outbox
         File of the outbox; by default what HITSIEVE_OUTBOX names, else outbox.sqlite beside the local catalogue.
     """
@@ -128,6 +128,8 @@ def ingest(
         return _pending(place, named, (token_file, patience), as_json=json, quiet=messages.quiet)
     if results is None:
         raise SettingsError("ingest needs RESULTS", mend="for example: hitsieve ingest out --scicat URL")
+    if raw is not None and not raw.strip():
+        raise SettingsError("--raw is empty", mend="give the identifier of the raw dataset, or leave it out")
     if forget:
         return _forget(results, place, quiet=json or messages.quiet)
     errand = Errand(

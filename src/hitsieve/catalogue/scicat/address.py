@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, urlsplit
+
+import httpx
 
 from hitsieve.errors import SettingsError
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 NO_SCICAT = "give the URL of SciCat's backend, such as https://scicat.example.org"
 
 
@@ -39,4 +43,21 @@ def checked_url(url: str, *, insecure: bool = False) -> str:
     for end in ("/api/v3", "/api/v4", "/api"):
         path = path.removesuffix(end)
     name = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{path}"
+    standard = {"http": 80, "https": 443}[parts.scheme]
+    checked = f"{parts.scheme}://{name}{f':{port}' if port not in (None, standard) else ''}{path}"
+    if not _can_be_asked(checked, host):
+        raise SettingsError(f"{url!r} is no URL of a server", mend=NO_SCICAT)
+    return checked
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL is of this computer."""
+    return urlsplit(url).hostname in LOCAL
+
+
+def _can_be_asked(url: str, host: str) -> bool:
+    """Whether a URL can be made into a request; what cannot would wait in an outbox for ever."""
+    try:
+        return (":" in host or _NAME.fullmatch(host) is not None) and httpx.URL(url).host != ""
+    except (httpx.InvalidURL, UnicodeError):
+        return False

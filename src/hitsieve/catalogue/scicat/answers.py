@@ -40,7 +40,7 @@ def json_of(answer: httpx.Response) -> tuple[Any, bool]:
         return None, True
     try:
         return answer.json(), True
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, False
 
 

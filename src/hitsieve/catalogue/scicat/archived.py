@@ -146,7 +146,7 @@ def _other_content(files: Sequence[LocalFile], listed: Mapping[str, list[Mapping
 def _packages(client: SciCat, pid: str) -> list[Body]:
     """What the archive made of the dataset; nothing where the server does not say it."""
     try:
-        return lookup.listed(client, f"/api/v3/datasets/{quoted(pid)}/datablocks")
+        return lookup.checked_blocks(client, f"/api/v3/datasets/{quoted(pid)}/datablocks")
     except Refused as error:
         if error.status == 404:
             return []

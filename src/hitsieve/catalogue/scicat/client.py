@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import tenacity
 
-from hitsieve.catalogue.scicat.address import NO_SCICAT, checked_url
+from hitsieve.catalogue.scicat.address import NO_SCICAT, checked_url, is_local
 from hitsieve.catalogue.scicat.answers import NotPermitted, Refused, Unavailable, http_date, json_of, retry_after
-from hitsieve.catalogue.scicat.credentials import Credentials, has_expired, hide
+from hitsieve.catalogue.scicat.credentials import Credentials, fits_a_header, has_expired, hide
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 MERGE = "application/merge-patch+json"
 """Content of a PATCH that leaves alone what it does not name."""
+MOST_BYTES = 16 * 1024 * 1024
+"""Of a body; the server answers a larger one with a fault that does not say so."""
 PATIENCE = 60.0
 """Longest time (s) that is spent waiting for a server that does not answer, unless said otherwise."""
 LANDING = 2.0
@@ -108,7 +110,11 @@ class SciCat:
         # Certificates take longer to load than a request to this computer; http has none.
         certified = self.url.startswith("https:")
         headers = {"Accept": "application/json"}
-        self._http = httpx.Client(timeout=_QUICK, follow_redirects=False, headers=headers, verify=certified)
+        # A proxy would get the password of a server on this computer in plain text, and look for it on its own.
+        trusted = certified or not is_local(self.url)
+        self._http = httpx.Client(
+            timeout=_QUICK, follow_redirects=False, headers=headers, verify=certified, trust_env=trusted
+        )
 
     def login(self) -> None:
         """Get a token, where there is none yet.
@@ -250,6 +256,9 @@ class SciCat:
     ) -> Any:
         sent: dict[str, str] = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        if content is not None and len(content) > MOST_BYTES:
+            what = f"{self.url}: {method} {path} would have {len(content):,} bytes, and SciCat takes {MOST_BYTES:,}"
+            raise Refused(what, status=0)
         if content is not None:
             sent["Content-Type"] = "application/json"
         try:
@@ -278,7 +287,7 @@ class SciCat:
         if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
             return Refused(f"{self.url}: cannot be asked: {self._hide(str(error))}", status=0, mend=NO_SCICAT)
         kind = "cannot be reached" if never else "does not answer"
-        why = self._hide(" ".join(str(error).split())) or type(error).__name__
+        why = " ".join(self._hide(str(error)).split()) or type(error).__name__
         return _Again(f"{kind}: {why}", sent=not never, busy=isinstance(error, httpx.ReadTimeout))
 
     def _read(self, answer: httpx.Response, asked: str) -> Any:
@@ -329,7 +338,7 @@ class SciCat:
             what = f"{self.url}: user {user} and this password are not accepted"
             raise NotPermitted(what, status=error.status, mend="mend user or password") from None
         token = (told.get("access_token") or told.get("id")) if isinstance(told, dict) else None
-        if not isinstance(token, str):
+        if not isinstance(token, str) or not fits_a_header(token):
             raise Refused(f"{self.url}: answers the login, but not as SciCat does", status=200, mend=NO_SCICAT)
         self._token = token
         lives = told.get("expires_in")
@@ -355,7 +364,7 @@ class SciCat:
         text = value.get("message") if isinstance(value, dict) else None
         if isinstance(text, list):
             text = "; ".join(map(str, text))
-        return f": {self._hide(' '.join(text.split()))[:_TOLD]}" if isinstance(text, str) and text else ""
+        return f": {' '.join(self._hide(text).split())[:_TOLD]}" if isinstance(text, str) and text else ""
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
@@ -67,10 +68,22 @@ def known_credentials(token_file: Path | None = None, env: Mapping[str, str] = o
 
 
 def hide(text: str, secrets: tuple[str, ...]) -> str:
-    """The text without any of the secrets, whoever wrote it."""
-    for secret in secrets:
-        text = text.replace(secret, _HIDDEN) if secret else text
+    """The text without any of the secrets, whoever wrote it, in whichever spelling."""
+    spelled = {
+        form
+        for secret in secrets
+        for form in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, ""))
+        if form
+    }
+    # A shorter form may be a part of a longer one.
+    for form in sorted(spelled, key=len, reverse=True):
+        text = text.replace(form, _HIDDEN)
     return text
+
+
+def fits_a_header(token: str) -> bool:
+    """Whether a token can be sent."""
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
 def has_expired(token: str, date: str) -> bool:
@@ -101,6 +114,6 @@ def _read_token(path: Path) -> SecretStr:
 def _checked(token: str, where: str) -> SecretStr:
     """Refuse what no header can carry; a message must not repeat it."""
     token = token.removeprefix("Bearer ").strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
+    if not fits_a_header(token):
         raise SettingsError(f"{where}: holds no token", mend="give a token as SciCat shows it, and nothing else")
     return SecretStr(token)

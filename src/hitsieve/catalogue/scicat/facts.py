@@ -43,44 +43,59 @@ def _mail(text: str | None) -> str | None:
     return text
 
 
-Mail = Annotated[str | None, AfterValidator(_mail)]
-Names = Annotated[tuple[str, ...], BeforeValidator(several)]
+def _shown(text: str) -> str:
+    """A terminal, a web page or a database may take what cannot be shown for a command, or for the end."""
+    if any(not (letter.isprintable() or letter in "\n\t") for letter in text):
+        raise ValueError("holds a character that cannot be shown")
+    return text
+
+
+LONGEST = 20_000
+"""Most letters of one fact."""
+Shown = Annotated[str, AfterValidator(_shown)]
+Mail = Annotated[Shown | None, AfterValidator(_mail)]
+Names = Annotated[tuple[Shown, ...], BeforeValidator(several)]
 
 
 class Facts(BaseModel):
     """Facts of the sample and the experiment; null, or empty, where they are not known."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, str_strip_whitespace=True, str_min_length=1
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        str_strip_whitespace=True,
+        str_min_length=1,
+        str_max_length=LONGEST,
     )
 
-    title: str | None = None
+    title: Shown | None = None
     """Name of the raw dataset; by default the title in the source, else the name of the run."""
-    description: str | None = None
+    description: Shown | None = None
     """What was done, in free words."""
-    sample_name: str | None = None
+    sample_name: Shown | None = None
     """Name of the sample; by default that in the source."""
-    sample_id: str | None = None
+    sample_id: Shown | None = None
     """Identifier of the sample, such as a HEIDI id."""
-    proposal: str | None = None
+    proposal: Shown | None = None
     """Identifier of the proposal; by default the experiment that the source names."""
-    pi: str | None = None
+    pi: Shown | None = None
     """Principal investigator."""
     pi_email: Mail = None
     """E-mail address of the principal investigator."""
-    owner: str | None = None
+    owner: Shown | None = None
     """Who owns the data; by default the principal investigator."""
     owner_email: Mail = None
     """E-mail address of the owner."""
-    owner_group: str | None = None
+    owner_group: Shown | None = None
     """Group that owns the data."""
     access_groups: Names = ()
     """Groups that may read them, beside those that the facility adds."""
     contact_email: Mail = None
     """E-mail address for questions; by default that of the owner, else of the principal investigator."""
-    creation_location: str | None = None
+    creation_location: Shown | None = None
     """Where the data were measured, as /SITE/FACILITY/BEAMLINE."""
-    instrument_id: str | None = None
+    instrument_id: Shown | None = None
     """Identifier of the instrument in SciCat."""
     beam: Beam | None = None
     """synchrotron or xfel; by default what the facility knows of the beamline."""
@@ -88,7 +103,7 @@ class Facts(BaseModel):
     """How crystals came into the beam."""
     techniques: Annotated[tuple[Literal[tuple(TECHNIQUES)], ...], BeforeValidator(several)] = ()  # type: ignore[valid-type]
     """Techniques by name; by default they follow from beam, delivery and pump states."""
-    license: str | None = None
+    license: Shown | None = None
     """Licence of the data."""
     keywords: Names = ()
     """Words to find the datasets by."""
@@ -155,7 +170,7 @@ def all_facts(record: Record, given: Iterable[Facts], facility: Facility) -> Fac
     beamline = facility.beamline(record)
     said = [
         *given,
-        Facts(sample_name=record.sample_name or None, proposal=record.experiment or None),
+        Facts(sample_name=_cleaned(record.sample_name), proposal=_cleaned(record.experiment)),
         Facts(
             owner_group=facility.group(record),
             creation_location=beamline.creation_location if beamline else None,
@@ -178,6 +193,12 @@ def all_facts(record: Record, given: Iterable[Facts], facility: Facility) -> Fac
     known["access_groups"] = tuple(dict.fromkeys(groups))
     known["techniques"] = known.get("techniques") or techniques(record, known.get("beam"), known.get("delivery"))
     return Facts.model_validate(known)
+
+
+def _cleaned(text: str | None) -> str | None:
+    """What a source says, as far as it can be shown; None where nothing is left."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text or "")
+    return shown.strip()[:LONGEST].strip() or None
 
 
 def techniques(record: Record, beam: Beam | None, delivery: str | None) -> tuple[str, ...]:

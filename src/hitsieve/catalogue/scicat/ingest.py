@@ -17,7 +17,7 @@ from hitsieve.catalogue.scicat.client import SciCat
 from hitsieve.catalogue.scicat.contents import Contents, created
 from hitsieve.catalogue.scicat.journal import Journal
 from hitsieve.catalogue.scicat.plan import Files, OtherContent, Plan, Progress, Registered, Report
-from hitsieve.errors import SourceError
+from hitsieve.errors import HitsieveError, SourceError
 
 _log = logging.getLogger(__name__)
 DATASETS = "/api/v4/datasets"
@@ -25,6 +25,9 @@ _RACES = 5
 """Most times that a change is made again because somebody else changed the dataset meanwhile."""
 _ON_TAPE = ("datasetonarchivedisk", "datasetontape", "datasetonarchivetape")
 _UNREAD = "let the account read it, by a group in --access-groups that it is in"
+_INGESTOR = "for runs to come give --ingestor and a --facility, or a group that the account is in by --access-groups"
+_Made = tuple[Registered, Body | None]
+"""A dataset, and what it says where it was there already and may be read."""
 
 
 def ingest(client: SciCat, plan: Plan, *, journal: Journal | None = None, progress: Progress | None = None) -> Report:
@@ -54,7 +57,14 @@ def ingest(client: SciCat, plan: Plan, *, journal: Journal | None = None, progre
         Files that are to be listed are gone.
     """
     client.login()
-    return _Ingestion(client, plan, journal or Journal(), progress).run()
+    ingestion = _Ingestion(client, plan, journal or Journal(), progress)
+    try:
+        return ingestion.run()
+    except HitsieveError:
+        # There is no report to say them.
+        for text in ingestion.report.warnings:
+            _log.warning("%s", text)
+        raise
 
 
 class _Ingestion:
@@ -67,6 +77,7 @@ class _Ingestion:
         # Too many files are refused here, before anything is made.
         self._total = 5 + sum(len(plan.blocks(part.folder, part.files)) for part in parts)
         self._contents = Contents(client, plan, journal, self._step)
+        self._unread: set[str] = set()
         self.report = Report()
 
     def run(self) -> Report:
@@ -100,18 +111,21 @@ class _Ingestion:
         found = self._find_raw()
         if found is not None:
             return self._known_raw(found)
+        registered, there = self._remembered("raw") or self._make_raw()
+        if there is not None:
+            return self._known_raw(there)
+        self._bring(registered, plan.raw)
+        return registered
+
+    def _make_raw(self) -> _Made:
+        plan = self._plan
         if plan.record.verdict_on is not None:
             what = f"{plan.record.place}: is another verdict on a run whose raw data are not in SciCat"
             raise OtherContent(what, mend=f"ingest the run first, {plan.record.verdict_on}, or name it with --raw")
         if plan.raw.lacking:
             mend = "name the raw dataset with --raw if it is in SciCat, or give the files back"
             raise SourceError(plan.raw.lacking, mend=mend)
-        body = plan.raw_body()
-        registered, there = self._create(body, self._find_raw)
-        if there is not None:
-            return self._known_raw(there)
-        self._bring(registered, plan.raw)
-        return registered
+        return self._create("raw", plan.raw_body(), self._find_raw)
 
     def _named(self, pid: str) -> Registered:
         """The raw dataset that the user names."""
@@ -166,7 +180,8 @@ class _Ingestion:
         plan = self._plan
         found = self._find_derived()
         if found is None:
-            registered, found = self._create(plan.derived_body(raw_pid), self._find_derived)
+            body = plan.derived_body(raw_pid)
+            registered, found = self._remembered("derived") or self._create("derived", body, self._find_derived)
             if found is None:
                 return registered
         registered = Registered(str(found["pid"]), "there", ours=True)
@@ -187,40 +202,78 @@ class _Ingestion:
 
     # What both need
 
-    def _create(self, body: Body, find: Callable[[], Body | None]) -> tuple[Registered, Body | None]:
+    def _remembered(self, role: str) -> _Made | None:
+        """The dataset that this run has by the journal, where no look finds it; None where there is none."""
+        pid = self._journal.made(role)
+        if pid is None:
+            return None
+        registered, found = self._existing(pid)
+        return (registered, found) if found is not None or pid in self._unread else None
+
+    def _create(self, role: str, body: Body, find: Callable[[], Body | None]) -> _Made:
         """Make a dataset; also gives it where it was there already, under the identifier that was chosen for it."""
         pid = str(body.get("pid", ""))
-        step, was_open = created(pid), self._journal.is_open(created(pid))
-        if pid and not self._journal.is_done(step):
+        step = created(pid or f"that is {role}")
+        was_open, looks = self._journal.is_open(step), 0
+
+        def look() -> Body | None:
+            nonlocal looks
+            looks += 1
+            return find()
+
+        if not self._journal.is_done(step):
             self._journal.begin(step)
         try:
-            made = self._client.post(DATASETS, body, landed=find)
+            made = self._client.post(DATASETS, body, landed=look)
         except Refused as error:
-            if error.status != 409 or not pid:
-                raise
-            if was_open or error.tries > 1:
-                # An earlier request made it, and its answer was lost.
-                self._journal.finish(step)
-            elif not self._journal.is_done(step):
-                self._journal.forget(step)
+            self._not_made(step, error, lost=was_open or error.tries > 1, taken=error.status == 409 and bool(pid))
             return self._existing(pid)
         except Unavailable as error:
-            if pid and not was_open and not error.sent:
+            if not was_open and not error.sent:
                 self._journal.forget(step)
             raise
-        if not isinstance(made, dict) or not made.get("pid"):
+        if not isinstance(made, dict) or not isinstance(made.get("pid"), str) or not made["pid"]:
             what = f"{self._client.url}: answers POST {DATASETS}, but not as SciCat does"
             raise Refused(what, status=200, mend=NO_SCICAT)
-        registered = Registered(str(made["pid"]), "created", ours=True)
+        registered = Registered(made["pid"], "created", ours=True)
+        self._journal.remember(role, registered.pid)
         self._journal.finish(created(registered.pid))
+        if registered.pid != pid:
+            # SciCat chose the identifier: whatever is made again would have another one.
+            self._journal.forget(step)
+            self._read_back(registered.pid, in_doubt=was_open or looks > 0)
         self._step()
         return registered, None
 
-    def _existing(self, pid: str) -> tuple[Registered, Body | None]:
+    def _not_made(self, step: str, error: Refused, *, lost: bool, taken: bool) -> None:
+        """Note that a dataset was refused; raised again unless there is one under the identifier that was chosen."""
+        if lost and taken:
+            # An earlier request made it, and its answer was lost.
+            self._journal.finish(step)
+        elif not lost and not self._journal.is_done(step):
+            self._journal.forget(step)
+        if not taken:
+            raise error
+
+    def _read_back(self, pid: str, *, in_doubt: bool) -> None:
+        """Say at once that the account cannot see what it makes: a look will never find it."""
+        try:
+            if lookup.dataset(self._client, pid) is not None:
+                return
+        except NotPermitted:
+            pass
+        what = f"{pid}: was made, but the account cannot read it: only the outbox knows that it is there"
+        if in_doubt:
+            what += ", and it may be there twice, for the answer to an earlier request was lost"
+        self._warn(f"{what} ({_INGESTOR})")
+
+    def _existing(self, pid: str) -> _Made:
         try:
             return Registered(pid, "there", ours=True), lookup.dataset(self._client, pid)
         except NotPermitted:
-            self._warn(f"{pid}: is in SciCat, but the account may not read it: its facts were not compared ({_UNREAD})")
+            self._unread.add(pid)
+            mend = _UNREAD if self._plan.ingestor else _INGESTOR
+            self._warn(f"{pid}: is in SciCat, but the account cannot read it: its facts were not compared ({mend})")
             return Registered(pid, "there", ours=True), None
 
     def _annotate(self, found: Body, wanted: Mapping[str, Body], *, keep: tuple[str, ...]) -> bool:
@@ -251,6 +304,10 @@ class _Ingestion:
         plan, pid = self._plan, found["pid"]
         there = found.get("scientificMetadata") or {}
         other = lookup.value_of(found, RUN)
+        source, own = lookup.value_of(found, SOURCE), wanted.get(SOURCE, {}).get("value")
+        if other not in (None, plan.record.id) and own is not None and source not in (None, own):
+            what = f"{pid}: carries the facts of a run of other images, of {source}; this one is of {own}"
+            raise OtherContent(what, mend="nothing was changed; name the raw dataset of this run with --raw")
         if other not in (None, plan.record.id) and not plan.replace:
             what = f"{pid}: carries the facts of another run of hitsieve on the same images, {other}"
             raise OtherContent(what, mend="nothing was changed; --replace puts those of this run in their place")

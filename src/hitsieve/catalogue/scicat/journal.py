@@ -1,4 +1,4 @@
-"""What was sent for a run, kept where an account may create datasets but not look at them."""
+"""What was sent for a run, kept because an account may create datasets that it cannot see."""
 
 from __future__ import annotations
 
@@ -45,6 +45,17 @@ class Journal:
         """It was certainly not carried out."""
         self._put(step, None)
 
+    def remember(self, role: str, pid: str) -> None:
+        """A dataset was made, or found to be there: it is the one that plays this role, until another is."""
+        for step in [step for step in self._steps if step.startswith(_made(role))]:
+            del self._steps[step]
+        self._put(f"{_made(role)}{pid}", "done")
+
+    def made(self, role: str) -> str | None:
+        """Identifier of the dataset that plays a role; None where none is known."""
+        start = _made(role)
+        return next((step.removeprefix(start) for step in self._steps if step.startswith(start)), None)
+
     def _put(self, step: str, mark: Mark | None) -> None:
         if mark is None:
             self._steps.pop(step, None)
@@ -52,3 +63,7 @@ class Journal:
             self._steps[step] = mark
         if self._save is not None:
             self._save(dict(self._steps))
+
+
+def _made(role: str) -> str:
+    return f"{role} is "

@@ -151,9 +151,10 @@ class Outbox:
             self._connection.execute("UPDATE errands SET steps = ? WHERE key = ?", (json.dumps(dict(steps)), key))
 
     def drop(self, key: int) -> None:
-        """Take an errand out."""
+        """Take an errand out; what was sent of it stays known, for it cannot always be looked for."""
         with self._using():
-            self._connection.execute("DELETE FROM errands WHERE key = ?", (key,))
+            self._connection.execute("DELETE FROM errands WHERE key = ? AND steps = '{}'", (key,))
+            self._connection.execute("UPDATE errands SET state = 'sent', reason = '' WHERE key = ?", (key,))
 
     @contextmanager
     def claimed(self, key: int) -> Iterator[bool]:

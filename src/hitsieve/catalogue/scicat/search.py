@@ -17,7 +17,9 @@ from pydantic import ValidationError
 
 from hitsieve.catalogue.local import Catalogue, Found
 from hitsieve.catalogue.query import FIELDS, parse
-from hitsieve.catalogue.record import Record
+from hitsieve.catalogue.record import CELL_FIELDS, Record
+from hitsieve.catalogue.scicat import lookup
+from hitsieve.catalogue.scicat.answers import Refused
 from hitsieve.catalogue.scicat.asking import Where, where_of
 from hitsieve.catalogue.scicat.bodies import MARK, RUN, Body, joint
 from hitsieve.catalogue.scicat.client import SciCat
@@ -26,6 +28,8 @@ from hitsieve.errors import OutputError
 _log = logging.getLogger(__name__)
 PAGE = 500
 """Data sets of one answer."""
+MOST = 1_000_000
+"""Data sets after which a server is not believed."""
 LONGEST = 4000
 """Letters of a query to the server; a longer one does not fit into a URL everywhere."""
 _OWN: Where = {"type": "derived", "keywords": MARK, f"scientificMetadata.{RUN}.value": {"$exists": True}}
@@ -89,14 +93,17 @@ def _datasets(client: SciCat, where: Where, *, public: bool, size: int) -> list[
     skip = 0
     while True:
         limits = {"limit": size, "skip": skip, "sort": {"pid": "asc"}}
-        page = client.get(path, {"filter": {"where": where, "fields": _WANTED, "limits": limits}}) or []
-        told = [one for one in page if isinstance(one, dict) and one.get("pid")]
+        page = lookup.listed(client, path, {"filter": {"where": where, "fields": _WANTED, "limits": limits}})
+        told = [one for one in page if one.get("pid")]
         added = {str(one["pid"]): one for one in told if str(one["pid"]) not in seen}
         # A server may give less at once than it is asked for, so that a short page is not the last.
         if not added:
             break
         seen |= added
         skip += len(page)
+        if skip > MOST:
+            what = f"{client.url}: finds more than {MOST:,} data sets of hitsieve, and no end of them"
+            raise Refused(what, status=200, mend="ask a narrower question")
     return sorted(seen.values(), key=lambda one: str(one.get("createdAt", "")), reverse=True)
 
 
@@ -108,7 +115,8 @@ _SENT = tuple(
 
 def _record(dataset: Body) -> Record | None:
     """The record that was sent, as far as it was; None where hitsieve did not write it."""
-    told = dataset.get("scientificMetadata") or {}
+    told = dataset.get("scientificMetadata")
+    told = told if isinstance(told, dict) else {}
     values: dict[str, Any] = {"place": dataset["pid"]}
     for name, key, between in _SENT:
         quantity = told.get(key)
@@ -116,6 +124,9 @@ def _record(dataset: Body) -> Record | None:
         if value is not None:
             values[name] = value if between is None else tuple(str(value).split(between))
     try:
+        if 0 < sum(name in values for name in CELL_FIELDS) < len(CELL_FIELDS):
+            _log.info("%s: is not as hitsieve writes a set of hits: a part of its cell is lacking", dataset["pid"])
+            return None
         return Record.model_validate(values)
     except ValidationError as error:
         wrong = ", ".join(str(part["loc"][0]) for part in error.errors())
