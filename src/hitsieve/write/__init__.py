@@ -5,6 +5,7 @@ from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.kept import KeptImages
 from hitsieve.write.keptrun import KeptRun
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
+from hitsieve.write.received import ReceivedSeries
 from hitsieve.write.restore import Restored, restore_run
 from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
@@ -50,6 +51,7 @@ __all__ = [
     "Percentiles",
     "PumpStateSummary",
     "PumpSummary",
+    "ReceivedSeries",
     "Restored",
     "RunWriter",
     "SegmentSummary",

@@ -1,0 +1,195 @@
+"""Images of a series that is received, searched and judged as they come."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Condition, Lock
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.model import Packed, Run, SeriesKey
+from hitsieve.pipeline.live.watching import Verdict
+from hitsieve.pipeline.searcher import Images
+from hitsieve.settings import RunSettings, VerdictSettings
+from hitsieve.spots import Finder, Searched, build_finder
+from hitsieve.verdict import DEFAULT_MIN_SPOTS, calibrate, rate_spots
+
+_log = logging.getLogger(__name__)
+FIRST = 64
+"""Images from which on a threshold is found, where none is given; then at twice as many, and so on."""
+PACK = 256
+"""Images whose spots are put together: many small arrays take more room than what they hold."""
+MOST_WAITING = 1 << 28
+"""Bytes of images that may wait for their verdict; others get theirs at the end of the series."""
+
+
+class Judge:
+    """Searches images of one series and says at once what they seem to be; remembers what it found.
+
+    Parameters
+    ----------
+    run : Run
+        Detector, beam and pixel type of the series.
+    named : (str, SeriesKey)
+        The series.
+    settings : RunSettings
+    pool : ThreadPoolExecutor
+        Those who search.
+    tell : callable
+        Called with each verdict, by those who search.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        named: tuple[str, SeriesKey],
+        settings: RunSettings,
+        pool: ThreadPoolExecutor,
+        tell: Callable[[Verdict], None],
+    ) -> None:
+        self._run = run
+        self._named = named
+        self._settings = settings.verdict
+        self._finder: Finder = build_finder(run, settings.spots)
+        self._pool = pool
+        self._tell = tell
+        self._threshold = Threshold(settings.verdict)
+        self._sure = settings.verdict.min_spots is not None and (
+            settings.verdict.rule == "spots" or settings.index.indexing == "off"
+        )
+        self._waiting = 0
+        self._bytes = 0
+        self._changed = Condition()
+        self._found = _Found()
+
+    @property
+    def waiting(self) -> int:
+        """Images that have no verdict yet."""
+        return self._waiting
+
+    def submit(self, image: int, packed: Packed, at: float) -> bool:
+        """Have an image searched that arrived at the time `at`; False where too many wait already."""
+        with self._changed:
+            if self._bytes + len(packed.data) > MOST_WAITING and self._waiting:
+                return False
+            self._waiting += 1
+            self._bytes += len(packed.data)
+        self._pool.submit(self._judge, image, packed, at)
+        return True
+
+    def finish(self) -> tuple[tuple[Images, Searched], ...]:
+        """Wait for all verdicts; what was found on the images."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting)
+        return self._found.take()
+
+    def _judge(self, image: int, packed: Packed, at: float) -> None:
+        try:
+            searched = search_packed(self._finder, packed)
+            self._tell(self._verdict(image, searched, at))
+            self._found.add(image, searched)
+        except Exception:  # noqa: BLE001 - the end of the series judges it again; nobody waits for this answer
+            _log.exception("%s: image %d could not be judged at once", self._named[0], image)
+        finally:
+            with self._changed:
+                self._waiting -= 1
+                self._bytes -= len(packed.data)
+                self._changed.notify_all()
+
+    def _verdict(self, image: int, searched: Searched, at: float) -> Verdict:
+        name, key = self._named
+        if searched.reasons:
+            why = searched.reasons[0]
+            return Verdict(name, key, image, "unreadable", why, final=True, seconds=time.monotonic() - at)
+        rated = rate_spots(
+            np.array([image]),
+            searched.offsets,
+            (searched.x, searched.y),
+            (self._run.detector, self._run.beam),
+            self._settings,
+        )
+        counted, background = int(rated.n_spots_counted[0]), float(searched.background[0])
+        min_spots = self._threshold.of(counted, background)
+        hit, resolution = counted >= min_spots, float(rated.resolution[0])
+        return Verdict(
+            name,
+            key,
+            image,
+            "hit" if hit else "miss",
+            n_spots=int(searched.n_spots[0]),
+            n_spots_counted=counted,
+            n_saturated=int(searched.n_saturated[0]),
+            background=background if np.isfinite(background) else None,
+            resolution=resolution if np.isfinite(resolution) else None,
+            min_spots=min_spots,
+            final=self._sure or (hit and self._settings.min_spots is not None and self._settings.rule == "either"),
+            seconds=time.monotonic() - at,
+        )
+
+
+def search_packed(finder: Finder, packed: Packed) -> Searched:
+    """Find the spots of an image that is in memory."""
+    if packed.codec is not None:
+        return finder.find_stored(packed.data, packed.codec)
+    return finder.find(np.frombuffer(packed.data, packed.dtype).reshape(packed.shape))
+
+
+class Threshold:
+    """How many spots are enough, as far as the images so far tell; safe to share between threads."""
+
+    def __init__(self, settings: VerdictSettings) -> None:
+        self._settings = settings
+        self._min_spots = DEFAULT_MIN_SPOTS if settings.min_spots is None else settings.min_spots
+        self._counts: list[int] = []
+        self._backgrounds: list[float] = []
+        self._next = FIRST
+        self._lock = Lock()
+
+    def of(self, counted: int, background: float) -> int:
+        """Take in an image; the threshold for it."""
+        if self._settings.min_spots is not None:
+            return self._min_spots
+        with self._lock:
+            self._counts.append(counted)
+            self._backgrounds.append(background)
+            if len(self._counts) < self._next:
+                return self._min_spots
+            self._next *= 2
+            counts: npt.NDArray[np.int32] = np.array(self._counts, dtype=np.int32)
+            backgrounds = np.array(self._backgrounds, dtype=np.float32)
+        found = calibrate(counts, background=backgrounds, false_hit_rate=self._settings.false_hit_rate)
+        self._min_spots = found.min_spots
+        return self._min_spots
+
+
+class _Found:
+    """What was found, packed; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._images: list[int] = []
+        self._searched: list[Searched] = []
+        self._packs: list[tuple[Images, Searched]] = []
+        self._lock = Lock()
+
+    def add(self, image: int, searched: Searched) -> None:
+        with self._lock:
+            self._images.append(image)
+            self._searched.append(searched)
+            if len(self._images) >= PACK:
+                self._pack()
+
+    def take(self) -> tuple[tuple[Images, Searched], ...]:
+        with self._lock:
+            if self._images:
+                self._pack()
+            return tuple(self._packs)
+
+    def _pack(self) -> None:
+        order = np.argsort(self._images)
+        images = np.array(self._images, dtype=np.int64)[order]
+        self._packs.append((images, Searched.joined([self._searched[i] for i in order.tolist()])))
+        self._images, self._searched = [], []
