@@ -56,6 +56,8 @@ class ReceivedSeries:
         self._files: dict[int, Path] = {}
         self._rows: dict[int, int] = {}
         self._last = -1
+        self._start: SeriesStart | None = None
+        self._mastered: tuple[int, ...] = ()
         with writing(folder):
             folder.mkdir(parents=True)
 
@@ -78,23 +80,31 @@ class ReceivedSeries:
         self._last = max(self._last, number)
 
     def flush(self) -> None:
-        """Let others, and whoever comes after a crash, see the images so far."""
-        with writing(self.folder):
-            for file in self._open.values():
-                file.flush()
-
-    def begin(self, start: SeriesStart | None) -> None:
-        """Write the master file, which states the experiment, over what there is so far.
+        """Let others, and whoever comes after a crash, see the images so far.
 
         Raises
         ------
         OutputError
             No space or permission.
         """
-        self.flush()
-        self._write_master(start, max(self._n_images or 0, self._last + 1))
+        with writing(self.folder):
+            for file in self._open.values():
+                file.flush()
+        if tuple(self._files) != self._mastered:
+            self._write_master(max(self._n_images or 0, self._last + 1))
 
-    def finish(self, start: SeriesStart | None) -> int:
+    def begin(self, start: SeriesStart | None) -> None:
+        """State the experiment in a master file over what there is so far.
+
+        Raises
+        ------
+        OutputError
+            No space or permission.
+        """
+        self._start, self._mastered = start, ()
+        self.flush()
+
+    def finish(self) -> int:
         """Close all files and write the master file over all of them; the number of images of the series.
 
         Raises
@@ -108,14 +118,10 @@ class ReceivedSeries:
             if (last + 1) * IMAGES_PER_FILE > n:
                 self._rows[last] = n - last * IMAGES_PER_FILE
                 self._dataset(last).resize(self._rows[last], axis=0)
-            self.abandon()
-        self._write_master(start, n)
+            while self._open:
+                self._open.popitem()[1].close()
+        self._write_master(n)
         return n
-
-    def abandon(self) -> None:
-        """Close the files as they are."""
-        while self._open:
-            self._open.popitem()[1].close()
 
     def _path(self, part: int) -> Path:
         return self.folder / f"{self._name}_data_{part + 1:06d}.h5"
@@ -141,18 +147,25 @@ class ReceivedSeries:
             "data", shape, self.dtype, chunks=(1, *self.shape), maxshape=shape, fillvalue=fill, **packing
         )
 
-    def _write_master(self, start: SeriesStart | None, n: int) -> None:
-        with writing(self.master), h5py.File(self.master, "w") as file:
-            file.attrs["default"] = "entry"
-            entry = _group(file, "entry", "NXentry")
-            entry.attrs["default"] = "data"
-            _field(entry, "definition", "NXmx")
-            instrument = _group(entry, "instrument", "NXinstrument")
-            detector = _group(instrument, "detector", "NXdetector")
-            if start is not None:
-                _write_start(entry, start, self.shape)
-            _field(_specific(detector), "nimages", n)
-            self._link(entry, n)
+    def _write_master(self, n: int) -> None:
+        temporary = self.master.with_name(f".{self.master.name}.tmp")
+        with writing(self.master):
+            with h5py.File(temporary, "w") as file:
+                self._state(file, n)
+            temporary.replace(self.master)
+        self._mastered = tuple(self._files)
+
+    def _state(self, file: h5py.File, n: int) -> None:
+        file.attrs["default"] = "entry"
+        entry = _group(file, "entry", "NXentry")
+        entry.attrs["default"] = "data"
+        _field(entry, "definition", "NXmx")
+        instrument = _group(entry, "instrument", "NXinstrument")
+        detector = _group(instrument, "detector", "NXdetector")
+        if self._start is not None:
+            _write_start(entry, self._start, self.shape)
+        _field(_specific(detector), "nimages", n)
+        self._link(entry, n)
 
     def _link(self, entry: h5py.Group, n: int) -> None:
         data = _group(entry, "data", "NXdata")

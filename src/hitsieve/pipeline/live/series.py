@@ -141,7 +141,7 @@ class Series:
 
     def _sieved(self, received: ReceivedSeries, known: Known) -> Sieved:
         try:
-            received.finish(self.start)
+            received.finish()
         except OutputError as error:
             return Sieved({}, None, (), (), f"{error}; what was received is in {received.folder}")
         sieved = self.means.apart.sieve(Job(received.master, self.means.settings, known, self.means.keep))
