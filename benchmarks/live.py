@@ -1,4 +1,4 @@
-"""A stream on this machine, sender included: which rate is kept up, how soon verdicts come, and how much memory it takes."""
+"""A stream on this machine, sender included: which rate it keeps up, how soon verdicts come, and its memory."""
 
 from __future__ import annotations
 

@@ -239,8 +239,8 @@ class LiveSettings(Settings):
     buffer: Annotated[int, Field(ge=1)] = 2048
     """Most received data (MiB) that wait to be written and searched; beyond, images are dropped and told as missing."""
     end_wait: Annotated[float, Field(ge=0)] = 5.0
-    """Time (s) for the rest of a series to come, after its end came through one of several sockets or another series
-    began."""
+    """Longest time (s) for the rest of a series to come through other sockets, after its end, or the start of another,
+    came through one."""
     idle: Annotated[float, Field(gt=0)] = 300.0
     """Time (s) without any message after which a series has ended: its detector died."""
     series: Annotated[int, Field(ge=0)] = 0

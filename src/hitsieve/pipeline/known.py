@@ -33,4 +33,5 @@ class Known:
             image: self.missing.get(image, why) for image, why in table.missing.items() if image not in self.unreadable
         }
         unreadable = table.unreadable | self.unreadable
+        opened.close()
         return OpenedRun(replace(opened.run, images=replace(table, missing=missing, unreadable=unreadable)))

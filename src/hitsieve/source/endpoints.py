@@ -71,6 +71,7 @@ class Endpoints:
         self._changed = Condition()
         self._held = 0
         self._stopped = False
+        self._failed: Exception | None = None
         self._context = zmq.Context()
         self._sockets: list[zmq.Socket[bytes]] = []
         try:
@@ -117,11 +118,19 @@ class Endpoints:
         return self._held
 
     def take(self, timeout: float) -> Arrived | None:
-        """The next of what has arrived; None where nothing does in time (s)."""
+        """The next of what has arrived; None where nothing does in time (s).
+
+        Raises
+        ------
+        SourceError
+            No more can be received.
+        """
         with self._changed:
             if not self._queue:
                 self._changed.wait(timeout)
             if not self._queue:
+                if self._failed is not None:
+                    raise SourceError(f"receiving has failed: {self._failed}", mend="start hitsieve live again")
                 return None
             arrived = self._queue.popleft()
             self._held -= 0 if arrived.dropped else arrived.size
@@ -132,9 +141,12 @@ class Endpoints:
         for socket in self._sockets:
             poller.register(socket, zmq.POLLIN)
         numbers = {socket: number for number, socket in enumerate(self._sockets)}
-        while not self._stopped:
-            for socket, _ in poller.poll(PAUSE):
-                self._put(numbers[socket], socket.recv_multipart())
+        try:
+            while not self._stopped:
+                for socket, _ in poller.poll(PAUSE):
+                    self._put(numbers[socket], socket.recv_multipart())
+        except Exception as error:  # noqa: BLE001 - whoever takes what arrived must hear of it
+            self._failed = error
 
     def _put(self, endpoint: int, frames: list[bytes]) -> None:
         at, size = time.monotonic(), sum(map(len, frames))

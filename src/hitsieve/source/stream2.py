@@ -71,7 +71,7 @@ def read_message(message: bytes) -> SeriesStart | SeriesImage | SeriesEnd | None
         raise SourceError(f"a message of {len(message)} bytes is not CBOR: {type(error).__name__}: {what}") from None
     try:
         return _read(content)
-    except (_Nonsense, ArithmeticError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the message's fault and must not end the program
         raise SourceError(f"a message of {len(message)} bytes makes no sense: {error}") from None
 
 

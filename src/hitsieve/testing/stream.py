@@ -186,9 +186,9 @@ class StreamSender:
             self._all(series.end)
         return sent
 
-    def raw(self, message: bytes) -> None:
-        """Send what may be no message at all through the first socket."""
-        self._one(0, message)
+    def raw(self, message: bytes, socket: int = 0) -> None:
+        """Send what may be no message at all through one of the sockets."""
+        self._one(socket, message)
 
     def _all(self, message: bytes) -> None:
         for number in range(len(self._sockets)):

@@ -36,8 +36,8 @@ class ReceivedSeries:
         Prefix of the file names.
     first : Packed
         An image of the series: shape, type and compression are those of all.
-    n_images : int, optional
-        Images announced.
+    start : SeriesStart, optional
+        What is stated in the master file; None: nothing is known.
 
     Raises
     ------
@@ -45,18 +45,17 @@ class ReceivedSeries:
         No space or permission, or the folder exists.
     """
 
-    def __init__(self, folder: Path, name: str, first: Packed, n_images: int | None) -> None:
+    def __init__(self, folder: Path, name: str, first: Packed, start: SeriesStart | None) -> None:
         register_filters()
         self.folder = folder
         self.master = folder / f"{name}_master.h5"
         self.shape, self.dtype, self.codec = first.shape, first.dtype, first.codec
         self._name = name
-        self._n_images = n_images
+        self._start = start
         self._open: OrderedDict[int, h5py.File] = OrderedDict()
         self._files: dict[int, Path] = {}
         self._rows: dict[int, int] = {}
         self._last = -1
-        self._start: SeriesStart | None = None
         self._mastered: tuple[int, ...] = ()
         with writing(folder):
             folder.mkdir(parents=True)
@@ -91,10 +90,10 @@ class ReceivedSeries:
             for file in self._open.values():
                 file.flush()
         if tuple(self._files) != self._mastered:
-            self._write_master(max(self._n_images or 0, self._last + 1))
+            self._write_master()
 
-    def begin(self, start: SeriesStart | None) -> None:
-        """State the experiment in a master file over what there is so far.
+    def restate(self, start: SeriesStart) -> None:
+        """State what is known now in the master file.
 
         Raises
         ------
@@ -104,15 +103,15 @@ class ReceivedSeries:
         self._start, self._mastered = start, ()
         self.flush()
 
-    def finish(self) -> int:
-        """Close all files and write the master file over all of them; the number of images of the series.
+    def finish(self) -> None:
+        """Close all files and write the master file over all of them.
 
         Raises
         ------
         OutputError
             No space or permission.
         """
-        n = max(self._n_images or 0, self._last + 1)
+        n = len(self)
         with writing(self.folder):
             last = self._last // IMAGES_PER_FILE
             if (last + 1) * IMAGES_PER_FILE > n:
@@ -120,8 +119,7 @@ class ReceivedSeries:
                 self._dataset(last).resize(self._rows[last], axis=0)
             while self._open:
                 self._open.popitem()[1].close()
-        self._write_master(n)
-        return n
+        self._write_master()
 
     def _path(self, part: int) -> Path:
         return self.folder / f"{self._name}_data_{part + 1:06d}.h5"
@@ -147,15 +145,19 @@ class ReceivedSeries:
             "data", shape, self.dtype, chunks=(1, *self.shape), maxshape=shape, fillvalue=fill, **packing
         )
 
-    def _write_master(self, n: int) -> None:
+    def __len__(self) -> int:
+        """Images of the series, as far as is known."""
+        return max((self._start.n_images if self._start else None) or 0, self._last + 1)
+
+    def _write_master(self) -> None:
         temporary = self.master.with_name(f".{self.master.name}.tmp")
         with writing(self.master):
             with h5py.File(temporary, "w") as file:
-                self._state(file, n)
+                self._state(file)
             temporary.replace(self.master)
         self._mastered = tuple(self._files)
 
-    def _state(self, file: h5py.File, n: int) -> None:
+    def _state(self, file: h5py.File) -> None:
         file.attrs["default"] = "entry"
         entry = _group(file, "entry", "NXentry")
         entry.attrs["default"] = "data"
@@ -164,8 +166,8 @@ class ReceivedSeries:
         detector = _group(instrument, "detector", "NXdetector")
         if self._start is not None:
             _write_start(entry, self._start, self.shape)
-        _field(_specific(detector), "nimages", n)
-        self._link(entry, n)
+        _field(_specific(detector), "nimages", len(self))
+        self._link(entry, len(self))
 
     def _link(self, entry: h5py.Group, n: int) -> None:
         data = _group(entry, "data", "NXdata")

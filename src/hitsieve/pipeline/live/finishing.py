@@ -7,7 +7,6 @@ import shutil
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -98,8 +97,6 @@ def sieve(job: Job) -> Sieved:
         outputs.annotated.unlink()
         kept = tuple(path for path in outputs if path != outputs.annotated)
         shutil.rmtree(job.master.parent)
-        with suppress(OSError):
-            job.master.parent.parent.rmdir()
     counts = (summary.n_hits, summary.n_misses, summary.n_unreadable, summary.n_missing)
     names = (State.HIT, State.MISS, State.UNREADABLE, State.MISSING)
     return Sieved(

@@ -6,8 +6,9 @@ import logging
 import os
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Literal
@@ -75,8 +76,10 @@ def receive(
     with (
         Endpoints(addresses, live.buffer << 20) as endpoints,
         Apart() as apart,
-        ThreadPoolExecutor(1, "finish") as finisher,
+        _left_empty(spool if live.spool is None else None),
         working(workers) as pool,
+        # Whoever ends a series waits for those who work on it.
+        ThreadPoolExecutor(1, "finish") as finisher,
     ):
         receiver = _Receiver(endpoints, finisher, live, watchers)
         receiver.means = Means(settings, spool, live.keep_received, pool, apart, receiver.judged)
@@ -91,6 +94,17 @@ def _check_folders(output: Path, spool: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(13, os.strerror(13))
+
+
+@contextmanager
+def _left_empty(folder: Path | None) -> Iterator[None]:
+    """Remove a folder of our own in the end, if nothing is in it."""
+    try:
+        yield
+    finally:
+        if folder is not None:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 class _Receiver:
@@ -126,14 +140,15 @@ class _Receiver:
             now = time.monotonic()
             if now - looked >= STEP:
                 looked = now
-                self._close_due(now)
+                # Time has not passed for what is still waiting to be taken.
+                self._close_due(now if arrived is None else arrived.at)
                 self._tell_load()
             if now - flushed >= FLUSH:
                 flushed = now
                 for series in self._open.values():
                     series.flush()
         self._endpoints.close()
-        while (arrived := self._endpoints.take(0)) is not None:
+        while stop.is_set() and (arrived := self._endpoints.take(0)) is not None:
             self._take(arrived)
         for series in list(self._open.values()):
             self._close(series, series.why or "receiving was stopped")
@@ -150,21 +165,24 @@ class _Receiver:
             self._end(message, arrived)
 
     def _begin(self, start: SeriesStart, arrived: Arrived) -> None:
-        known = self._open.get(start.key)
-        if known is not None and arrived.endpoint in known.began_on:
-            self._close(known, "a series of the same number began")
-        elif known is not None:
+        series = self._open.get(start.key)
+        if series is not None and arrived.endpoint in series.began_on:
+            self._close(series, "a series of the same number began")
+            series = None
+        if series is None:
+            again = start.key in self._over
+            self._over.pop(start.key, None)
+            series = self._new(start.key, start, arrived)
+            series.again = again
+        elif series.start is None:
             # Through each socket comes a start; one that was missed may come through another.
-            known.began_on.add(arrived.endpoint)
-            known.last = arrived.at
-            if known.start is None:
-                known.adopt(start)
-            return
-        for other in list(self._open.values()):
-            self._due(other, arrived.at, "the next series began")
-        self._over.pop(start.key, None)
-        series = self._new(start.key, start, arrived)
+            series.adopt(start)
         series.began_on.add(arrived.endpoint)
+        series.last = arrived.at
+        for older in list(self._open.values()):
+            if older is series:
+                break
+            self._left(older, arrived, "the next series began")
 
     def _new(self, key: SeriesKey, start: SeriesStart | None, arrived: Arrived) -> Series:
         if len(self._open) >= MOST_OPEN:
@@ -177,10 +195,11 @@ class _Receiver:
 
     def _add(self, image: SeriesImage, arrived: Arrived) -> None:
         series = self._open.get(image.key)
+        over = image.key in self._over if series is None else series.again and arrived.endpoint not in series.began_on
+        if over:
+            self._refuse("late", f"{image.key}: image {image.number} came after the end")
+            return
         if series is None:
-            if image.key in self._over:
-                self._refuse("late", f"{image.key}: image {image.number} came after the end")
-                return
             series = self._new(image.key, None, arrived)
         series.last = arrived.at
         if why := series.takes(image.number):
@@ -191,7 +210,7 @@ class _Receiver:
         for watcher in self._watchers:
             watcher.arrived(arrived.size)
         series.add(image, arrived.at, dropped=arrived.dropped)
-        if series.whole and series.ended_on:
+        if series.whole and series.end_came:
             self._close(series, series.why)
 
     def _end(self, end: SeriesEnd, arrived: Arrived) -> None:
@@ -199,19 +218,16 @@ class _Receiver:
         if series is None:
             return
         series.last = arrived.at
-        series.ended_on.add(arrived.endpoint)
-        series.why = "its end came"
-        if series.whole or len(series.ended_on) == len(self._endpoints.addresses):
-            self._close(series, series.why)
-        else:
-            self._due(series, arrived.at, series.why)
+        series.end_came = True
+        self._left(series, arrived, "its end came")
 
-    def _due(self, series: Series, now: float, why: str) -> None:
-        """Have a series end soon: at once where nothing can be under way through another socket."""
-        if len(self._endpoints.addresses) == 1:
-            self._close(series, why)
-        elif series.closing is None:
-            series.closing, series.why = now + self._live.end_wait, why
+    def _left(self, series: Series, arrived: Arrived, why: str) -> None:
+        """No more of a series comes through one socket; it ends when that is so of all, or soon."""
+        series.left_on.add(arrived.endpoint)
+        if series.closing is None:
+            series.closing, series.why = arrived.at + self._live.end_wait, why
+        if len(series.left_on) == len(self._endpoints.addresses) or (series.end_came and series.whole):
+            self._close(series, series.why)
 
     def _close_due(self, now: float) -> None:
         for series in list(self._open.values()):

@@ -47,7 +47,11 @@ class Series:
     start: SeriesStart | None = None
     began_on: set[int] = field(default_factory=set)
     """Sockets that its start came through."""
-    ended_on: set[int] = field(default_factory=set)
+    end_came: bool = False
+    again: bool = False
+    """Another series had the same key: only sockets that its start came through tell of it."""
+    left_on: set[int] = field(default_factory=set)
+    """Sockets that its end, or the start of a later series, came through: no more of it can come there."""
     closing: float | None = None
     """When it ends, whether or not more comes; None: not yet."""
     why: str = ""
@@ -77,7 +81,7 @@ class Series:
         """Take the start that came after images: what was found without its geometry and mask counts no more."""
         self.start = start
         if self._received is not None:
-            self._judge = self._begun(self._received)
+            self._judge = self._begun(self._received, start)
 
     def takes(self, number: int) -> str:
         """Why there can be no image of this number now; empty where there can."""
@@ -155,8 +159,7 @@ class Series:
             return image.reason
         try:
             if self._received is None:
-                n_images = self.start.n_images if self.start else None
-                self._received = ReceivedSeries(self.means.spool / self.name, self.name, image.packed, n_images)
+                self._received = ReceivedSeries(self.means.spool / self.name, self.name, image.packed, self.start)
                 self._received.add(image.number, image.packed)
                 self._judge = self._begun(self._received)
             elif why := self._received.why_not(image.packed):
@@ -174,10 +177,13 @@ class Series:
         self._unkept = f"received, but not kept: {error.what}"
         return self._unkept
 
-    def _begun(self, received: ReceivedSeries) -> Judge | None:
+    def _begun(self, received: ReceivedSeries, start: SeriesStart | None = None) -> Judge | None:
         """Set up the search for this series' detector; None where that is not possible, which its end will tell."""
         try:
-            received.begin(self.start)
+            if start is None:
+                received.flush()
+            else:
+                received.restate(start)
             # States of the pump are of the whole series.
             no_pump = {"pump": None, "pump_dataset": None, "pump_csv": None}
             with open_run(received.master, self.means.settings.source.model_copy(update=no_pump)) as opened:
