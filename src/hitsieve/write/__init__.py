@@ -1,5 +1,6 @@
 """Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
+from hitsieve.write.atomic import writing
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.kept import KeptImages
@@ -71,4 +72,5 @@ __all__ = [
     "restore_run",
     "rewrite",
     "verify_hits",
+    "writing",
 ]

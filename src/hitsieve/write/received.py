@@ -56,6 +56,7 @@ class ReceivedSeries:
         self._files: dict[int, Path] = {}
         self._rows: dict[int, int] = {}
         self._last = -1
+        self._known = 0
         self._mastered: tuple[int, ...] = ()
         with writing(folder):
             folder.mkdir(parents=True)
@@ -103,14 +104,20 @@ class ReceivedSeries:
         self._start, self._mastered = start, ()
         self.flush()
 
-    def finish(self) -> None:
+    def finish(self, n_images: int = 0) -> None:
         """Close all files and write the master file over all of them.
+
+        Parameters
+        ----------
+        n_images : int
+            Images that are known of, kept or not; more may be announced.
 
         Raises
         ------
         OutputError
             No space or permission.
         """
+        self._known = max(self._known, n_images)
         n = len(self)
         with writing(self.folder):
             last = self._last // IMAGES_PER_FILE
@@ -147,7 +154,7 @@ class ReceivedSeries:
 
     def __len__(self) -> int:
         """Images of the series, as far as is known."""
-        return max((self._start.n_images if self._start else None) or 0, self._last + 1)
+        return max((self._start.n_images if self._start else None) or 0, self._last + 1, self._known)
 
     def _write_master(self) -> None:
         temporary = self.master.with_name(f".{self.master.name}.tmp")

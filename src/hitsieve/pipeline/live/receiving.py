@@ -21,7 +21,7 @@ from hitsieve.pipeline.live.watching import Ended, Load, Verdict, Watcher
 from hitsieve.pipeline.searcher import working
 from hitsieve.settings import LiveSettings, RunSettings
 from hitsieve.source.endpoints import Arrived, Endpoints
-from hitsieve.write.atomic import writing
+from hitsieve.write import writing
 
 _log = logging.getLogger(__name__)
 STEP = 0.1

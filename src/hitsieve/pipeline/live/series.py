@@ -103,7 +103,7 @@ class Series:
         if image.packed is not None:
             reason = self._keep(image)
         if reason:
-            gone = dropped or bool(self._unkept)
+            gone = dropped or reason == self._unkept
             (self._missing if gone else self._unreadable)[number] = reason
             state: LiveState = "missing" if gone else "unreadable"
             self.means.tell(Verdict(self.name, self.key, number, state, reason, final=True))
@@ -145,7 +145,7 @@ class Series:
 
     def _sieved(self, received: ReceivedSeries, known: Known) -> Sieved:
         try:
-            received.finish()
+            received.finish(len(self._seen))
         except OutputError as error:
             return Sieved({}, None, (), (), f"{error}; what was received is in {received.folder}")
         sieved = self.means.apart.sieve(Job(received.master, self.means.settings, known, self.means.keep))
