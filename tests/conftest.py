@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -20,6 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marks, and keep the runs of tests out of the user's own catalogue."""
     os.environ["HITSIEVE_CATALOGUE"] = str(Path(tempfile.mkdtemp(prefix="hitsieve-tests-")) / "catalogue.sqlite")
+    settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
+    settings.load_profile("untimed")
     config.addinivalue_line("markers", "long: takes more than some seconds; run with --long")
 
 

@@ -62,7 +62,7 @@ def strained(axes: Floats, strain: tuple[float, ...], turn: tuple[float, ...]) -
 
 
 @given(cells, steps)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_basis_of_a_lattice_is_the_same_lattice(cell: tuple[float, ...], moves: list[tuple[int, int, int]]) -> None:
     axes = axes_of(cell)
     assert distance(metric_of(axes), metric_of(changed(axes, moves))) < 1e-6
@@ -98,7 +98,7 @@ def test_settings_of_one_lattice_agree(
 
 
 @given(cells, strains, turns, steps)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_strained_lattice_is_as_near_as_its_strain(
     cell: tuple[float, ...], strain: tuple[float, ...], turn: tuple[float, ...], moves: list[tuple[int, int, int]]
 ) -> None:
@@ -108,7 +108,7 @@ def test_a_strained_lattice_is_as_near_as_its_strain(
 
 
 @given(cells, strains, turns)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_least_of_all_changes_of_basis_is_found(
     cell: tuple[float, ...], strain: tuple[float, ...], turn: tuple[float, ...]
 ) -> None:
@@ -122,7 +122,7 @@ def test_the_least_of_all_changes_of_basis_is_found(
 
 
 @given(cells, strains, strains, turns)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_triangles(
     cell: tuple[float, ...], strain: tuple[float, ...], more: tuple[float, ...], turn: tuple[float, ...]
 ) -> None:

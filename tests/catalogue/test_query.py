@@ -114,7 +114,7 @@ def test_what_is_refused(text: str, says: str) -> None:
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_is_a_query_or_refused(text: str) -> None:
     with contextlib.suppress(SettingsError):
         parse(text)
@@ -180,7 +180,7 @@ def test_each_condition_is_answered_as_by_hand(catalogue: Catalogue, query: str)
 
 
 @given(queries)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_joined_conditions_are_answered_as_by_hand(catalogue: Catalogue, query: str) -> None:
     assert {found.facts["id"] for found in catalogue.search(query)} == found_by_hand(query)
 

@@ -65,7 +65,7 @@ def scrambled(metric: np.ndarray, steps: list[tuple[list[int], int]]) -> Cell:
 
 
 @pytest.mark.parametrize("kind", TYPES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_type_and_cell_come_back(kind: str, data: st.DataObject) -> None:
     cell = data.draw(conventional(kind))
@@ -88,7 +88,7 @@ def test_type_and_cell_come_back(kind: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("kind", TYPES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_noise_within_tolerance_does_no_harm(kind: str, data: st.DataObject) -> None:
     """Cells strained by 0.3 % keep their type, and the symmetric cell is near the true one."""

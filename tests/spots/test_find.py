@@ -14,7 +14,7 @@ from . import reference
 from .cases import DTYPES, Case, assert_agree, assert_same, cases, columns, finder
 from .reference import Params
 
-EXACT = settings(deadline=None, suppress_health_check=list(HealthCheck))
+EXACT = settings(suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

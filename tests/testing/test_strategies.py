@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hitsieve.testing.strategies import SmallImage, small_images
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(small_images())
 def test_small_images_fit_together(image: SmallImage) -> None:
     assert image.counts.shape == image.valid.shape == image.bins.shape

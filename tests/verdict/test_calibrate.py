@@ -181,7 +181,7 @@ def test_more_spots_make_fewer_false_hits() -> None:
     assert rates[-1] < 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(-1, 3000), st.integers(1, 400)), max_size=12),
     st.floats(1e-6, 0.4),

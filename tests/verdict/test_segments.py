@@ -272,7 +272,7 @@ def test_files_without_jet() -> None:
     assert files_without_jet((), np.full(3, -1)) == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.integers(1, 400), st.sampled_from([0.0, 1e-5, 0.01, 0.5, 1.0, 30.0]), st.floats(0.0, 1.0)),
