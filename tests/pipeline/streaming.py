@@ -55,6 +55,7 @@ class Receiving:
     """A receiver in a thread; leaving the `with` statement waits for the series it wants, or stops it."""
 
     def __init__(self, addresses: Sequence[str], settings: RunSettings, *, stop: bool = False, **live: Any) -> None:
+        self.patience = PATIENCE
         self.seen = Seen()
         self.ended: list[Ended] = []
         self.stop = Event()
@@ -77,7 +78,7 @@ class Receiving:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if error is not None or self._stops:
             self.stop.set()
-        self._thread.join(PATIENCE)
+        self._thread.join(self.patience)
         assert not self._thread.is_alive()
         if error is None and self._error is not None:
             raise self._error

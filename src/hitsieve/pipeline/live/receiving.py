@@ -28,7 +28,7 @@ STEP = 0.1
 """Time (s) between looks at the clock."""
 FLUSH = 2.0
 """Time (s) between moments from which on a crash of this program loses nothing."""
-MOST_OPEN = 8
+MOST_OPEN = 32
 """Series received at a time."""
 REMEMBERED = 1000
 """Series that have ended, and of which late images are known as such."""
@@ -167,10 +167,16 @@ class _Receiver:
     def _begin(self, start: SeriesStart, arrived: Arrived) -> None:
         series = self._open.get(start.key)
         if series is not None and arrived.endpoint in series.began_on:
+            if start.key.unique:
+                self._refuse("doubled", f"{series.name}: its start came again")
+                return
             self._close(series, "a series of the same number began")
             series = None
         if series is None:
             again = start.key in self._over
+            if again and start.key.unique:
+                self._refuse("late", f"{start.key}: its start came through another socket after the end")
+                return
             self._over.pop(start.key, None)
             series = self._new(start.key, start, arrived)
             series.again = again
