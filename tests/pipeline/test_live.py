@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing import active_children
 from pathlib import Path
 
 import cbor2
@@ -273,6 +274,24 @@ def test_what_comes_too_fast_is_dropped_and_told(sender: StreamSender, tmp_path:
     assert all("too fast" in verdict.reason for verdict in receiving.seen.verdicts)
     assert ended.failed
     assert not list((tmp_path / "out").glob("*.h5"))
+
+
+def test_the_death_of_the_process_that_sieves_costs_one_series(
+    master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path
+) -> None:
+    with Receiving(sender.addresses, into(tmp_path), series=2) as receiving:
+        until(lambda: bool(active_children()))
+        (child,) = active_children()
+        child.kill()
+        child.join()
+        sender.send(series_of(master, 1))
+        sender.send(series_of(master, 2))
+    one, two = receiving.ended
+    assert "has died" in one.failed
+    assert f"hitsieve run {tmp_path}/received/{one.name}" in one.failed
+    assert states(two.outputs[1]) == states(stored.outputs.images)
+    again = pipeline.run([tmp_path / "received" / one.name / f"{one.name}_master.h5"], into(tmp_path / "again"))
+    assert kept_chunks(again.outputs.hits) == kept_chunks(stored.outputs.hits)
 
 
 def test_addresses_and_folders_that_cannot_be(tmp_path: Path) -> None:

@@ -105,16 +105,10 @@ class Judge:
         if searched.reasons:
             why = searched.reasons[0]
             return Verdict(name, key, image, "unreadable", why, final=True, seconds=time.monotonic() - at)
-        rated = rate_spots(
-            np.array([image]),
-            searched.offsets,
-            (searched.x, searched.y),
-            (self._run.detector, self._run.beam),
-            self._settings,
-        )
-        counted, background = int(rated.n_spots_counted[0]), float(searched.background[0])
+        counted, resolution = self._rated(image, searched)
+        background = float(searched.background[0])
         min_spots = self._threshold.of(counted, background)
-        hit, resolution = counted >= min_spots, float(rated.resolution[0])
+        hit = counted >= min_spots
         return Verdict(
             name,
             key,
@@ -129,6 +123,14 @@ class Judge:
             final=self._sure or (hit and self._settings.min_spots is not None and self._settings.rule == "either"),
             seconds=time.monotonic() - at,
         )
+
+    def _rated(self, image: int, searched: Searched) -> tuple[int, float]:
+        """Counted spots and resolution of one image; without spots there is nothing to look at."""
+        if not len(searched.x):
+            return 0, float("nan")
+        centroids, geometry = (searched.x, searched.y), (self._run.detector, self._run.beam)
+        rated = rate_spots(np.array([image]), searched.offsets, centroids, geometry, self._settings)
+        return int(rated.n_spots_counted[0]), float(rated.resolution[0])
 
 
 def search_packed(finder: Finder, packed: Packed) -> Searched:
