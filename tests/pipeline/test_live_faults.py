@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +59,14 @@ def test_nothing_is_lost_or_doubled(tmp_path: Path, n_series: int) -> None:
     for number, numbers in enumerate(sent):
         came = set(numbers)
         one = ended[number]
-        assert (one.received, one.doubled) == (len(came), len(numbers) - len(came))
+        assert one.received == len(came)
         if not came:
             assert one.failed
             continue
         states = pq.read_table(one.outputs[1])["state"].to_pylist()
         assert states == [state if i in came else "missing" for i, state in enumerate(wanted)]
         assert kept_chunks(one.outputs[0]) == {i: sha for i, sha in chunks.items() if i in came}
-    kinds = {kind for kind, _ in receiving.seen.refusals}
-    assert kinds <= {"bad", "doubled"}
+    # The second of a double may come after a series that was whole, and had ended.
+    refused = Counter(kind for kind, _ in receiving.seen.refusals)
+    assert refused["doubled"] == sum(one.doubled for one in receiving.ended)
+    assert refused["doubled"] + refused["late"] == sum(len(numbers) - len(set(numbers)) for numbers in sent)

@@ -246,7 +246,8 @@ def _write_detector(group: h5py.Group, detector: Detector) -> None:
             _field(group, name, value, unit)
     if detector.pixel_mask is not None:
         mask = detector.pixel_mask
-        group.create_dataset("pixel_mask", data=mask, chunks=mask.shape, compression="gzip", compression_opts=1)
+        # Images wait for it, and gzip takes its time.
+        group.create_dataset("pixel_mask", data=mask, chunks=mask.shape, **hdf5plugin.Bitshuffle(cname="lz4"))
         _specific(group)["pixel_mask"] = group["pixel_mask"]
     if detector.panels:
         _write_panel(group, detector.panels[0])

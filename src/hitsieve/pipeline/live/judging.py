@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Condition, Lock
 
 import numpy as np
@@ -27,6 +28,39 @@ MOST_WAITING = 1 << 28
 """Bytes of images that may wait for their verdict; others get theirs at the end of the series."""
 
 
+class Workers:
+    """Those who search; they keep the finder of the last series, as the next mostly has the same detector.
+
+    Parameters
+    ----------
+    pool : ThreadPoolExecutor
+    tell : callable
+        Called with each verdict, by those who search.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, tell: Callable[[Verdict], None]) -> None:
+        self.pool = pool
+        self.tell = tell
+        self._last: tuple[Run, Finder] | None = None
+
+    def finder(self, run: Run, settings: RunSettings) -> Finder:
+        """A finder for the images of a run; settings are always the same."""
+        if self._last is None or not _alike(self._last[0], run):
+            self._last = (run, build_finder(run, settings.spots))
+        return self._last[1]
+
+
+def _alike(one: Run, other: Run) -> bool:
+    """Whether the images of two series, which have one wavelength each, are searched alike."""
+    a, b = one.detector, other.detector
+    same_mask = a.pixel_mask is b.pixel_mask or (
+        a.pixel_mask is not None and b.pixel_mask is not None and np.array_equal(a.pixel_mask, b.pixel_mask)
+    )
+    same = replace(a, pixel_mask=None) == replace(b, pixel_mask=None) and one.dtype == other.dtype
+    no_more = one.beam.wavelengths is None and other.beam.wavelengths is None
+    return same_mask and same and no_more and one.beam == other.beam
+
+
 class Judge:
     """Searches images of one series and says at once what they seem to be; remembers what it found.
 
@@ -37,10 +71,7 @@ class Judge:
     named : (str, SeriesKey)
         The series.
     settings : RunSettings
-    pool : ThreadPoolExecutor
-        Those who search.
-    tell : callable
-        Called with each verdict, by those who search.
+    workers : Workers
     """
 
     def __init__(
@@ -48,15 +79,14 @@ class Judge:
         run: Run,
         named: tuple[str, SeriesKey],
         settings: RunSettings,
-        pool: ThreadPoolExecutor,
-        tell: Callable[[Verdict], None],
+        workers: Workers,
     ) -> None:
         self._run = run
         self._named = named
         self._settings = settings.verdict
-        self._finder: Finder = build_finder(run, settings.spots)
-        self._pool = pool
-        self._tell = tell
+        self._finder = workers.finder(run, settings)
+        self._pool = workers.pool
+        self._tell = workers.tell
         self._threshold = Threshold(settings.verdict)
         self._sure = settings.verdict.min_spots is not None and (
             settings.verdict.rule == "spots" or settings.index.indexing == "off"

@@ -16,6 +16,7 @@ from typing import Literal
 from hitsieve.errors import SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.live.finishing import Apart
+from hitsieve.pipeline.live.judging import Workers
 from hitsieve.pipeline.live.series import Means, Series
 from hitsieve.pipeline.live.watching import Ended, Load, Verdict, Watcher
 from hitsieve.pipeline.searcher import working
@@ -82,7 +83,7 @@ def receive(
         ThreadPoolExecutor(1, "finish") as finisher,
     ):
         receiver = _Receiver(endpoints, finisher, live, watchers)
-        receiver.means = Means(settings, spool, live.keep_received, pool, apart, receiver.judged)
+        receiver.means = Means(settings, spool, live.keep_received, Workers(pool, receiver.judged), apart)
         receiver.go(stop or Event())
         return [future.result() for future in receiver.finishing]
 

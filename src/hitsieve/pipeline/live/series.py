@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from hitsieve.errors import HitsieveError, OutputError
 from hitsieve.model import SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.live.finishing import Apart, Job, Sieved
-from hitsieve.pipeline.live.judging import Judge
+from hitsieve.pipeline.live.judging import Judge, Workers
 from hitsieve.pipeline.live.watching import Ended, LiveState, Verdict
 from hitsieve.settings import RunSettings
 from hitsieve.source import open_run
@@ -30,9 +28,8 @@ class Means:
     settings: RunSettings
     spool: Path
     keep: bool
-    pool: ThreadPoolExecutor
+    workers: Workers
     apart: Apart
-    tell: Callable[[Verdict], None]
 
 
 @dataclass(slots=True)
@@ -106,10 +103,10 @@ class Series:
             gone = dropped or reason == self._unkept
             (self._missing if gone else self._unreadable)[number] = reason
             state: LiveState = "missing" if gone else "unreadable"
-            self.means.tell(Verdict(self.name, self.key, number, state, reason, final=True))
+            self.means.workers.tell(Verdict(self.name, self.key, number, state, reason, final=True))
         elif image.packed is not None and not (self._judge and self._judge.submit(number, image.packed, at)):
             self.n_later += 1
-            self.means.tell(Verdict(self.name, self.key, number, "later"))
+            self.means.workers.tell(Verdict(self.name, self.key, number, "later"))
 
     def flush(self) -> None:
         """Make what was received safe from a crash of this program."""
@@ -187,7 +184,7 @@ class Series:
             # States of the pump are of the whole series.
             no_pump = {"pump": None, "pump_dataset": None, "pump_csv": None}
             with open_run(received.master, self.means.settings.source.model_copy(update=no_pump)) as opened:
-                return Judge(opened.run, (self.name, self.key), self.means.settings, self.means.pool, self.means.tell)
+                return Judge(opened.run, (self.name, self.key), self.means.settings, self.means.workers)
         except HitsieveError as error:
             _log.error("%s: its images are not judged before its end: %s", self.name, error)
             return None
