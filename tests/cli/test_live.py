@@ -99,7 +99,11 @@ def test_after_a_crash_what_was_received_is_a_run(series: StreamedSeries, tmp_pa
     with StreamSender(["tcp://127.0.0.1:*"]) as sender, living(*sender.addresses, "-o", str(out)) as process:
         sender.send(series, StreamSettings(die_after=N - 5))
         wait(lambda: spooled(out, tmp_path / "copy") == N - 5)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.kill()
+        process.wait()
+    assert children
+    wait(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
     (master,) = out.glob("received/*/*_master.h5")
     command = [HITSIEVE, "run", str(master), "-o", str(tmp_path / "after"), "--no-catalogue", "--json", "--quiet"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)

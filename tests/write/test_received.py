@@ -61,7 +61,7 @@ def test_what_the_start_states_is_read_again(tmp_path: Path) -> None:
     with open_run(received.master) as opened:
         assert (opened.run.detector.panels, opened.run.beam.wavelength) == ((), None)
     received.restate(start(1))
-    received.finish()
+    received.flush()
     with open_run(received.master) as opened:
         run = opened.run
     detector = run.detector

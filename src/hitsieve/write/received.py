@@ -94,15 +94,8 @@ class ReceivedSeries:
             self._write_master()
 
     def restate(self, start: SeriesStart) -> None:
-        """State what is known now in the master file.
-
-        Raises
-        ------
-        OutputError
-            No space or permission.
-        """
+        """Have what is known now stated in the master file, from the next flush on."""
         self._start, self._mastered = start, ()
-        self.flush()
 
     def finish(self, n_images: int = 0) -> None:
         """Close all files and write the master file over all of them.

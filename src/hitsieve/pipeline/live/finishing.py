@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Lock, Thread
 from types import TracebackType
 
 from hitsieve.errors import HitsieveError
@@ -19,8 +21,13 @@ from hitsieve.pipeline.run import run
 from hitsieve.settings import RunSettings
 
 HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+LOOK = 1.0
+"""Time (s) between looks at whether the process that made this one lives."""
 NICE = 5
 """What comes in goes before what has come in."""
+
+
+_busy = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class Apart:
 
 
 def _begun() -> ProcessPoolExecutor:
-    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=os.nice, initargs=(NICE,))
+    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_settle, initargs=(os.getpid(),))
     # A process inherits what its maker holds back: no moment is left in which a signal could end it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
@@ -84,16 +91,35 @@ def _begun() -> ProcessPoolExecutor:
     return pool
 
 
+def _settle(parent: int) -> None:
+    """Begin in the other process."""
+    os.nice(NICE)
+    Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """End this process when the one that made it has died without a word, but end first what was begun."""
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    with _busy:
+        os._exit(0)
+
+
 def _ready() -> None:
     """Do nothing: whoever is asked to has imported this module before."""
 
 
 def sieve(job: Job) -> Sieved:
     """Sieve a series, and remove what was received once the outputs are whole."""
-    try:
-        report = run([job.master], job.settings, known=job.known)
-    except HitsieveError as error:
-        return Sieved({}, None, (), (), str(error))
+    with _busy:
+        try:
+            return _sieved(job)
+        except HitsieveError as error:
+            return Sieved({}, None, (), (), str(error))
+
+
+def _sieved(job: Job) -> Sieved:
+    report = run([job.master], job.settings, known=job.known)
     summary, outputs = report.summary, report.outputs
     kept = tuple(outputs)
     if not job.keep:

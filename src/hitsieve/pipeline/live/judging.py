@@ -6,18 +6,19 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Condition, Lock
 
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.model import Packed, Run, SeriesKey
+from hitsieve.model import Detector, Packed, Run, SeriesKey, SeriesStart
 from hitsieve.pipeline.live.watching import Verdict
 from hitsieve.pipeline.searcher import Images
 from hitsieve.settings import RunSettings, VerdictSettings
 from hitsieve.spots import Finder, Searched, build_finder
 from hitsieve.verdict import DEFAULT_MIN_SPOTS, calibrate, rate_spots
+from hitsieve.write import ReceivedSeries
 
 _log = logging.getLogger(__name__)
 FIRST = 64
@@ -28,8 +29,34 @@ MOST_WAITING = 1 << 28
 """Bytes of images that may wait for their verdict; others get theirs at the end of the series."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """What the search of a series hangs on, but for settings, which are the same for all."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[np.generic]
+    detector: Detector | None
+    wavelength: float | None
+
+    @classmethod
+    def of(cls, start: SeriesStart | None, received: ReceivedSeries) -> Ground:
+        """That of a series with this start and images of this kind."""
+        stated = (None, None) if start is None else (start.detector, start.wavelength)
+        return cls(received.shape, received.dtype, *stated)
+
+    def same(self, other: Ground) -> bool:
+        """Whether images are searched alike."""
+        mine, others = ((x.shape, x.dtype, x.wavelength, _unmasked(x.detector)) for x in (self, other))
+        a, b = (None if x.detector is None else x.detector.pixel_mask for x in (self, other))
+        return mine == others and (a is b or (a is not None and b is not None and np.array_equal(a, b)))
+
+
+def _unmasked(detector: Detector | None) -> Detector | None:
+    return None if detector is None else replace(detector, pixel_mask=None)
+
+
 class Workers:
-    """Those who search; they keep the finder of the last series, as the next mostly has the same detector.
+    """Those who search; they keep what they need for the last series, as the next mostly has the same detector.
 
     Parameters
     ----------
@@ -41,24 +68,16 @@ class Workers:
     def __init__(self, pool: ThreadPoolExecutor, tell: Callable[[Verdict], None]) -> None:
         self.pool = pool
         self.tell = tell
-        self._last: tuple[Run, Finder] | None = None
+        self._last: tuple[Ground, Run, Finder] | None = None
 
-    def finder(self, run: Run, settings: RunSettings) -> Finder:
-        """A finder for the images of a run; settings are always the same."""
-        if self._last is None or not _alike(self._last[0], run):
-            self._last = (run, build_finder(run, settings.spots))
-        return self._last[1]
+    def equipped(self, ground: Ground) -> tuple[Run, Finder] | None:
+        """Run and finder that fit; None where the last series was another."""
+        return self._last[1:] if self._last is not None and self._last[0].same(ground) else None
 
-
-def _alike(one: Run, other: Run) -> bool:
-    """Whether the images of two series, which have one wavelength each, are searched alike."""
-    a, b = one.detector, other.detector
-    same_mask = a.pixel_mask is b.pixel_mask or (
-        a.pixel_mask is not None and b.pixel_mask is not None and np.array_equal(a.pixel_mask, b.pixel_mask)
-    )
-    same = replace(a, pixel_mask=None) == replace(b, pixel_mask=None) and one.dtype == other.dtype
-    no_more = one.beam.wavelengths is None and other.beam.wavelengths is None
-    return same_mask and same and no_more and one.beam == other.beam
+    def equip(self, ground: Ground, run: Run, settings: RunSettings) -> tuple[Run, Finder]:
+        """Set up the finder for the detector, beam and pixel type of a run."""
+        self._last = (ground, run, build_finder(run, settings.spots))
+        return self._last[1:]
 
 
 class Judge:
@@ -66,8 +85,8 @@ class Judge:
 
     Parameters
     ----------
-    run : Run
-        Detector, beam and pixel type of the series.
+    equipment : (Run, Finder)
+        Detector and beam, which are those of the series, and the finder for its images.
     named : (str, SeriesKey)
         The series.
     settings : RunSettings
@@ -76,15 +95,14 @@ class Judge:
 
     def __init__(
         self,
-        run: Run,
+        equipment: tuple[Run, Finder],
         named: tuple[str, SeriesKey],
         settings: RunSettings,
         workers: Workers,
     ) -> None:
-        self._run = run
+        self._run, self._finder = equipment
         self._named = named
         self._settings = settings.verdict
-        self._finder = workers.finder(run, settings)
         self._pool = workers.pool
         self._tell = workers.tell
         self._threshold = Threshold(settings.verdict)

@@ -10,7 +10,7 @@ from hitsieve.errors import HitsieveError, OutputError
 from hitsieve.model import SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.live.finishing import Apart, Job, Sieved
-from hitsieve.pipeline.live.judging import Judge, Workers
+from hitsieve.pipeline.live.judging import Ground, Judge, Workers
 from hitsieve.pipeline.live.watching import Ended, LiveState, Verdict
 from hitsieve.settings import RunSettings
 from hitsieve.source import open_run
@@ -78,7 +78,8 @@ class Series:
         """Take the start that came after images: what was found without its geometry and mask counts no more."""
         self.start = start
         if self._received is not None:
-            self._judge = self._begun(self._received, start)
+            self._received.restate(start)
+            self._judge = self._begun(self._received)
 
     def takes(self, number: int) -> str:
         """Why there can be no image of this number now; empty where there can."""
@@ -174,17 +175,19 @@ class Series:
         self._unkept = f"received, but not kept: {error.what}"
         return self._unkept
 
-    def _begun(self, received: ReceivedSeries, start: SeriesStart | None = None) -> Judge | None:
+    def _begun(self, received: ReceivedSeries) -> Judge | None:
         """Set up the search for this series' detector; None where that is not possible, which its end will tell."""
+        workers, settings = self.means.workers, self.means.settings
+        ground = Ground.of(self.start, received)
+        equipment = workers.equipped(ground)
         try:
-            if start is None:
+            if equipment is None:
                 received.flush()
-            else:
-                received.restate(start)
-            # States of the pump are of the whole series.
-            no_pump = {"pump": None, "pump_dataset": None, "pump_csv": None}
-            with open_run(received.master, self.means.settings.source.model_copy(update=no_pump)) as opened:
-                return Judge(opened.run, (self.name, self.key), self.means.settings, self.means.workers)
+                # States of the pump are of the whole series.
+                no_pump = {"pump": None, "pump_dataset": None, "pump_csv": None}
+                with open_run(received.master, settings.source.model_copy(update=no_pump)) as opened:
+                    equipment = workers.equip(ground, opened.run, settings)
         except HitsieveError as error:
             _log.error("%s: its images are not judged before its end: %s", self.name, error)
             return None
+        return Judge(equipment, (self.name, self.key), settings, workers)
