@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cbor2
 import h5py
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -140,6 +141,25 @@ def test_a_number_used_again_while_one_socket_lags(master: Path, stored: RunRepo
     assert [ended.received for ended in receiving.ended] == [2, N]
     assert {kind for kind, _ in receiving.seen.refusals} == {"late"}
     assert states(receiving.ended[1].outputs[1]) == states(stored.outputs.images)
+
+
+def test_each_series_is_searched_with_its_own_mask(master: Path, sender: StreamSender, tmp_path: Path) -> None:
+    one = series_of(master, 1)
+    with open_run(master) as opened:
+        mask = np.ones(opened.run.detector.shape, dtype=np.uint32)
+        mask[:200] = 0
+    with Receiving(sender.addresses, into(tmp_path), series=3) as receiving:
+        for number, start in ((1, {}), (2, {"pixel_mask": {"threshold_1": array(mask)}}), (3, {})):
+            sender.send(StreamedSeries(one.start | start | {"series_id": number}, one.pieces, N))
+    found = []
+    for ended in receiving.ended:
+        table = pq.read_table(ended.outputs[1])
+        for name in ("n_spots", "n_spots_counted", "n_saturated"):
+            at_once = {v.image: getattr(v, name) for v in receiving.seen.verdicts if v.name == ended.name}
+            assert at_once == dict(enumerate(table[name].to_pylist()))
+        found.append(table["n_spots"].to_pylist())
+    assert found[0] == found[2]
+    assert sum(found[1]) < sum(found[0])
 
 
 def test_a_missed_start(master: Path, sender: StreamSender, tmp_path: Path) -> None:
