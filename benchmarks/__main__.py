@@ -10,7 +10,19 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import answers, copying, indexing, indexing_peers, keeping, live, memory, peers, search, speed
+from benchmarks import (
+    answers,
+    copying,
+    indexing,
+    indexing_peers,
+    ingesting,
+    keeping,
+    live,
+    memory,
+    peers,
+    search,
+    speed,
+)
 from benchmarks.bench import Bench
 from benchmarks.machine import OtherPrograms, facts
 from benchmarks.table import Row
@@ -27,13 +39,27 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "answers": answers.hits_and_blanks,
     "weak": answers.weak_set,
     "search": search.search,
+    "ingest": ingesting.ingesting,
     "help": speed.help_text,
     "agree": answers.agreement,
     "index": indexing.indexing,
     "peers": peers.peers,
     "indexing-peers": indexing_peers.indexing,
 }
-SMOKE = ("run", "workers", "index-speed", "copy", "keep", "memory", "live", "answers", "weak", "search", "agree")
+SMOKE = (
+    "run",
+    "workers",
+    "index-speed",
+    "copy",
+    "keep",
+    "memory",
+    "live",
+    "answers",
+    "weak",
+    "search",
+    "ingest",
+    "agree",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

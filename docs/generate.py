@@ -1,4 +1,4 @@
-"""Writes reference/cli.md, settings.md, record.md and summary.schema.json from the code: python docs/generate.py."""
+"""Writes cli.md, settings.md, record.md, checks.md and summary.schema.json in reference/: python docs/generate.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from cyclopts import Argument
 from pydantic import BaseModel
 
 from hitsieve.catalogue import homes
+from hitsieve.check import RULE_SETS, Place, Severity, rule_book
+from hitsieve.check.rules import TYPES
 from hitsieve.cli.commands import COMMANDS, HELP, PARAMETER, make_app, usage
 from hitsieve.settings import RunSettings
 from hitsieve.write import Summary
@@ -35,11 +37,25 @@ RECORD_HOMES = """
 
 NXmx: place in `<stem>_hits.h5` (and, but for the audit sample, in `<stem>_annotated.h5`); `[k]` is one number
 of several. SciCat: a flat key of `scientificMetadata`, `{"value": ..., "unit": ..., "human_name": ...}` with
-unit and name as above, or `/key` of the data set itself. RO-Crate: property of the data set, its files or its
-making (schema.org). DataCite: property of schema 4, as it follows from the crate.
+unit and name as above, or `/key` of the data set itself. What has a `/key` and can be searched by stands in the
+`scientificMetadata` of the set of hits as well, under the name of the field, where [the search](search.md#in-scicat)
+finds it. Lists are one text, joined by ", "; problems are on a line each. RO-Crate: property of the data set, its
+files or its making (schema.org). DataCite: property of schema 4, as it follows from the crate.
 
 | field | NXmx | SciCat | RO-Crate | DataCite |
 | --- | --- | --- | --- | --- |"""
+
+CHECKS = """# Rules of hitsieve check
+
+Written by `docs/generate.py` from the tables of rules (`src/hitsieve/check/rules/`) and the
+[definition](../../definitions/NXhit_finding.nxdl.xml) of hit information. See also
+[how to check a file](../how-to/check-a-file.md), and
+[what was found in measured files, and what other programs say](../explanation/check.md).
+
+A place is written with the usual names of groups; groups are found by their NeXus class, whatever their names. `@`
+is an attribute. Where a rule does not hold there is an *error* (required; exit code 5), a *warning* (recommended) or
+a *note*. A field that is there but is of the wrong type, says nothing, or has unknown units is as bad as one that is
+absent, and at least a warning; fields that need not be there are checked where they are."""
 
 
 def main() -> None:
@@ -47,6 +63,7 @@ def main() -> None:
     (REFERENCE / "cli.md").write_text(cli_page(), encoding="utf-8")
     (REFERENCE / "settings.md").write_text(settings_page(), encoding="utf-8")
     (REFERENCE / "record.md").write_text(record_page(), encoding="utf-8")
+    (REFERENCE / "checks.md").write_text(checks_page(), encoding="utf-8")
     schema = json.dumps(Summary.model_json_schema(mode="serialization"), indent=2, ensure_ascii=False)
     (REFERENCE / "summary.schema.json").write_text(schema + "\n", encoding="utf-8")
 
@@ -116,6 +133,34 @@ def record_page() -> str:
         places = (_code(home.about.nxmx), _code(home.scicat), _code(home.about.crate))
         parts.append(f"| `{home.field}` | {' | '.join(places)} | {home.datacite} |")
     return "\n".join(parts) + "\n"
+
+
+def checks_page() -> str:
+    """Every rule of every set: places, then what must hold between them."""
+    book = rule_book()
+    parts = [CHECKS]
+    for name in RULE_SETS:
+        parts += [f"\n## {name}: {book.titles[name]}\n", f"Source: {book.sources[name]}.\n"]
+        if name == "gold":
+            parts += ["The checks of `nxmx` between places are those of `gold`, too.\n"]
+        parts += ["| place | absent | type, units | meaning |\n| --- | --- | --- | --- |"]
+        parts += [_place_row(place, name) for place in book.of((name,))]
+        checks = [check for check in book.checks.values() if check.rules == name]
+        if checks:
+            parts += ["\n| check | severity | what must hold | mend | source |\n| --- | --- | --- | --- | --- |"]
+        for check in checks:
+            cells = (f"`{check.id}`", check.severity.name.lower(), check.what, check.mend, check.source)
+            parts.append(f"| {' | '.join(_flat(cell) for cell in cells)} |")
+    return "\n".join(parts) + "\n"
+
+
+def _place_row(place: Place, name: str) -> str:
+    severity: Severity | None = place.absent[name]
+    absent = f"{severity.name.lower()} ({place.need[name]})" if severity is not None else ""
+    kind = TYPES.get(place.type, "group") + (f", {place.units.replace('_', ' ')}" if place.units else "")
+    if place.values:
+        kind += f": {', '.join(place.values)}"
+    return f"| `{place.place}` | {absent} | {_flat(kind)} | {_flat(place.what)} |"
 
 
 def sample() -> str:

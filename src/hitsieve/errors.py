@@ -53,3 +53,9 @@ class VerificationError(HitsieveError):
     """A stored file does not agree with its hashes or with its source."""
 
     exit_code: ClassVar[int] = 5
+
+
+class ServerError(HitsieveError):
+    """A server does not answer, or refuses what it is asked for."""
+
+    exit_code: ClassVar[int] = 6

@@ -103,14 +103,33 @@ def test_add_takes_what_is_there_and_says_why_not(
 
 def test_another_verdict_is_a_run_of_its_own(hitsieve: Hitsieve, results: Path, tmp_path: Path, place: Path) -> None:
     assert hitsieve("rethink", results / "a", "-o", tmp_path / "strict", "--min-spots", "60", "-q").returncode == 2
-    done = hitsieve("rethink", results / "a", "-o", tmp_path / "strict", "--min-spots", "60", "--quiet")
+    again = ("rethink", results / "a", "-o", tmp_path / "strict", "--min-spots", "60", "--quiet")
+    # The run itself was entered into none.
+    done = hitsieve(*again, "--catalogue", place)
     assert done.returncode == 0, done.stderr
-    assert hitsieve("catalog", "add", results, tmp_path / "strict").returncode == 0
+    assert hitsieve("search", "").stdout.endswith(f"1 of 1 runs in {place}\n")
+    assert "skipped" in hitsieve("catalog", "add", tmp_path / "strict").stdout
+    assert hitsieve("catalog", "add", results).returncode == 0
     (record,) = json.loads(hitsieve("search", "verdict_on is known and 'simulated'", "--json").stdout)
     assert record["min_spots"] == 60
     shown = hitsieve("search", "", "--limit", "1").stdout.splitlines()
     assert str(tmp_path / "strict" / "small_summary.json") in shown[1]
     assert shown[-1] == f"2 of 2 runs in {place}, the first 1 shown"
+
+
+def test_another_verdict_is_entered_where_it_is_wanted(
+    hitsieve: Hitsieve, results: Path, tmp_path: Path, place: Path
+) -> None:
+    again = ("rethink", results / "a", "--min-spots", "60", "--quiet", "-o")
+    assert hitsieve(*again, tmp_path / "none").returncode == 0
+    assert not place.exists()
+    own = ("--catalogue", tmp_path / "mine.sqlite")
+    assert hitsieve(*again, tmp_path / "some", *own).returncode == 0
+    assert not place.exists()
+    assert hitsieve("search", "", *own).stdout.endswith(f"1 of 1 runs in {tmp_path / 'mine.sqlite'}\n")
+    hopeless = hitsieve(*again, tmp_path / "more", "--catalogue", tmp_path)
+    assert hopeless.returncode == 0
+    assert "is not in the catalogue: " in hopeless.stderr
 
 
 def test_remove_and_list(hitsieve: Hitsieve, results: Path, place: Path) -> None:

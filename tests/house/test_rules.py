@@ -101,6 +101,7 @@ def test_reference_is_what_the_code_says(generate: ModuleType) -> None:
     assert (REFERENCE / "cli.md").read_text(encoding="utf-8") == generate.cli_page(), again
     assert (REFERENCE / "settings.md").read_text(encoding="utf-8") == generate.settings_page(), again
     assert (REFERENCE / "record.md").read_text(encoding="utf-8") == generate.record_page(), again
+    assert (REFERENCE / "checks.md").read_text(encoding="utf-8") == generate.checks_page(), again
 
 
 def test_sample_settings_are_the_defaults() -> None:

@@ -57,6 +57,13 @@ def crystfel(centring: str, a: float, c: float, al: float, ga: float) -> str:
     return "\n".join(["CrystFEL unit cell file version 1.0", *lines, f"al = {al} deg\nbe = {al} deg\nga = {ga} deg\n"])
 
 
+def crystfel_about(axis: str, lengths: tuple[float, float, float]) -> str:
+    text = CRYSTFEL.replace("unique_axis = c", f"unique_axis = {axis}").replace("centering = I", "centering = P")
+    for old, new in zip(("7.9 nm", "79.0 A", "38.0 A"), lengths, strict=True):
+        text = text.replace(old, f"{new} A")
+    return text
+
+
 @pytest.mark.parametrize("text", ["79,79,38,90,90,90", "79 79 38 90 90 90", " 79, 79, 38, 90.0, 90, 9e1 "])
 def test_numbers(text: str) -> None:
     cell = read_cell(text, "I")
@@ -88,6 +95,7 @@ def test_unknown_is_no_cell(text: str) -> None:
         ("small.cif", CIF, (61.4, 122.6, 168, 90, 90, 90), "C"),
         ("any.cell", CRYSTFEL, LYSOZYME, "I"),
         ("hexagonal.cell", crystfel("H", 93, 130, 90, 120), (93, 93, 130, 90, 90, 120), "R"),
+        ("about_a.cell", crystfel_about("a", (40, 61, 61)), (40, 61, 61, 90, 90, 90), "P"),
         ("rhombohedral.cell", crystfel("R", 71, 71, 75, 75), (71, 71, 71, 75, 75, 75), "P"),
     ],
 )
@@ -180,6 +188,12 @@ def test_nonsense(text: str, centring: str | None, says: str) -> None:
         (CRYSTFEL.replace("38.0 A", "38.0 deg"), "c = '38.0 deg'"),
         (CRYSTFEL.replace("= I", "= Q"), "centring 'Q'"),
         (crystfel("R", 93, 130, 90, 120), "rhombohedral axes in CrystFEL"),
+        (CRYSTFEL.replace("axis = c", "axis = b"), "lattice_type is tetragonal about b, and its cell 79, 79, 38, 90, "),
+        (CRYSTFEL.replace("al = 90.0", "al = 93.0"), "lattice_type is tetragonal about c, and its cell 79, 79, 38, 93"),
+        (CRYSTFEL.replace("tetragonal", "cubic"), "lattice_type is cubic, and its cell"),
+        (CRYSTFEL.replace("tetragonal", "hexagonal"), "lattice_type is hexagonal about c, and"),
+        (CRYSTFEL.replace("tetragonal", "monoclinic").replace("al = 90.0", "al = 93.0"), "is monoclinic about c, and"),
+        (crystfel("R", 71, 72.5, 75, 75), "lattice_type is rhombohedral, and"),
     ],
 )
 def test_files_without_a_cell(tmp_path: Path, text: str, says: str) -> None:

@@ -81,6 +81,22 @@ def test_images_without_a_wavelength_are_left_out(
     assert len(left_out) == (only == "hits")
 
 
+def test_mask_that_has_changed_is_refused(gaps: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:
+    master = gaps[0]
+    with h5py.File(master) as file:
+        shape = file["entry/data/data"].shape[1:]
+    mask, file = np.zeros(shape, dtype=np.uint32), tmp_path / "mask.npy"
+    mask[100, 100:104] = 1
+    np.save(file, mask)
+    again = finished(master, tmp_path / "again", source={"mask": file})
+    assert export(again, ExportRequest("dials", tmp_path / "same")).n_images > 0
+    # As many pixels as before, elsewhere.
+    np.save(file, np.roll(mask, 9))
+    with pytest.raises(SourceError, match=r"or has changed: the pixel mask is not the one recorded"):
+        export(again, ExportRequest("dials", tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+
+
 def test_geometry_file_that_has_changed_is_refused(gaps: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:
     master, out, hits = gaps
     export(out, ExportRequest("stream", tmp_path / "made.stream"))

@@ -288,6 +288,16 @@ def test_command(finished: Outputs, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert f"before: {Summary.model_validate_json(finished.summary.read_text()).n_hits} hits" in text
     assert text.splitlines()[-4:] == [str(path) for path in Outputs.of(tmp_path / "b", "small")]
     assert "missed hits at least " in text and " that a lattice tells (95 % interval " in text
+    narrow = ["rethink", folder, "--d-min", "3", "--min-spots", "40", "--hits", "-o", str(tmp_path / "d")]
+    assert call(narrow) == 0
+    capsys.readouterr()
+    lifted = ["--d-min", "none", "--d-max", "None", "--min-spots", "none", "-o", str(tmp_path / "e"), "--json"]
+    assert call(["rethink", str(tmp_path / "d"), *lifted]) == 0
+    again = Summary.model_validate_json(capsys.readouterr().out)
+    first = Summary.model_validate_json(finished.summary.read_text())
+    assert again.settings["verdict"] == first.settings["verdict"]
+    assert (again.n_hits, again.rule) == (first.n_hits, first.rule)
+    assert call(["rethink", folder, "--d-min", "never", "-o", str(tmp_path / "f")]) == 2
     assert call(["rethink", folder, "-o", folder]) == 4
     assert call(["rethink", str(tmp_path), "-o", str(tmp_path / "c")]) == 3
     assert call(["rethink", folder]) == 2

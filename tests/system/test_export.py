@@ -74,7 +74,7 @@ def lattices(run: tuple[Simulated, Path]) -> dict[int, np.ndarray]:
     """A matrices by image of the run."""
     with h5py.File(run[1] / "simulated_annotated.h5") as file:
         group = file["entry/hit_finding/lattices"]
-        offsets, A = group["offsets"][()], group["A"][()]
+        offsets, A = group["offsets"][()], group["reciprocal_basis"][()]
     return {i: A[offsets[i] : offsets[i + 1]] for i in range(len(offsets) - 1) if offsets[i + 1] > offsets[i]}
 
 

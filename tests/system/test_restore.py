@@ -19,6 +19,8 @@ import nxmx
 import pytest
 
 import hitsieve
+from hitsieve.pipeline.restore import RestoreRequest
+from hitsieve.pipeline.restore import restore as rebuild
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 from hitsieve.testing.lists import IMAGE_FILES
 
@@ -288,6 +290,35 @@ def test_another_verdict_has_its_own_two_files(kept: Kept, tmp_path: Path, hitsi
     assert done.returncode == 0, done.stderr
     done = hitsieve("restore", hits, kept.misses, "-o", tmp_path / "mixed.h5")
     assert (done.returncode, "is not of the same run as" in done.stderr) == (3, True)
+
+
+def test_another_verdict_needs_no_original(tmp_path: Path, hitsieve: Hitsieve) -> None:
+    made = simulate(tmp_path / "run", SimulateSettings.model_validate(SMALL))
+    mine = Kept(made, *sieved(made.master, tmp_path / "out"))
+    back, shown = tmp_path / "back.h5", tmp_path / "shown.h5"
+    for target, flags in ((back, {}), (shown, {"virtual": True})):
+        assert rebuild(RestoreRequest(mine.hits, mine.misses, target, **flags)).restored.n_images == 24
+    for path in (made.master, *made.data_files):
+        path.unlink()
+    rule = ("--rule", "spots", "--min-spots", "60", "--hits", "-o", tmp_path / "strict", "--quiet")
+    gone = hitsieve("rethink", mine.hits, *rule)
+    assert (gone.returncode, "what hitsieve restore makes of its hits and misses" in gone.stderr) == (3, True)
+    virtual = hitsieve("rethink", mine.hits, *rule, "--source", shown)
+    assert (virtual.returncode, "restore them without --virtual" in virtual.stderr) == (3, True)
+    done = hitsieve("rethink", mine.hits, *rule, "--source", back)
+    assert done.returncode == 0, done.stderr
+    now = tuple(tmp_path / "strict" / path.name for path in mine)
+    with h5py.File(now[0]) as file, h5py.File(mine.hits) as before:
+        assert 0 < len(file["entry/data/data"]) < len(before["entry/data/data"])
+    assert rebuild(RestoreRequest(*now, tmp_path / "again.h5", source=(back,))).differences == ()
+    with h5py.File(back, "r+") as file:
+        data = file["entry/data/data"].id
+        first, second = (data.read_direct_chunk((row, 0, 0))[1] for row in (0, 1))
+        data.write_direct_chunk((0, 0, 0), second)
+        data.write_direct_chunk((1, 0, 0), first)
+    wrong = hitsieve("rethink", mine.hits, *rule[:-2], tmp_path / "other", "--quiet", "--source", back)
+    assert (wrong.returncode, "is not the one that was searched" in wrong.stderr) == (3, True)
+    assert not (tmp_path / "other").exists()
 
 
 def test_an_image_in_neither_file_is_refused(tmp_path: Path, hitsieve: Hitsieve, mine: Kept) -> None:

@@ -103,8 +103,12 @@ def test_table_is_the_annotated_master(sieved: Sieved) -> None:
             if name not in elsewhere:
                 np.testing.assert_array_equal(process[name][()], table[name].to_numpy(), err_msg=name)
         starts, rows = process["lattices/offsets"][()], table["lattices"].to_pylist()
+        lattices = {name: item[()] for name, item in process["lattices"].items()} | {
+            "A": process["lattices/reciprocal_basis"][()],
+            "cell": np.hstack([process[f"lattices/unit_cell_{name}"][()] for name in ("abc", "alphabetagamma")]),
+        }
         for name in ("A", "cell", "n_indexed", "residual", "chance"):
-            stored = process["lattices"][name][()]
+            stored = lattices[name]
             told = [[np.reshape(lattice[name], stored.shape[1:]) for lattice in lattices or ()] for lattices in rows]
             assert [len(lattices) for lattices in told] == np.diff(starts).tolist()
             flat = [value for lattices in told for value in lattices]

@@ -139,6 +139,8 @@ def test_without_hits_levels_are_told_but_nothing_is_said_of_the_jet(stops: list
     assert {segment.kind for segment in found} == {"unknown"}
     assert [segment.first for segment in found] == ([0, 1000, 2000] if stops == [(1000, 1999)] else [0])
     assert files_without_jet(found, np.arange(3000) // 1000) == []
+    in_doubt = files_without_jet(found, np.arange(3000) // 1000, doubtful=True)
+    assert in_doubt == ([1] if stops == [(1000, 1999)] else [])
 
 
 def test_certain_hits_tell_of_the_jet_where_few_hits_are() -> None:
@@ -153,6 +155,7 @@ def test_certain_hits_tell_of_the_jet_where_few_hits_are() -> None:
             assert abs(segment.first - first) <= 20
             assert abs(segment.last - last) <= 20
     assert files_without_jet(blind, np.arange(50_000) // 1000) == []
+    assert files_without_jet(blind, np.arange(50_000) // 1000, doubtful=True) == [10, 11]
     assert files_without_jet(found, np.arange(50_000) // 1000) == [10, 11]
 
 

@@ -36,14 +36,17 @@ def test_every_image_and_every_hit_has_its_lattices(written: tuple[Outputs, Imag
             found = process["lattices"]
             offsets = found["offsets"][()]
             assert len(offsets) == len(which) + 1
-            assert len(found["A"]) == offsets[-1] == 6
+            assert len(found["reciprocal_basis"]) == offsets[-1] == 6
             for place, image in enumerate(which):
                 rows, wanted = slice(offsets[place], offsets[place + 1]), expected.lattices_of(image)
-                for name in ("A", "cell", "n_indexed", "residual", "chance"):
+                assert np.array_equal(found["reciprocal_basis"][rows], wanted.A)
+                assert np.array_equal(found["unit_cell_abc"][rows], wanted.cell[:, :3])
+                assert np.array_equal(found["unit_cell_alphabetagamma"][rows], wanted.cell[:, 3:])
+                for name in ("n_indexed", "residual", "chance"):
                     assert np.array_equal(found[name][rows], getattr(wanted, name)), name
-            assert found["A"].attrs["units"] == found["residual"].attrs["units"] == "1/angstrom"
-            assert "degrees" in found["cell"].attrs["description"]
-            assert found["A"].shape == (6, 3, 3) and found["A"].compression == "gzip"
+            assert found["reciprocal_basis"].attrs["units"] == found["residual"].attrs["units"] == "1/angstrom"
+            assert found["unit_cell_alphabetagamma"].attrs["units"] == "degrees"
+            assert found["reciprocal_basis"].shape == (6, 3, 3) and found["reciprocal_basis"].compression == "gzip"
 
 
 def test_spots_say_which_lattice_is_theirs(written: tuple[Outputs, ImageResults]) -> None:
@@ -120,11 +123,13 @@ def test_rule_and_cell_are_stated(tmp_path: Path) -> None:
         with h5py.File(path) as handle:
             process = handle["entry/hit_finding"]
             assert (process["rule"].asstr()[()], process["min_spots"][()]) == ("both", 5)
-            assert process["unit_cell"][()].tolist() == list(cell.parameters)
+            assert process["unit_cell_abc"][()].tolist() == list(cell.parameters[:3])
+            assert process["unit_cell_alphabetagamma"][()].tolist() == list(cell.parameters[3:])
             assert process["unit_cell_centring"].asstr()[()] == "P"
             assert process["unit_cell_origin"].asstr()[()] == "set by the user"
             assert process["indexing_rate"][()] == 0.6
             assert process["indexing_rate_interval"][()].tolist() == [0.2, 0.9]
+            assert process["indexing_rate_interval"].attrs["confidence_level"] == 0.95
 
 
 def test_rows_of_earlier_lattices_are_not_taken_for_images(tmp_path: Path) -> None:
@@ -139,5 +144,5 @@ def test_rows_of_earlier_lattices_are_not_taken_for_images(tmp_path: Path) -> No
     with h5py.File(second.hits) as handle:
         before = handle["entry/hit_finding_source"]
         assert before["source_image"].shape == (2,)
-        assert before["lattices/A"].shape == (5, 3, 3)
+        assert before["lattices/reciprocal_basis"].shape == (5, 3, 3)
         assert before["lattices/offsets"].shape == (6,)

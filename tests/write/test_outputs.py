@@ -76,7 +76,7 @@ def test_metadata_and_links_are_carried(tmp_path: Path, style: str) -> None:
         assert list(entry["data"]) == ["data"]
         assert "image_nr_low" not in entry["data/data"].attrs
         assert detector["detectorSpecific/nimages"][()] * detector["detectorSpecific/ntrigger"][()] == len(HITS)
-        assert entry["hit_finding/source_ntrigger"][()] == 24
+        assert entry["hit_finding/restore/source_ntrigger"][()] == 24
         assert "problems" not in entry["hit_finding"]
         links: list[object] = []
         handle.visititems_links(lambda _, link: links.append(link))

@@ -87,7 +87,7 @@ def test_each_state_has_its_hits(tmp_path: Path, packing: str) -> None:
                 assert np.array_equal(handle["entry/MX/peakL"][place, : len(spots)], spots.l)
             found = process["lattices"]
             first, last = found["offsets"][0], found["offsets"][1]
-            assert np.array_equal(found["A"][first:last], every.lattices_of(hits[0]).A)
+            assert np.array_equal(found["reciprocal_basis"][first:last], every.lattices_of(hits[0]).A)
             (entry,) = nxmx.NXmx(handle).entries
             assert entry.samples[0].name == "lysozyme"
             assert len(entry.instruments[0].beams[0].incident_wavelength) == len(hits)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from hitsieve.errors import OutputError
-from hitsieve.model import Detector, Packed, SeriesKey, SeriesStart
+from hitsieve.model import Detector, PackedImage, SeriesKey, SeriesStart
 from hitsieve.source import open_run
 from hitsieve.write import ReceivedSeries
 
@@ -29,8 +29,8 @@ def chunk(number: int, folder: Path) -> bytes:
         return bytes(made.id.read_direct_chunk((0, 0, 0))[1])
 
 
-def packed(number: int, folder: Path) -> Packed:
-    return Packed(SHAPE, np.dtype("<u2"), "bslz4", chunk(number, folder))
+def packed(number: int, folder: Path) -> PackedImage:
+    return PackedImage(SHAPE, np.dtype("<u2"), "bslz4", chunk(number, folder))
 
 
 def start(n_images: int | None) -> SeriesStart:
@@ -83,5 +83,5 @@ def test_a_folder_that_is_there_is_not_written_into(tmp_path: Path) -> None:
 def test_other_images_do_not_fit(tmp_path: Path) -> None:
     received = ReceivedSeries(tmp_path / "spool", "name", packed(0, tmp_path), None)
     assert received.why_not(packed(1, tmp_path)) == ""
-    assert "int16" in received.why_not(Packed(SHAPE, np.dtype("<i2"), "bslz4", b""))
-    assert "not packed" in received.why_not(Packed(SHAPE, np.dtype("<u2"), None, b""))
+    assert "int16" in received.why_not(PackedImage(SHAPE, np.dtype("<i2"), "bslz4", b""))
+    assert "not packed" in received.why_not(PackedImage(SHAPE, np.dtype("<u2"), None, b""))

@@ -1,20 +1,51 @@
 """The one record of a run, and the local catalogue of all runs with its search."""
 
 from hitsieve.catalogue.about import About, Home
+from hitsieve.catalogue.datacite import datacite
 from hitsieve.catalogue.local import Catalogue, Change, Found, default_catalogue
+from hitsieve.catalogue.preview import preview
+from hitsieve.catalogue.publication import Creator, Publication, join, publication, read_publication
+from hitsieve.catalogue.published import (
+    ADDED,
+    DATACITE_FILE,
+    MANIFEST,
+    METADATA,
+    PREVIEW,
+    CrateFile,
+    Published,
+    manifest_line,
+)
 from hitsieve.catalogue.record import CELL_FIELDS, FileKind, PumpState, Record, StoredFile, homes
+from hitsieve.catalogue.rocrate import crate_metadata, require_rocrate
 
 __all__ = [
+    "ADDED",
     "CELL_FIELDS",
+    "DATACITE_FILE",
+    "MANIFEST",
+    "METADATA",
+    "PREVIEW",
     "About",
     "Catalogue",
     "Change",
+    "CrateFile",
+    "Creator",
     "FileKind",
     "Found",
     "Home",
+    "Publication",
+    "Published",
     "PumpState",
     "Record",
     "StoredFile",
+    "crate_metadata",
+    "datacite",
     "default_catalogue",
     "homes",
+    "join",
+    "manifest_line",
+    "preview",
+    "publication",
+    "read_publication",
+    "require_rocrate",
 ]

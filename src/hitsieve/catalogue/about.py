@@ -14,10 +14,12 @@ DATACITE = {
     "identifier": "alternateIdentifiers",
     "dateCreated": "dates (Created)",
     "temporalCoverage": "dates (Collected)",
-    "isBasedOn": "relatedIdentifiers (IsDerivedFrom)",
-    "hasPart": "sizes",
+    "hasPart": "sizes, formats",
     "about": "subjects",
-    "funding": "fundingReferences (awardNumber)",
+    "recordedAt": "descriptions (Methods)",
+    "locationCreated": "geoLocations (geoLocationPlace)",
+    "instrument": "descriptions (Methods)",
+    "softwareVersion": "descriptions (Methods)",
     "description": "descriptions (TechnicalInfo)",
     MEASURED: "descriptions (Methods)",
 }
@@ -59,6 +61,16 @@ class Home:
     def scicat(self) -> str:
         """Where SciCat has it: a flat key of scientificMetadata, /key of the data set, or nothing."""
         return "" if self.about.scicat is None else self.about.scicat or self.field
+
+    @property
+    def key(self) -> str:
+        """Key of the scientificMetadata of a set of hits, by which it is searched; nothing where it has none.
+
+        What has a field of the data set as well is there under its own name: those fields say it in another form.
+        """
+        if not self.scicat.startswith("/"):
+            return self.scicat
+        return "" if self.kind is None else self.field
 
     @property
     def datacite(self) -> str:

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,9 +32,7 @@ from hitsieve.catalogue.schema import (
 )
 from hitsieve.catalogue.sql import SEPARATOR, where
 from hitsieve.errors import HitsieveError, OutputError, SourceError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from hitsieve.model import Closing
 
 WAIT = 30.0
 """Seconds to wait for another writer."""
@@ -80,7 +77,7 @@ def default_catalogue() -> Path:
         raise OutputError(f"no folder for the catalogue is known: {error}", mend=_OTHER) from error
 
 
-class Catalogue:
+class Catalogue(Closing):
     """The local catalogue; close it, or use it in a `with` statement.
 
     Parameters
@@ -187,6 +184,15 @@ class Catalogue:
         if row is None:
             raise SourceError(f"{self.path}: has no run {identity}", mend="see hitsieve catalog list")
         return read_record(row[0])
+
+    def places_by_source(self) -> dict[str, list[str]]:
+        """Summaries of all runs, by the file that was sieved."""
+        with self._using():
+            rows = self._connection.execute("SELECT f.source_path, r.place FROM runs r JOIN facts f USING (key)")
+            places: dict[str, list[str]] = {}
+            for source, place in rows:
+                places.setdefault(source, []).append(place)
+        return places
 
     def __len__(self) -> int:
         with self._using():
@@ -323,14 +329,6 @@ class Catalogue:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 _OTHER = "name another file with --catalogue or HITSIEVE_CATALOGUE"

@@ -49,6 +49,9 @@ class PumpState(_Part):
     indexing_rate: Share | None = None
 
 
+_ANGLES = HIT_FINDING + "unit_cell_alphabetagamma"
+
+
 class Record(_Part):
     """The facts of one run as a data set; null where they are not known."""
 
@@ -66,7 +69,7 @@ class Record(_Part):
         str, About("Program version", nxmx=HIT_FINDING + "version", scicat="/usedSoftware", crate="softwareVersion")
     ]
     """Version of the program."""
-    verdict_on: Annotated[str | None, About("Verdict on", scicat=None, crate="isBasedOn")] = None
+    verdict_on: Annotated[str | None, About("Verdict on", crate="isBasedOn")] = None
     """Summary of the run on which this is another verdict (hitsieve rethink)."""
 
     title: Annotated[str | None, About("Title", nxmx="/entry/title", scicat="/datasetName", crate="name")] = None
@@ -74,7 +77,7 @@ class Record(_Part):
     sample_name: Annotated[str | None, About("Sample", nxmx="/entry/sample/name", crate="about")] = None
     """Name of the sample, as the source or the user states it."""
     experiment: Annotated[
-        str | None, About("Experiment", nxmx="/entry/experiment_identifier", scicat="/proposalId", crate="funding")
+        str | None, About("Experiment", nxmx="/entry/experiment_identifier", scicat="/proposalId", crate="recordedAt")
     ] = None
     """Identifier of the experiment or proposal."""
     instrument: Annotated[
@@ -145,17 +148,17 @@ class Record(_Part):
         Share | None, About("Indexing rate, upper limit", nxmx=HIT_FINDING + "indexing_rate_interval[1]")
     ] = None
     """Upper end of it."""
-    cell_a: Annotated[float | None, About("Cell a", "angstrom", HIT_FINDING + "unit_cell[0]")] = None
+    cell_a: Annotated[float | None, About("Cell a", "angstrom", HIT_FINDING + "unit_cell_abc[0]")] = None
     """Axis a of the cell that was looked for."""
-    cell_b: Annotated[float | None, About("Cell b", "angstrom", HIT_FINDING + "unit_cell[1]")] = None
+    cell_b: Annotated[float | None, About("Cell b", "angstrom", HIT_FINDING + "unit_cell_abc[1]")] = None
     """Axis b."""
-    cell_c: Annotated[float | None, About("Cell c", "angstrom", HIT_FINDING + "unit_cell[2]")] = None
+    cell_c: Annotated[float | None, About("Cell c", "angstrom", HIT_FINDING + "unit_cell_abc[2]")] = None
     """Axis c."""
-    cell_alpha: Annotated[float | None, About("Cell alpha", "degrees", HIT_FINDING + "unit_cell[3]")] = None
+    cell_alpha: Annotated[float | None, About("Cell alpha", "degrees", _ANGLES + "[0]")] = None
     """Angle of b and c."""
-    cell_beta: Annotated[float | None, About("Cell beta", "degrees", HIT_FINDING + "unit_cell[4]")] = None
+    cell_beta: Annotated[float | None, About("Cell beta", "degrees", _ANGLES + "[1]")] = None
     """Angle of a and c."""
-    cell_gamma: Annotated[float | None, About("Cell gamma", "degrees", HIT_FINDING + "unit_cell[5]")] = None
+    cell_gamma: Annotated[float | None, About("Cell gamma", "degrees", _ANGLES + "[2]")] = None
     """Angle of a and b."""
     centring: Annotated[str | None, About("Cell centring", nxmx=HIT_FINDING + "unit_cell_centring")] = None
     """P, A, B, C, I, F or R (hexagonal axes)."""
@@ -202,7 +205,7 @@ class Record(_Part):
     """Stored bytes of the hits in the hit-only file, without the audit sample."""
     n_audit: Annotated[Count, About("Misses kept", nxmx=HIT_FINDING + "audit/n")]
     """Misses kept as a random sample."""
-    hits_digest: Annotated[str | None, About("Digest of the hits", crate="sha256")] = None
+    hits_digest: Annotated[str | None, About("Digest of the hits", crate="identifier")] = None
     """SHA-256 over the SHA-256 (hexadecimal, in order) of all stored chunks of hits: equal for equal hits."""
     seconds: Annotated[float, About("Time of sieving", "s")]
     """Wall time of the run of hitsieve."""
@@ -214,12 +217,12 @@ class Record(_Part):
     problems: Annotated[tuple[str, ...], About("Problems", nxmx=HIT_FINDING + "problems", crate="description")] = ()
     """What the user should know about the source, one line each."""
     overrides: Annotated[
-        dict[str, str], About("Overrides", nxmx=HIT_FINDING + "overrides", scicat="/jobParameters", crate="")
+        dict[str, str], About("Overrides", nxmx=HIT_FINDING + "overrides", scicat="/jobParameters", crate="object")
     ] = Field(default_factory=dict)
     """Metadata that the user set, by name, as given."""
     settings: Annotated[
         dict[str, Any],
-        About("Settings", nxmx=HIT_FINDING + "settings", scicat="/jobParameters", crate="actionApplication"),
+        About("Settings", nxmx=HIT_FINDING + "settings", scicat="/jobParameters", crate="object"),
     ] = Field(default_factory=dict)
     """All settings of the run."""
 

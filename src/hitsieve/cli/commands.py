@@ -15,7 +15,8 @@ from hitsieve.errors import HitsieveError
 HELP = (
     "Flag every image of a serial-crystallography run hit or miss, and keep the hits without loss.\n\n"
     "Exit codes: 0 done, 1 internal error, 2 wrong flag or setting, 3 input cannot be read, 4 output cannot be "
-    "written, 5 verification failed, 130 stopped by Ctrl-C, 141 reader of the output went away, 143 stopped by SIGTERM."
+    "written, 5 verification failed, 6 a server does not answer or refuses, 130 stopped by Ctrl-C, 141 reader of the "
+    "output went away, 143 stopped by SIGTERM."
 )
 
 COMMANDS = {
@@ -24,11 +25,15 @@ COMMANDS = {
     "explain": "Say why an image of a finished run is, or is not, a hit, with a picture.",
     "rethink": "Apply another rule to a finished run, without searching its images again.",
     "cell": "Find the unit cell that the hits of a finished run agree on, without any known one.",
+    "check": "Check files against NXmx, the MX Gold Standard and the rules for hits, or complete a copy.",
     "verify": "Prove every stored chunk of a file of hits or misses against its hash and its source.",
     "restore": "Rebuild the original series from the files of hits and misses of a run, bit for bit.",
-    "search": "Find runs in the local catalogue by what is known of them.",
+    "release": "Prove that the files of a source can be deleted, because its hits and misses are kept whole.",
+    "recall": "Say which files of a run hold hits and which none, to bring only those back from tape.",
+    "search": "Find runs in the local catalogue, or in SciCat, by what is known of them.",
     "catalog": "Enter finished runs into the local catalogue, remove them, or list all.",
-    "export": "Export lattices and hits of a finished run to DIALS or CrystFEL.",
+    "ingest": "Register a finished run in SciCat: the raw data with their hit rate, and the hits.",
+    "export": "Export lattices and hits of a finished run to DIALS or CrystFEL, or pack the hits to be published.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
 }
@@ -39,10 +44,14 @@ USAGES = {
     "explain": "RUN IMAGE",
     "rethink": "RUN",
     "cell": "RUN",
+    "check": "PATHS...",
     "verify": "HITS",
     "restore": "HITS MISSES",
+    "release": "SOURCE...",
+    "recall": "RUN",
     "search": "QUERY",
     "catalog": "ACTION PATHS...",
+    "ingest": "RESULTS",
     "export": "RUN",
     "simulate": "OUTPUT",
 }
@@ -54,10 +63,14 @@ EXAMPLES = {
     "explain": "explain out 12",
     "rethink": "rethink out --min-spots 20 -o out20",
     "cell": "cell out",
+    "check": "check lyso_master.h5",
     "verify": "verify out/lyso_hits.h5 --source lyso_master.h5",
     "restore": "restore out/lyso_hits.h5 out/lyso_misses.h5 -o lyso.h5",
+    "release": "release lyso_master.h5 --run out",
+    "recall": "recall out --list",
     "search": "search 'hit_rate > 5 %'",
     "catalog": "catalog add /data",
+    "ingest": "ingest out --scicat https://scicat.example.org --facts facts.toml",
     "export": "export out --format dials",
     "simulate": "simulate sim --images 100",
 }

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from hitsieve.catalogue import Catalogue, Found
+    from hitsieve.catalogue import Found
+
+Form = Literal["table", "csv", "json"]
 
 WIDEST = 24
 """Letters of a text in the table, but for the last column."""
 
 
-def print_found(place: Path, query: str, kind: Literal["table", "csv", "json"], limit: int | None = None) -> None:
+def print_found(place: Path, query: str, kind: Form, limit: int | None = None) -> None:
     """Search a catalogue and print what is found.
 
     Raises
@@ -31,27 +33,35 @@ def print_found(place: Path, query: str, kind: Literal["table", "csv", "json"], 
     parse(query)
     with Catalogue(place) as catalogue:
         found = catalogue.search(query)
-        shown = found[:limit]
-        if kind == "json":
-            _print_json(catalogue, shown)
-        elif kind == "csv":
-            _print_csv(shown)
-        elif shown:
-            _print_table(shown)
+        print_runs(found[:limit], kind, lambda one: catalogue.record(one.facts["id"]).model_dump(mode="json"))
         total = len(catalogue)
     told = f"{len(found):,} of {total:,} runs in {place}" if found else f"no run found among {total:,} in {place}"
-    more = f", the first {limit:,} shown" if limit is not None and limit < len(found) else ""
+    print_count(told, len(found), kind, limit)
+
+
+def print_runs(
+    shown: Sequence[Found], kind: Form, whole: Callable[[Found], dict[str, Any]], *, place: str = "summary"
+) -> None:
+    """Print runs; as JSON all that `whole` gives of each. `place` is what the column of places is called."""
+    if kind == "json":
+        _print_json(shown, whole)
+    elif kind == "csv":
+        _print_csv(shown)
+    elif shown:
+        _print_table(shown, place)
+
+
+def print_count(told: str, n_found: int, kind: Form, limit: int | None) -> None:
+    """Say how many there are, and whether all were shown."""
+    more = f", the first {limit:,} shown" if limit is not None and limit < n_found else ""
     # The line is for people; what a program reads stays clean.
     print(f"{told}{more}", file=sys.stdout if kind == "table" else sys.stderr)
 
 
-def _print_json(catalogue: Catalogue, found: Sequence[Found]) -> None:
+def _print_json(found: Sequence[Found], whole: Callable[[Found], dict[str, Any]]) -> None:
     import json
 
-    records = []
-    for one in found:
-        record = catalogue.record(one.facts["id"]).model_dump(mode="json")
-        records.append(record if one.strain is None else {**record, "strain": one.strain})
+    records = [whole(one) if one.strain is None else {**whole(one), "strain": one.strain} for one in found]
     print(json.dumps(records, indent=2))
 
 
@@ -74,8 +84,8 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def _print_table(found: Sequence[Found]) -> None:
-    rows = [_row(one) for one in found]
+def _print_table(found: Sequence[Found], place: str) -> None:
+    rows = [{**_row(one), place: one.facts["place"]} for one in found]
     # A column of which nothing is known says nothing.
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names[:-1]}
@@ -98,7 +108,6 @@ def _row(one: Found) -> dict[str, str]:
         "cell": "" if None in cell else " ".join((*(f"{value:.4g}" for value in cell), facts["centring"] or "")),
         "strain": "" if one.strain is None else f"{100 * one.strain:.2f} %",
         "pump": _short(", ".join(facts["pump"] or ())),
-        "summary": facts["place"],
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from hitsieve.pipeline import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LOOKS = 2.0
 
 
 @contextmanager
@@ -36,6 +39,62 @@ def shown_count(what: str, *, wanted: bool) -> Iterator[Callable[[int, int], Non
     with _bars() as bars:
         task = bars.add_task("", total=None, says=what)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+@contextmanager
+def shown_items(what: str, *, wanted: bool) -> Iterator[Callable[[int, int | None, str], None]]:
+    """Give the function to call with the number done, the total where it is known, and what else is to be said.
+
+    On a terminal it shows a bar, else a line now and then, with the time that is left by the rate of late.
+    """
+    clock = _Clock()
+    if not wanted:
+        yield lambda done, total, says: None
+    elif sys.stderr.isatty():
+        with _bars() as bars:
+            task = bars.add_task("", total=None, says=what)
+
+            def update(done: int, total: int | None, says: str) -> None:
+                bars.update(task, completed=done, total=total, says=f"{what}, {says}{clock.left(done, total)}")
+
+            yield update
+    else:
+        yield clock.printing(what)
+
+
+class _Clock:
+    """Tells the time that is left of many things, by the rate of late: what is known already takes no time."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque(maxlen=30)
+        """Times, two seconds apart at least, and what was done by then."""
+        self._last = time.monotonic()
+
+    def left(self, done: int, total: int | None) -> str:
+        """Say how long it will take, once that can be told."""
+        if total is None:
+            return ""
+        now = time.monotonic()
+        if not self._seen or now - self._seen[-1][0] >= SECONDS_BETWEEN_LOOKS:
+            self._seen.append((now, done))
+        since, first = self._seen[0]
+        if done == first or done >= total:
+            return ""
+        seconds = int((now - since) * (total - done) / (done - first))
+        return f", {seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
+
+    def printing(self, what: str) -> Callable[[int, int | None, str], None]:
+        """Print a line at most every ten seconds."""
+
+        def update(done: int, total: int | None, says: str) -> None:
+            left, now = self.left(done, total), time.monotonic()
+            if now - self._last < SECONDS_BETWEEN_LINES:
+                return
+            self._last = now
+            of = "" if total is None else f" of {total:,}"
+            print(f"{what}: {done:,}{of}, {says}{left}", file=sys.stderr, flush=True)
+
+        return update
 
 
 def describe(progress: Progress) -> str:

@@ -185,15 +185,15 @@ def _bias_rows(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _kept(summary: Summary) -> str:
-    of = "" if summary.source_bytes is None else f" of {_size(summary.source_bytes)}"
+    of = "" if summary.source_bytes is None else f" of {size_of(summary.source_bytes)}"
     misses = f"{summary.audit.n:,} misses as a random sample"
     if summary.miss_bytes is not None:
-        misses = f"{_size(summary.miss_bytes)} in misses: all of them"
-    return f"{_size(summary.hit_bytes)}{of} in hits, and {misses}"
+        misses = f"{size_of(summary.miss_bytes)} in misses: all of them"
+    return f"{size_of(summary.hit_bytes)}{of} in hits, and {misses}"
 
 
-def _size(n_bytes: int) -> str:
-    """Three digits and a decimal unit: 36.6 MB."""
+def size_of(n_bytes: int) -> str:
+    """Say a number of bytes with three digits and a decimal unit: 36.6 MB."""
     size = float(n_bytes)
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 999.5:

@@ -23,6 +23,8 @@ UNKNOWN = "unknown"
 CRYSTFEL_NAMES = ("a", "b", "c", "al", "be", "ga")
 CRYSTFEL_UNITS = {"a": 1.0, "nm": 10.0, "deg": 1.0, "rad": 180 / math.pi}
 """Lower-case units of a CrystFEL cell file, in angstrom and degrees."""
+CRYSTFEL_ALIKE = (0.01, 0.5)
+"""A share and degrees, within which lengths and angles of a CrystFEL cell are what its lattice type asks."""
 GIVE_NUMBERS = "give a,b,c,alpha,beta,gamma in angstrom and degrees"
 
 
@@ -212,16 +214,54 @@ def _crystfel(text: str, path: Path) -> _Stated:
         raise SettingsError(f"{path}: states no {', '.join(missing)}", mend="complete it, or " + GIVE_NUMBERS)
     cell = tuple(_quantity(values[name], name, path) for name in CRYSTFEL_NAMES)
     letter = values.get("centering")
+    if letter == "R" and abs(cell[5] - 120) < 2 and abs(cell[3] - 90) < 2:
+        raise SettingsError(
+            f"{path}: centering R is on rhombohedral axes in CrystFEL, the cell on hexagonal ones",
+            mend="hexagonal axes are centering = H there",
+        )
+    _check_lattice(cell, values, path)
     if letter == "H":
         return _Stated(cell, "R", "centering H (rhombohedral on hexagonal axes)")
     if letter == "R":
-        if abs(cell[5] - 120) < 2 and abs(cell[3] - 90) < 2:
-            raise SettingsError(
-                f"{path}: centering R is on rhombohedral axes in CrystFEL, the cell on hexagonal ones",
-                mend="hexagonal axes are centering = H there",
-            )
         return _Stated(cell, "P", "centering R (rhombohedral axes, a primitive cell)")
     return _Stated(cell, letter, "centering " + letter if letter else "CrystFEL cell file")
+
+
+def _check_lattice(cell: tuple[float, ...], values: dict[str, str], path: Path) -> None:
+    """Refuse a cell that is not of the lattice type, or not about the unique axis, that its file states."""
+    kind, axis = values.get("lattice_type", "").lower(), values.get("unique_axis", "").lower()
+    if kind == "rhombohedral" and values.get("centering") == "H":
+        kind = "hexagonal"
+    axes = axis if axis in ("a", "b", "c") else "abc"
+    if any(_is_of(cell, kind, "abc".index(one)) for one in axes):
+        return
+    about = f" about {axis}" if axes == axis and kind in ("monoclinic", "tetragonal", "hexagonal") else ""
+    named = ", ".join(f"{value:g}" for value in cell)
+    mend = "correct the one or the other, or " + GIVE_NUMBERS
+    raise SettingsError(f"{path}: its lattice_type is {kind}{about}, and its cell {named} is not", mend=mend)
+
+
+def _is_of(cell: tuple[float, ...], kind: str, unique: int) -> bool:
+    """Whether a cell is of a lattice type, with that unique axis where it has one; yes for what is no type."""
+    lengths, angles = cell[:3], cell[3:]
+    others = [k for k in range(3) if k != unique]
+
+    def equal(*which: int) -> bool:
+        chosen = [lengths[k] for k in which]
+        return max(chosen) - min(chosen) <= CRYSTFEL_ALIKE[0] * max(chosen)
+
+    def turned(wanted: float, *which: int) -> bool:
+        return all(abs(angles[k] - wanted) <= CRYSTFEL_ALIKE[1] for k in which)
+
+    shapes = {
+        "monoclinic": lambda: turned(90, *others),
+        "orthorhombic": lambda: turned(90, 0, 1, 2),
+        "tetragonal": lambda: turned(90, 0, 1, 2) and equal(*others),
+        "rhombohedral": lambda: equal(0, 1, 2) and turned(angles[0], 1, 2),
+        "hexagonal": lambda: equal(*others) and turned(120, unique) and turned(90, *others),
+        "cubic": lambda: equal(0, 1, 2) and turned(90, 0, 1, 2),
+    }
+    return kind not in shapes or shapes[kind]()
 
 
 def _quantity(text: str, name: str, path: Path) -> float:

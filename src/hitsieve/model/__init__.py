@@ -11,16 +11,18 @@ the sample is at the origin. Positions are in metres.
 Wavelengths, cell lengths and resolutions d are in angstrom; q = 1/d is in 1/angstrom.
 """
 
+from hitsieve.model.closing import Closing
 from hitsieve.model.detector import Beam, Detector, Panel
 from hitsieve.model.lattice import CellParameters, Lattice, Lattices, UnitCell
 from hitsieve.model.results import SPOT_FLAGS, ImageResults, Looked, SecondLook, SpotFlag, Spots, State
 from hitsieve.model.run import Codec, DataFile, ImageHeaders, ImageTable, Problem, PumpStates, Run
-from hitsieve.model.stream import Message, Packed, SeriesEnd, SeriesImage, SeriesKey, SeriesStart
+from hitsieve.model.stream import Message, PackedImage, SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 
 __all__ = [
     "SPOT_FLAGS",
     "Beam",
     "CellParameters",
+    "Closing",
     "Codec",
     "DataFile",
     "Detector",
@@ -31,7 +33,7 @@ __all__ = [
     "Lattices",
     "Looked",
     "Message",
-    "Packed",
+    "PackedImage",
     "Panel",
     "Problem",
     "PumpStates",

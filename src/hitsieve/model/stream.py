@@ -45,7 +45,7 @@ class SeriesStart:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedImage:
     """The counts of one image, packed or not."""
 
     shape: tuple[int, int]
@@ -64,7 +64,7 @@ class SeriesImage:
     key: SeriesKey
     number: int
     """Place in the series, from 0."""
-    packed: Packed | None
+    packed: PackedImage | None
     """None: the message holds no image that can be used; `reason` says why."""
     reason: str = ""
 

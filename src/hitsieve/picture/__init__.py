@@ -1,6 +1,7 @@
-"""Draws one image, with what was found on it and why, as a PNG file."""
+"""Draws one image, with what was found on it and why, or a run at a glance, as a PNG file."""
 
+from hitsieve.picture.glance import Along, draw_glance
 from hitsieve.picture.page import draw, is_drawn
 from hitsieve.picture.scene import Curve, IceBands, RunCounts, Scene, SpotKind
 
-__all__ = ["Curve", "IceBands", "RunCounts", "Scene", "SpotKind", "draw", "is_drawn"]
+__all__ = ["Along", "Curve", "IceBands", "RunCounts", "Scene", "SpotKind", "draw", "draw_glance", "is_drawn"]

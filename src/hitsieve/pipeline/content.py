@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hitsieve.model import PumpStates, State, UnitCell
 from hitsieve.pipeline.tally import Tally
 from hitsieve.verdict import (
+    WITHOUT_JET,
     HitTrust,
     bias_report,
     false_hits,
@@ -37,10 +38,6 @@ from hitsieve.write import (
     SegmentSummary,
     TimeLine,
 )
-
-WITHOUT_JET = ("jet stopped", "beam off")
-LOWER = 0.55
-"""Share of the highest background of a stretch that may be one without a jet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +162,7 @@ def _segments(tally: Tally, context: Context, blanks: BlanksSummary | None) -> S
             )
         )
     without = files_without_jet(found, context.file)
-    highest = max(part.background or 0.0 for part in parts)
-    # As if all stretches of unknown condition and low background were without a jet.
-    worst = [
-        replace(segment, kind="jet stopped")
-        if part.kind == "unknown" and part.background is not None and part.background <= LOWER * highest
-        else segment
-        for segment, part in zip(found, parts, strict=True)
-    ]
-    in_doubt = [number for number in files_without_jet(worst, context.file) if number not in without]
+    in_doubt = [n for n in files_without_jet(found, context.file, doubtful=True) if n not in without]
     return SegmentsSummary(
         segments=tuple(parts),
         n_without_jet=sum(part.last - part.first + 1 for part in parts if part.kind in WITHOUT_JET),

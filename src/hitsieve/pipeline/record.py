@@ -9,6 +9,7 @@ from typing import Any
 
 from hitsieve.catalogue import CELL_FIELDS, FileKind, PumpState, Record, StoredFile
 from hitsieve.errors import SourceError
+from hitsieve.verdict import WITHOUT_JET
 from hitsieve.write import Described, IndexSummary, Outputs, PumpSummary, Summary, describe, digest_of_hits
 
 _BLOCK = 1 << 20
@@ -20,7 +21,6 @@ _SAME = (
     *("problems", "overrides", "settings"),
 )
 """Fields that the summary has by the same name."""
-_STOPPED = ("jet stopped", "beam off")
 
 
 def record_of(outputs: Outputs, summary: Summary, *, checksums: bool = False) -> Record:
@@ -97,7 +97,7 @@ def _conditions(summary: Summary) -> dict[str, Any]:
         "resolution_best": resolution.p10 if resolution else None,
         "n_spots_hits": summary.n_spots_median_hits,
         "background": summary.background_median,
-        "n_jet_stops": sum(part.kind in _STOPPED for part in segments.segments) if segments else None,
+        "n_jet_stops": sum(part.kind in WITHOUT_JET for part in segments.segments) if segments else None,
         "n_without_jet": segments.n_without_jet if segments else None,
         "pump": tuple(state.name for state in summary.pump.states) if summary.pump else None,
         "pump_states": _pump_states(summary.pump),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -18,10 +18,11 @@ from hitsieve.errors import MetadataError, SettingsError, SourceError
 from hitsieve.model import ImageResults, Problem, SpotFlag, State
 from hitsieve.pipeline.content import Context, content, indexing_rates
 from hitsieve.pipeline.fetching import FetchedImages
+from hitsieve.pipeline.register import register
 from hitsieve.pipeline.reopen import reopen
 from hitsieve.pipeline.second_look import missed_hits
 from hitsieve.pipeline.tally import COLUMNS, Tally
-from hitsieve.settings import RunSettings, VerdictSettings
+from hitsieve.settings import CatalogueSettings, RunSettings, VerdictSettings
 from hitsieve.source import OpenedRun
 from hitsieve.verdict import HitRule, Rated, calibrate, rate_resolutions
 from hitsieve.write import (
@@ -30,6 +31,7 @@ from hitsieve.write import (
     IndexSummary,
     KeptImages,
     MissedSummary,
+    Outputs,
     RunWriter,
     StoredResults,
     Summary,
@@ -62,7 +64,9 @@ class RethinkRequest:
     overwrite: bool = False
     """Replace files that exist."""
     source: tuple[Path, ...] = ()
-    """Where the original run is, if it has moved."""
+    """Where the original run is, if it has moved; of a run whose misses are kept, or a series restored from it."""
+    catalogue: CatalogueSettings = field(default_factory=CatalogueSettings)
+    """Where the verdict is entered; those settings that were set replace the run's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class _Thought:
 
 
 def rethink(results: str | Path, request: RethinkRequest, *, progress: Step | None = None) -> RethinkReport:
-    """Apply another rule to a finished run.
+    """Apply another rule to a finished run, and enter the verdict into the local catalogue.
 
     Spots and lattices stay as they were found. Where limits of resolution or ice change, the spots that count are
     counted again from the stored ones, by their stored resolution (32 bits).
@@ -133,11 +137,16 @@ def rethink(results: str | Path, request: RethinkRequest, *, progress: Step | No
             )
         thought = _think(stored, request, progress)
         if request.hits:
-            with reopen(stored, request.source) as source:
-                return _write_all(stored, source, thought, start, progress)
-        summary = _summary(stored, thought, start)
-        files = rewrite(stored, thought.settings, thought.columns, summary)
-        return RethinkReport(summary, stored.summary, files, ())
+            # Where all misses are kept, each image is compared with its hash: it need not lie where it did.
+            with reopen(stored, request.source, restored=stored.outputs.misses is not None) as source:
+                report = _write_all(stored, source, thought, start, progress)
+        else:
+            summary = _summary(stored, thought, start)
+            files = rewrite(stored, thought.settings, thought.columns, summary)
+            report = RethinkReport(summary, stored.summary, files, ())
+    outputs = Outputs.of(request.output, report.summary.source.stem)
+    entered = register(outputs, report.summary, thought.settings.catalogue)
+    return replace(report, problems=(*report.problems, *entered))
 
 
 def _settings(stored: StoredResults, request: RethinkRequest) -> RunSettings:
@@ -146,6 +155,9 @@ def _settings(stored: StoredResults, request: RethinkRequest) -> RunSettings:
     if "false_hit_rate" in wanted:
         wanted = {"min_spots": None} | wanted
     before["verdict"] |= wanted
+    entered = request.catalogue.model_dump(exclude_unset=True)
+    # Who names a catalogue wants the verdict in it, though the run was entered into none.
+    before["catalogue"] |= ({"no_catalogue": False} if "catalogue" in entered else {}) | entered
     before["write"] |= {"output": request.output, "overwrite": request.overwrite}
     try:
         settings = RunSettings.model_validate(before)

@@ -1,6 +1,7 @@
 """From paths to an opened run: where each image's bytes are, and what the source says about the experiment."""
 
+from hitsieve.source.masters import Master, find_masters
 from hitsieve.source.opened import OpenedRun
-from hitsieve.source.opening import open_run
+from hitsieve.source.opening import open_run, stem_of
 
-__all__ = ["OpenedRun", "open_run"]
+__all__ = ["Master", "OpenedRun", "find_masters", "open_run", "stem_of"]

@@ -49,7 +49,7 @@ def index_file(file: h5py.File, path: Path) -> Opened:
         It holds no images, none of its data files can be used, or they do not fit together.
     """
     entry = entry_of(file)
-    for group in _data_groups(entry):
+    for group in data_groups(entry):
         numbered = sorted((n for n in group if isinstance(n, str) and NUMBERED.search(n)), key=_number)
         for name in dict.fromkeys((as_text(group.attrs.get("signal")) or "data", "data")):
             if name in group and name not in numbered:
@@ -71,7 +71,7 @@ def _number(name: str) -> int:
     return int(match.group(1)) if match else 0
 
 
-def _data_groups(entry: h5py.Group | None) -> list[h5py.Group]:
+def data_groups(entry: h5py.Group | None) -> list[h5py.Group]:
     """Groups that may hold the images, likeliest first."""
     if entry is None:
         return []

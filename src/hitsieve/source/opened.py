@@ -6,27 +6,22 @@ import os
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
-from hitsieve.model import DataFile, Run
+from hitsieve.model import Closing, DataFile, Run
 from hitsieve.source.access import open_hdf5
 from hitsieve.source.chunks import is_one_a_chunk
 from hitsieve.source.images import read_pixels
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 MAX_OPEN = 32
 """Files kept open at a time, of each kind."""
 
 
-class OpenedRun:
+class OpenedRun(Closing):
     """A run whose images can be read; close it, or use it in a `with` statement. Safe to share between threads."""
 
     def __init__(self, run: Run) -> None:
@@ -123,14 +118,6 @@ class OpenedRun:
                 os.close(self._descriptors.popitem()[1])
             while self._hdf5:
                 self._hdf5.popitem()[1].close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _file(self, i: int) -> DataFile:
         images = self.run.images

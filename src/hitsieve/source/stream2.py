@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
-from hitsieve.model import Codec, Detector, Packed, Problem, SeriesEnd, SeriesImage, SeriesKey, SeriesStart
+from hitsieve.model import Codec, Detector, PackedImage, Problem, SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.source.fields import HC
 from hitsieve.source.geometry import completed
 
@@ -123,7 +123,7 @@ def _channel(data: Any) -> Any:
     return data[min(names)]
 
 
-def _packed(array: _Array) -> Packed:
+def _packed(array: _Array) -> PackedImage:
     dims = array.dims[1:] if len(array.dims) == 3 and array.dims[0] == 1 else array.dims
     dtype = array.dtype
     if len(dims) != 2:
@@ -136,7 +136,7 @@ def _packed(array: _Array) -> Packed:
         if array.codec is not None:
             raise _Nonsense("its data are big-endian and compressed")
         data = np.frombuffer(data, dtype).astype(little).tobytes()
-    return Packed((dims[0], dims[1]), little, array.codec, data)
+    return PackedImage((dims[0], dims[1]), little, array.codec, data)
 
 
 def _array(value: Any) -> _Array:

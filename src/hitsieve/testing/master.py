@@ -94,7 +94,7 @@ class Master:
         field(source, "probe", "x-ray")
         instrument = group(entry, "instrument", "NXinstrument")
         field(instrument, "name", "hitsieve simulator", short_name="simulated")
-        field(instrument, "time_zone", "UTC")
+        field(instrument, "time_zone", "+00:00")
         self._beam(group(instrument, "beam", "NXbeam"))
         self._detector(group(instrument, "detector", "NXdetector"))
         detectors = group(instrument, "detector_group", "NXdetector_group")
@@ -143,7 +143,7 @@ class Master:
         field(group_, "sensor_material", detector.sensor_material)
         field(group_, "sensor_thickness", detector.sensor_thickness, "m")
         field(group_, "distance", place.distance, "m")
-        field(group_, "distance_derived", place.distance, "m")
+        field(group_, "distance_derived", True)
         field(group_, "beam_center_x", place.centre[0], "pixel")
         field(group_, "beam_center_y", place.centre[1], "pixel")
         field(group_, "x_pixel_size", place.pixel_size, "m")
@@ -180,6 +180,7 @@ class Master:
             transformation_type="translation",
             vector=np.array([0.0, 0.0, 1.0]),
             offset=np.zeros(3),
+            offset_units="m",
             depends_on=".",
         )
         height, width = detector.shape
@@ -204,6 +205,7 @@ class Master:
             transformation_type="translation",
             vector=corner / length if length else np.array([1.0, 0.0, 0.0]),
             offset=np.zeros(3),
+            offset_units="m",
             depends_on="/entry/instrument/detector/transformations/translation",
         )
         for name, step in (("fast", panel.fast), ("slow", panel.slow)):
@@ -216,6 +218,7 @@ class Master:
                 transformation_type="translation",
                 vector=np.array(step) / pitch,
                 offset=np.zeros(3),
+                offset_units="m",
                 depends_on=f"{module.name}/module_offset",
             )
 

@@ -13,13 +13,14 @@ from hitsieve.verdict.calibrate import (
 from hitsieve.verdict.content import Line, ice_share, saturated_share, timeline, with_ice
 from hitsieve.verdict.rate import hit_rate, rate_interval, wilson_interval
 from hitsieve.verdict.rule import ICE_RINGS, HitRule, Rated, check_geometry, rate_resolutions, rate_spots
-from hitsieve.verdict.segments import HitTrust, Segment, files_without_jet, find_segments
+from hitsieve.verdict.segments import WITHOUT_JET, HitTrust, Segment, files_without_jet, find_segments
 from hitsieve.verdict.states import StateRates, rates_by_state
 
 __all__ = [
     "DEFAULT_MIN_SPOTS",
     "FLOOR",
     "ICE_RINGS",
+    "WITHOUT_JET",
     "BiasFinding",
     "Blanks",
     "Calibration",

@@ -20,6 +20,7 @@ from hitsieve.verdict.jet import LOWER, RUNNING, STOPPED, UNKNOWN, jet
 from hitsieve.verdict.steps import SHORTEST
 
 Kind = Literal["jet running", "jet stopped", "beam off", "ice", "unknown"]
+WITHOUT_JET: tuple[Kind, ...] = ("jet stopped", "beam off")
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -54,6 +55,8 @@ class Segment:
     """First image, from 0."""
     last: int
     """Last image."""
+    lower: bool = False
+    """Of an unknown stretch: whether its background is as far below that of others as without a jet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,9 @@ def find_segments(
     return _stretches(kinds, searched, len(background))
 
 
-def files_without_jet(segments: Sequence[Segment], file_of_image: npt.NDArray[np.integer[Any]]) -> list[int]:
+def files_without_jet(
+    segments: Sequence[Segment], file_of_image: npt.NDArray[np.integer[Any]], *, doubtful: bool = False
+) -> list[int]:
     """Files all of whose images lie in stretches with the jet stopped or the beam off.
 
     Parameters
@@ -119,10 +124,13 @@ def files_without_jet(segments: Sequence[Segment], file_of_image: npt.NDArray[np
     segments : sequence of Segment
     file_of_image : array of int, shape (n,)
         Number of the file that holds each image; negative where there is none.
+    doubtful : bool
+        Take unknown stretches of lower background for such as well.
     """
     without = np.zeros(len(file_of_image), dtype=np.bool_)
     for segment in segments:
-        without[segment.first : segment.last + 1] = segment.kind in ("jet stopped", "beam off")
+        gone = segment.kind in WITHOUT_JET or (doubtful and segment.lower)
+        without[segment.first : segment.last + 1] = gone
     known = np.asarray(file_of_image) >= 0
     files = np.asarray(file_of_image)[known]
     total, empty = np.bincount(files), np.bincount(files[without[known]], minlength=files.max(initial=-1) + 1)
@@ -167,5 +175,6 @@ def _stretches(kinds: npt.NDArray[np.int8], places: Places, n: int) -> tuple[Seg
     first[0] = 0
     last = np.append(first[1:] - 1, n - 1)
     return tuple(
-        Segment(_KINDS[int(kind)], int(a), int(b)) for kind, a, b in zip(kinds[starts], first, last, strict=True)
+        Segment(_KINDS[int(kind)], int(a), int(b), lower=int(kind) == LOWER)
+        for kind, a, b in zip(kinds[starts], first, last, strict=True)
     )

@@ -1,16 +1,24 @@
 """Writes the outputs of a run, all or none, reads them back, and proves hit-only files."""
 
-from hitsieve.write.atomic import writing
+from hitsieve.write.atomic import remove_leftovers, signals_held, writing
 from hitsieve.write.audit import choose_audit
+from hitsieve.write.belonging import pump_state_of
+from hitsieve.write.copied import changed_copy
 from hitsieve.write.described import Described, describe, digest_of_hits
+from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
+from hitsieve.write.given import mask_digest
 from hitsieve.write.kept import KeptImages
-from hitsieve.write.keptrun import KeptRun
+from hitsieve.write.keptrun import KeptRun, source_names
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
+from hitsieve.write.ownvalues import OwnValue, Remainder, merged, remainder_of, shown_as, size_of_metadata
+from hitsieve.write.packing import Packed, PackRequest, packing
 from hitsieve.write.received import ReceivedSeries
-from hitsieve.write.restore import Restored, restore_run
+from hitsieve.write.releasefile import PROOF_SUFFIX, Deletion, FilePrint, ReleaseProof, read_proof, write_proof
+from hitsieve.write.restore import Restored, restore_run, restored_metadata
 from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
-from hitsieve.write.sameness import differences
+from hitsieve.write.sameness import differences, metadata_differences
+from hitsieve.write.selfcontained import leads_elsewhere
 from hitsieve.write.stored import StoredResults, open_results
 from hitsieve.write.summary import (
     AuditSummary,
@@ -34,14 +42,18 @@ from hitsieve.write.summary import (
 from hitsieve.write.verify import FailedImage, VerifyReport, verify_hits
 
 __all__ = [
+    "PROOF_SUFFIX",
     "SUMMARY_SUFFIX",
     "AuditSummary",
     "BiasTest",
     "BlanksSummary",
     "CellSummary",
+    "Compared",
+    "Deletion",
     "Described",
     "Facts",
     "FailedImage",
+    "FilePrint",
     "GeometrySummary",
     "HitRuleSummary",
     "IndexSummary",
@@ -49,10 +61,15 @@ __all__ = [
     "KeptRun",
     "MissedSummary",
     "Outputs",
+    "OwnValue",
+    "PackRequest",
+    "Packed",
     "Percentiles",
     "PumpStateSummary",
     "PumpSummary",
     "ReceivedSeries",
+    "ReleaseProof",
+    "Remainder",
     "Restored",
     "RunWriter",
     "SegmentSummary",
@@ -62,15 +79,34 @@ __all__ = [
     "Summary",
     "TimeLine",
     "VerifyReport",
+    "changed_copy",
     "choose_audit",
+    "compare_images",
+    "damaged_sample",
     "describe",
     "differences",
     "digest_of_hits",
     "find_outputs",
+    "leads_elsewhere",
+    "mask_digest",
+    "merged",
+    "metadata_differences",
+    "not_shown",
     "open_results",
+    "packing",
+    "pump_state_of",
+    "read_proof",
     "read_summary",
+    "remainder_of",
+    "remove_leftovers",
     "restore_run",
+    "restored_metadata",
     "rewrite",
+    "shown_as",
+    "signals_held",
+    "size_of_metadata",
+    "source_names",
     "verify_hits",
+    "write_proof",
     "writing",
 ]

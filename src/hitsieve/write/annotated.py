@@ -12,10 +12,18 @@ import numpy.typing as npt
 
 from hitsieve.model import ImageResults, Run, SecondLook, Spots
 from hitsieve.write.chunks import write_file_table
-from hitsieve.write.columns import SECOND_LOOK_COLUMN, SPOT_COLUMNS, TEXT, Column, GrowingColumns, image_columns
+from hitsieve.write.columns import (
+    SECOND_LOOK_COLUMN,
+    SPOT_COLUMNS,
+    TEXT,
+    Column,
+    GrowingColumns,
+    image_columns,
+    plottable,
+)
 from hitsieve.write.frame import new_output
 from hitsieve.write.lattices import LatticeColumns
-from hitsieve.write.process import write_process
+from hitsieve.write.process import ALL, write_contents, write_process
 from hitsieve.write.stream import OutputStream
 from hitsieve.write.summary import Summary
 from hitsieve.write.virtual import Mosaic, SourceArray, virtual_dataset
@@ -54,7 +62,9 @@ class AnnotatedFile:
                 block=1024,
             )
             spots = process.create_group("spots")
-            spots.attrs["NX_class"] = "NXcollection"
+            plottable(spots, "intensity")
+            for axis in ("x", "y"):
+                spots.attrs[f"{axis}_indices"] = 0
             spots.attrs["description"] = "spots of every image; those of image i are rows offsets[i] to offsets[i + 1]"
             self._offsets = GrowingColumns(spots, (Column("offsets", "i8", "first row of each image, and the end"),))
             self._offsets.add(1, {"offsets": np.zeros(1, np.int64)})
@@ -128,6 +138,7 @@ class AnnotatedFile:
         run, process = self._run, self.frame.process
         write_file_table(process, run)
         for name, values, description in (
+            ("source_image", np.arange(len(run)), "index of the image in the run, from 0"),
             ("source_file", run.images.file, "index in source_files and source_datasets; -1 where no file is known"),
             ("source_row", run.images.row, "row in the source dataset; -1 where none is known"),
         ):
@@ -139,6 +150,7 @@ class AnnotatedFile:
             column.describe(made)
             made.attrs["how"] = look.how
         write_process(process, summary, run)
+        write_contents(process, ALL)
         self.frame.close()
 
     def abandon(self) -> None:

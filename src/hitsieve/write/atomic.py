@@ -249,6 +249,15 @@ class OutputFiles:
             stream.close()
 
 
+def remove_leftovers(finals: Iterable[Path]) -> None:
+    """Remove what a process that was killed left beside its outputs; nobody else may be writing them."""
+    for final in finals:
+        pattern = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{8}}\.tmp")
+        with suppress(OSError):
+            for path in [path for path in final.parent.iterdir() if pattern.fullmatch(path.name)]:
+                path.unlink(missing_ok=True)
+
+
 def _beside(final: Path, suffix: str) -> Path:
     """Make a hidden name beside an output that nobody else has."""
     while True:

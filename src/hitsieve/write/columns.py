@@ -62,6 +62,9 @@ IMAGE_COLUMNS: tuple[Column, ...] = (
     Column("n_lattices", "i4", "lattices found; -1 where not searched, or where the run is not indexed"),
     Column("n_indexed", "i4", "spots indexed, of all lattices; -1 where not searched, or where the run is not indexed"),
 )
+CELL_LENGTHS = Column("unit_cell_abc", "f8", "a, b, c of the unit cell", "angstrom")
+CELL_ANGLES = Column("unit_cell_alphabetagamma", "f8", "alpha, beta, gamma of the unit cell", "degrees")
+"""Under the names, and with the units, that NXsample has for them: a field has one unit."""
 PUMP_COLUMN = Column("pump", "i2", "pump state, as index in pump_names; -1 where it is unknown")
 SECOND_LOOK_COLUMN = Column(
     "second_look",
@@ -89,6 +92,13 @@ SPOT_COLUMNS: tuple[Column, ...] = (
 def image_columns(run: Run) -> tuple[Column, ...]:
     """Columns with one row an image that the outputs of a run have."""
     return IMAGE_COLUMNS if run.pump is None else (*IMAGE_COLUMNS, PUMP_COLUMN)
+
+
+def plottable(group: h5py.Group, signal: str, rank: int = 1) -> None:
+    """Make a group of columns NXdata, which programs that know nothing of hits can plot."""
+    group.attrs["NX_class"] = "NXdata"
+    group.attrs["signal"] = signal
+    group.attrs["axes"] = ["."] * rank
 
 
 class GrowingColumns:

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import h5py
 import numpy as np
 
+from hitsieve.write.process import restore_record
+
 _NAMES = ("nimages", "ntrigger")
 _PLACE = "place"
 
 
 def correct_counts(entry: h5py.Group, process: h5py.Group, n: int) -> None:
-    """Make nimages times ntrigger the number of images of an output; what the source said is kept in hit_finding.
+    """Make nimages times ntrigger the number of images of an output; what the source said is kept for restoring.
 
     Parameters
     ----------
@@ -22,10 +24,11 @@ def correct_counts(entry: h5py.Group, process: h5py.Group, n: int) -> None:
     n : int
         Images of the output.
     """
+    record = restore_record(process)
     for specific in _specific(entry):
         found = {name: specific[name] for name in _NAMES if name in specific}
         for name, dataset in found.items():
-            kept = process.create_dataset(_free(process, f"source_{name}"), data=dataset[()])
+            kept = record.create_dataset(_free(record, f"source_{name}"), data=dataset[()])
             kept.attrs["description"] = f"what the source says in {dataset.name}"
             kept.attrs[_PLACE] = dataset.name
         triggered = "ntrigger" in found and ("nimages" not in found or np.all(found["nimages"][()] == 1))
@@ -35,7 +38,7 @@ def correct_counts(entry: h5py.Group, process: h5py.Group, n: int) -> None:
 
 def restore_counts(process: h5py.Group, output: h5py.File) -> None:
     """Give nimages and ntrigger of a file the values that the source had, as hit_finding of an output has them."""
-    for name, kept in process.items():
+    for name, kept in restore_record(process).items():
         if name.startswith(tuple(f"source_{count}" for count in _NAMES)) and kept.attrs.get(_PLACE, "") in output:
             output[kept.attrs[_PLACE]][...] = kept[()]
 

@@ -18,6 +18,7 @@ from hitsieve.write.given import record_inputs, write_given
 from hitsieve.write.metadata import MetadataCarrier, entry_of
 from hitsieve.write.nxmx import describe_images, describe_run, describe_wavelengths
 from hitsieve.write.perimage import OpenFiles, PerImageArray, Target, write_array
+from hitsieve.write.process import new_process, restore_record
 from hitsieve.write.required import lacking
 from hitsieve.write.stream import OutputStream
 
@@ -85,8 +86,7 @@ class NXmxFrame:
         self._require_class(self.data, "NXdata")
         self.data.attrs["signal"] = "data"
         self.entry.attrs.setdefault("default", "data")
-        self.process: h5py.Group = self.entry.create_group("hit_finding")
-        self.process.attrs["NX_class"] = "NXprocess"
+        self.process: h5py.Group = new_process(self.entry)
         record_inputs(run, self.process)
 
     @staticmethod
@@ -133,14 +133,15 @@ class NXmxFrame:
             self._problems.append(lacks)
 
     def _record(self, added: Sequence[str]) -> None:
-        """Record in hit_finding what a restored file needs: rows to join, and what the source did not have."""
+        """Record what a restored file needs: rows to join, and what the source did not have."""
+        record = restore_record(self.process)
         for name, values, description in (
             ("per_image", sorted(self._rows), "arrays of this file with one row an image of /entry/data/data"),
             ("added", sorted(added), "what the source did not have, and the user gave"),
             ("renamed", sorted(self._renamed), "members of the entry that have another name in the source"),
             ("renamed_from", [self._renamed[name] for name in sorted(self._renamed)], "their names there"),
         ):
-            made = self.process.create_dataset(name, data=values, shape=(len(values),), dtype=TEXT)
+            made = record.create_dataset(name, data=values, shape=(len(values),), dtype=TEXT)
             made.attrs["description"] = description
 
     def put_aside(self, group: h5py.Group, images: npt.NDArray[np.int64]) -> None:

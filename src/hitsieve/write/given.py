@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from hitsieve.model import Run
 from hitsieve.write.nxmx import write_modules
@@ -37,12 +38,11 @@ def record_inputs(run: Run, process: h5py.Group) -> None:
     """Record the mask as used, and the text of the geometry file, in hit_finding."""
     mask = run.detector.pixel_mask
     if mask is not None:
-        stored = np.ascontiguousarray(mask, dtype="<u4")
         for name, value, description in (
-            ("n_masked", np.int64(np.count_nonzero(stored)), "pixels that the mask as used left out"),
+            ("n_masked", np.int64(np.count_nonzero(mask)), "pixels that the mask as used left out"),
             (
                 "mask_sha256",
-                hashlib.sha256(stored.tobytes()).hexdigest(),
+                mask_digest(mask),
                 "SHA-256 of the mask as used, that of the source and --mask together: little-endian uint32, row by row",
             ),
         ):
@@ -55,6 +55,11 @@ def record_inputs(run: Run, process: h5py.Group) -> None:
         note["file_name"] = absolute_names([path])[0]
         note["description"] = "the geometry file (CrystFEL) that the user gave"
         note["data"] = path.read_text(encoding="utf-8", errors="replace")
+
+
+def mask_digest(mask: npt.NDArray[np.uint32]) -> str:
+    """SHA-256 of a pixel mask: little-endian uint32, row by row."""
+    return hashlib.sha256(np.ascontiguousarray(mask, dtype="<u4").tobytes()).hexdigest()
 
 
 def write_given(run: Run, entry: h5py.Group) -> list[str]:

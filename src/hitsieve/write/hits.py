@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hitsieve.model import ImageResults, Run, State
 from hitsieve.write.annotated import AnnotatedFile
 from hitsieve.write.chunks import ImageChunks, write_file_table, write_provenance
-from hitsieve.write.columns import Column, image_columns
+from hitsieve.write.columns import Column, image_columns, plottable
 from hitsieve.write.counts import correct_counts
 from hitsieve.write.frame import new_output
 from hitsieve.write.lattices import LatticeColumns
@@ -158,7 +158,7 @@ class HitsFile:
 
     def _audit(self, process: h5py.Group, summary: Summary, audit: Iterable[tuple[int, Image]]) -> None:
         group = process.create_group("audit")
-        group.attrs["NX_class"] = "NXcollection"
+        plottable(group, "data", rank=3)
         group.attrs["description"] = "a random sample of the misses, as they were stored"
         chunks = ImageChunks(group, self._run, self._stream)
         for image, stored in audit:

@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,18 +14,16 @@ import numpy.typing as npt
 
 from hitsieve.errors import SourceError
 from hitsieve.filters import register_filters
+from hitsieve.model import Closing
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.places import open_output
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 register_filters()
 
 Pixels = npt.NDArray[Any]
 
 
-class KeptImages:
+class KeptImages(Closing):
     """Hits and audit sample of a run, and its misses where they were kept; use in a `with` statement.
 
     Parameters
@@ -93,10 +90,6 @@ class KeptImages:
             return np.array_equal(data[row], pixels() if isinstance(fetched, bytes) else fetched)
         return True
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the files."""
         self._files.close()

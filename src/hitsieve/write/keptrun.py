@@ -7,26 +7,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError, VerificationError
-from hitsieve.model import State
+from hitsieve.model import Closing, State
 from hitsieve.write.chunks import filters_of
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.places import open_output
-from hitsieve.write.process import HITS, MISSES, contents_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from hitsieve.write.process import HITS, MISSES, RESTORE, contents_of
 
 IN_HITS, IN_MISSES, IN_REST = range(3)
 """Where an image is: in the hit-only file, in the misses file, or in its group `rest`."""
-_NEEDED = ("date", "n_images", "source_files", "source_image", "sha256", "verbatim", "per_image", "added", "renamed")
+_NEEDED = ("date", "n_images", "source_files", "source_paths", "source_image", "sha256", "verbatim", RESTORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,7 @@ class KeptFile:
         return contents_of(self.process) + (" of one pump state" if "pump_state" in self.process else "")
 
     def texts(self, name: str) -> list[str]:
-        """A column of texts of hit_finding."""
+        """A column of texts of hit_finding, or of a group in it."""
         return [str(text) for text in self.process[name].asstr()[()]]
 
     @property
@@ -78,7 +74,21 @@ class KeptFile:
         return date, int(self.process["n_images"][()]), *self.texts("source_files")
 
 
-class KeptRun:
+def source_names(path: Path) -> frozenset[str]:
+    """Names of the files that a file of hits or misses says its images are from; without folders, as these may move.
+
+    Raises
+    ------
+    SourceError
+        It is no such file, or is damaged.
+    """
+    with open_output(path, "*_hits.h5 or *_misses.h5") as file:
+        part = KeptFile.of(path, file)
+        named = [*part.texts("source_files"), *part.texts("source_paths")]
+    return frozenset(Path(name).name for name in named)
+
+
+class KeptRun(Closing):
     """Opens the files of hits and misses of a run; use it in a `with` statement. Its length is that of the run.
 
     Parameters
@@ -190,12 +200,40 @@ class KeptRun:
             if self.where[image] == IN_REST:
                 if not self._rest["is_chunk"][row]:
                     return None
-                start, end = self._rest["offsets"][row : row + 2]
-                return self._rest["bytes"][start:end].tobytes(), bytes(self._rest["sha256"][row])
+                return self.salvaged(image)
             file = self.parts[self.where[image]]
             return bytes(file.data.id.read_direct_chunk((row, 0, 0))[1]), bytes(file.hashes[row])
         except (OSError, RuntimeError, ValueError) as error:
             raise self.damaged(image, "its stored chunk cannot be read") from error
+
+    def salvaged(self, image: int) -> tuple[bytes, bytes]:
+        """Bytes that are kept of an image that cannot be decoded, and their SHA-256 as recorded; both may be empty.
+
+        Raises
+        ------
+        VerificationError
+            They cannot be read.
+        """
+        row = int(self.row[image])
+        try:
+            start, end = self._rest["offsets"][row : row + 2]
+            return self._rest["bytes"][start:end].tobytes(), bytes(self._rest["sha256"][row])
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self.damaged(image, "its stored bytes cannot be read") from error
+
+    def pixels(self, image: int) -> npt.NDArray[Any]:
+        """Pixels of a hit or a miss.
+
+        Raises
+        ------
+        VerificationError
+            They cannot be decoded.
+        """
+        row = int(self.row[image])
+        try:
+            return np.asarray(self.parts[self.where[image]].data[row])
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self.damaged(image, "it cannot be decoded") from error
 
     def damaged(self, image: int, why: str) -> VerificationError:
         """The error that says so of an image."""
@@ -211,10 +249,6 @@ class KeptRun:
             return True
         return bool(self.parts[self.where[image]].verbatim[self.row[image]])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the files."""
         self._files.close()

@@ -20,7 +20,7 @@ _DATA_LINK = re.compile(r"data_\d+")
 _DEEPEST = 64
 OWN_GROUPS = ("MX", "hit_finding")
 """Groups of the entry that the outputs write; the source's own are kept as MX_source and hit_finding_source."""
-_NOT_IMAGES = ("spots", "lattices", "audit", "rest")
+_NOT_IMAGES = ("spots", "lattices", "audit", "rest", "restore")
 """Groups of an earlier hit_finding."""
 _WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 

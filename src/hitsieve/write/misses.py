@@ -85,7 +85,10 @@ class MissesFile:
         self.frame.finish(self.chunks.images)
         rest = self._rest.images
         if len(rest):
-            self.frame.put_aside(self._rest.group.create_group("metadata"), rest)
+            aside = self._rest.group.create_group("metadata")
+            aside.attrs["NX_class"] = "NXcollection"
+            aside.attrs["description"] = "their rows of the per-image arrays of this file, under the same paths"
+            self.frame.put_aside(aside, rest)
 
     @property
     def not_held(self) -> Problem | None:
@@ -117,7 +120,7 @@ class _Rest:
 
     def __init__(self, group: h5py.Group, run: Run) -> None:
         self.group = group
-        self.group.attrs["NX_class"] = "NXcollection"
+        self.group.attrs["NX_class"] = "NXparameters"
         self.group.attrs["description"] = (
             "images that are neither hits nor misses; the bytes of image i are bytes[offsets[i]:offsets[i + 1]]"
         )

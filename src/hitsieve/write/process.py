@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
 
 from hitsieve.model import Run
-from hitsieve.write.columns import TEXT
+from hitsieve.write.columns import CELL_ANGLES, CELL_LENGTHS, TEXT
 from hitsieve.write.summary import Summary
 
 _TOTALS = {
@@ -20,12 +21,37 @@ _TOTALS = {
 }
 
 
-HITS, MISSES = "hits", "misses"
+HITS, MISSES, ALL = "hits", "misses", "all"
+DEFINITION, DEFINITION_VERSION = "NXhit_finding", "1.0"
+"""Class that describes the group, in NXhit_finding.nxdl.xml beside this module."""
+RESTORE = "restore"
+"""Group of hit_finding with what `hitsieve restore` needs."""
+
+
+def new_process(entry: h5py.Group) -> h5py.Group:
+    """Make the group hit_finding.
+
+    It is an NXprocess for NeXus, which has no NXhit_finding yet, and says by its field `definition` what it is more.
+    """
+    group = entry.create_group("hit_finding")
+    group.attrs["NX_class"] = "NXprocess"
+    _described(group, "definition", DEFINITION, "class, a proposal to NeXus, that describes this group")
+    group["definition"].attrs["version"] = DEFINITION_VERSION
+    return group
+
+
+def restore_record(group: h5py.Group) -> h5py.Group:
+    """Group of hit_finding for what only a program that gives the source back must know."""
+    if RESTORE not in group:
+        made = group.create_group(RESTORE)
+        made.attrs["NX_class"] = "NXcollection"
+        made.attrs["description"] = "what the source was like where this file differs, for hitsieve restore"
+    return group[RESTORE]
 
 
 def write_contents(group: h5py.Group, images: str) -> None:
-    """Say which images of the run the file holds: HITS or MISSES."""
-    _described(group, "holds", images, "images of the run that are in /entry/data/data: hits or misses")
+    """Say which images of the run the file holds: HITS, MISSES or ALL."""
+    _described(group, "holds", images, "images of the run that are in /entry/data/data: all, hits or misses")
 
 
 def contents_of(group: h5py.Group) -> str:
@@ -60,8 +86,7 @@ def write_process(group: h5py.Group, summary: Summary, run: Run) -> None:
     if summary.hit_rate is not None and summary.hit_rate_interval is not None:
         rate = group.create_dataset("hit_rate", data=summary.hit_rate)
         rate.attrs["description"] = "n_hits / (n_hits + n_misses)"
-        interval = group.create_dataset("hit_rate_interval", data=np.asarray(summary.hit_rate_interval))
-        interval.attrs["description"] = "95 % interval (low, high) of the hit rate"
+        _interval(group, "hit_rate", summary.hit_rate_interval)
     _described(group, "rule", summary.rule.rule, "what made a hit: enough spots, a lattice (indexed), either or both")
     _described(group, "min_spots", np.int64(summary.rule.min_spots), "fewest counted spots that were enough")
     _indexing(group, summary)
@@ -78,14 +103,21 @@ def _indexing(group: h5py.Group, summary: Summary) -> None:
     index = summary.index
     if index is None:
         return
-    cell = group.create_dataset("unit_cell", data=np.asarray(index.cell.parameters, dtype=np.float64))
-    cell.attrs["description"] = "cell that was looked for: a, b, c (angstrom), alpha, beta, gamma (degrees)"
+    for column, values in ((CELL_LENGTHS, index.cell.parameters[:3]), (CELL_ANGLES, index.cell.parameters[3:])):
+        about = f"{column.description} that was looked for"
+        made = group.create_dataset(column.name, data=np.asarray(values, dtype=np.float64))
+        replace(column, description=about).describe(made)
     _described(group, "unit_cell_centring", index.cell.centring, "centring of the cell: P, A, B, C, I, F or R")
     _described(group, "unit_cell_origin", index.cell.origin, "who says the cell")
     if index.indexing_rate is not None and index.indexing_rate_interval is not None:
         _described(group, "indexing_rate", index.indexing_rate, "share of the hits that have a lattice")
-        interval = np.asarray(index.indexing_rate_interval)
-        _described(group, "indexing_rate_interval", interval, "95 % interval (low, high) of the indexing rate")
+        _interval(group, "indexing_rate", index.indexing_rate_interval)
+
+
+def _interval(group: h5py.Group, rate: str, limits: tuple[float, float]) -> None:
+    name = f"{rate}_interval"
+    _described(group, name, np.asarray(limits), f"interval (low, high) of {rate} at the confidence level")
+    group[name].attrs["confidence_level"] = 0.95
 
 
 def _described(group: h5py.Group, name: str, value: object, description: str) -> None:

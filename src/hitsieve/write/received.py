@@ -13,7 +13,7 @@ import hdf5plugin
 import numpy as np
 
 from hitsieve.filters import register_filters
-from hitsieve.model import Codec, Detector, Packed, SeriesStart
+from hitsieve.model import Codec, Detector, PackedImage, SeriesStart
 from hitsieve.model.detector import Panel
 from hitsieve.write.atomic import writing
 from hitsieve.write.virtual import absent_value
@@ -34,7 +34,7 @@ class ReceivedSeries:
         Folder of this series alone, which is made.
     name : str
         Prefix of the file names.
-    first : Packed
+    first : PackedImage
         An image of the series: shape, type and compression are those of all.
     start : SeriesStart, optional
         What is stated in the master file; None: nothing is known.
@@ -45,7 +45,7 @@ class ReceivedSeries:
         No space or permission, or the folder exists.
     """
 
-    def __init__(self, folder: Path, name: str, first: Packed, start: SeriesStart | None) -> None:
+    def __init__(self, folder: Path, name: str, first: PackedImage, start: SeriesStart | None) -> None:
         register_filters()
         self.folder = folder
         self.master = folder / f"{name}_master.h5"
@@ -61,12 +61,12 @@ class ReceivedSeries:
         with writing(folder):
             folder.mkdir(parents=True)
 
-    def why_not(self, packed: Packed) -> str:
+    def why_not(self, packed: PackedImage) -> str:
         """Why an image does not fit the others of its series; empty where it does."""
         mine, other = (f"{x.dtype.name} {x.shape}, {x.codec or 'not packed'}" for x in (self, packed))
         return "" if mine == other else f"received, but it is {other}; the series is {mine}"
 
-    def add(self, number: int, packed: Packed) -> None:
+    def add(self, number: int, packed: PackedImage) -> None:
         """Keep image `number`.
 
         Raises

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
-from hitsieve.write.atomic import OutputFiles, signals_held
+from hitsieve.write.atomic import OutputFiles, signals_held, writing
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.chunks import clone_dataset
 from hitsieve.write.counts import restore_counts
@@ -20,6 +22,7 @@ from hitsieve.write.hashing import Hasher
 from hitsieve.write.keptrun import IN_HITS, IN_MISSES, IN_REST, KeptRun
 from hitsieve.write.metadata import OWN_GROUPS, entry_of
 from hitsieve.write.perimage import OpenFiles, PerImageArray, Target, write_array
+from hitsieve.write.process import RESTORE
 from hitsieve.write.stream import OutputStream
 from hitsieve.write.virtual import Mosaic, SourceArray, absent_value, virtual_dataset
 
@@ -83,10 +86,7 @@ def restore_run(
                 restored = _write(kept, Target(output, stream, target.parent), target, virtual=virtual, step=step)
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             files.check(target)
-            raise SourceError(
-                f"{inputs[0]} or {inputs[1]}: cannot be read: {' '.join(str(error).split())}",
-                mend="copy the files again from a backup",
-            ) from error
+            raise _unreadable(kept, error) from error
         files.check(target)
         files.sync()
         with signals_held():
@@ -97,12 +97,48 @@ def restore_run(
     return restored
 
 
-def _write(kept: KeptRun, target: Target, path: Path, *, virtual: bool, step: Step | None) -> Restored:
+@contextmanager
+def restored_metadata(kept: KeptRun, folder: Path) -> Iterator[h5py.File]:
+    """Give the original series without its images, in a nameless file of a folder, for a `with` statement.
+
+    Raises
+    ------
+    SourceError
+        One of the files is damaged.
+    OutputError
+        The folder cannot be written.
+    """
+    aside = folder / f".{kept.hits.path.stem}.{secrets.token_hex(4)}.tmp"
+    with writing(aside):
+        stream = OutputStream(aside)
+        aside.unlink()
+    with closing(stream), h5py.File(stream, "w") as output:
+        try:
+            _write_metadata(kept, Target(output, stream, folder), virtual=False)
+            _empty_images(kept, Target(output, stream, folder))
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            with writing(aside):
+                stream.check()
+            raise _unreadable(kept, error) from error
+        yield output
+
+
+def _unreadable(kept: KeptRun, error: Exception) -> SourceError:
+    hits, misses = (part.path for part in kept.parts)
+    reason = " ".join(str(error).split())
+    return SourceError(f"{hits} or {misses}: cannot be read: {reason}", mend="copy the files again from a backup")
+
+
+def _write_metadata(kept: KeptRun, target: Target, *, virtual: bool) -> None:
     tree = _Tree(kept, target.output)
     tree.copy()
     _write_rows(kept, tree, target, virtual=virtual)
     tree.name_again()
     restore_counts(kept.hits.process, target.output)
+
+
+def _write(kept: KeptRun, target: Target, path: Path, *, virtual: bool, step: Step | None) -> Restored:
+    _write_metadata(kept, target, virtual=virtual)
     data = _virtual_images(kept, target) if virtual else _empty_images(kept, target)
     proven = _prove(kept, None if virtual else data, target.stream, step)
     placed = np.zeros(0, dtype=np.int64) if virtual else proven[np.isin(proven, kept.unreadable)]
@@ -126,12 +162,13 @@ class _Tree:
         part = kept.hits
         self._source, self._output = part.file, output
         self.entry = entry_of(part.file)
-        self.rows = part.texts("per_image")
+        self.rows = part.texts(f"{RESTORE}/per_image")
         """Paths, in the files, of arrays with a row an image."""
-        renamed = zip(part.texts("renamed"), part.texts("renamed_from"), strict=True)
+        now_and_before = (part.texts(f"{RESTORE}/{name}") for name in ("renamed", "renamed_from"))
+        renamed = zip(*now_and_before, strict=True)
         self._renamed = {f"{self.entry}/{now}": f"{self.entry}/{before}" for now, before in renamed}
         own = {f"{self.entry}/{name}" for name in OWN_GROUPS} | {f"{self.entry}/data/data"}
-        self._left_out = {*own, *part.texts("added")}
+        self._left_out = {*own, *part.texts(f"{RESTORE}/added")}
         self._seen: dict[tuple[int, int], str] = {}
         self._names: list[tuple[str, str]] = []
 

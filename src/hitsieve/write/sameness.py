@@ -66,8 +66,7 @@ def differences(path: Path, source: ImageReader, step: Step | None = None) -> It
             yield f"{len(data)} images, the source has {len(run)}"
             return
         yield from _images(data, source, step)
-        with h5py.File(path.name, "w", driver="core", backing_store=False) as scratch:
-            yield from _metadata(file, scratch, run)
+        yield from metadata_differences(file, run)
 
 
 def _images(data: h5py.Dataset, source: ImageReader, step: Step | None) -> Iterator[str]:
@@ -117,7 +116,28 @@ def _image(data: h5py.Dataset, source: ImageReader, image: int, *, same_packing:
         return "cannot be decoded, unlike in the source"
 
 
-def _metadata(file: h5py.File, scratch: h5py.File, run: Run) -> Iterator[str]:
+def metadata_differences(file: h5py.File, run: Run, *, strict: bool = False) -> Iterator[str]:
+    """Compare all but the images of a restored file with the run that it was restored from.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The restored file, opened.
+    run : Run
+        The run, opened with no settings.
+    strict : bool
+        Also tell what of the source no output of hitsieve carries.
+
+    Yields
+    ------
+    str
+        What differs, in words.
+    """
+    with h5py.File("source", "w", driver="core", backing_store=False) as scratch:
+        yield from _metadata(file, scratch, run, strict=strict)
+
+
+def _metadata(file: h5py.File, scratch: h5py.File, run: Run, *, strict: bool) -> Iterator[str]:
     """Collect what the source has in memory, but for arrays with a row an image, and compare."""
     carrier = MetadataCarrier(run, scratch)
     if run.style == "images":
@@ -126,6 +146,8 @@ def _metadata(file: h5py.File, scratch: h5py.File, run: Run) -> Iterator[str]:
     else:
         carrier.carry()
         describe_wavelengths(run, scratch, None)
+    if strict:
+        yield from map(str, carrier.problems)
     entry = entry_of(scratch)
     renamed = {f"{entry}/{now}": f"{entry}/{before}" for now, before in carrier.renamed.items()}
     expected: dict[str, Any] = {}
@@ -178,11 +200,11 @@ def _compared(file: h5py.File, path: str, wanted: Any) -> Iterator[str]:
     if isinstance(wanted, h5py.Dataset):
         if item.dtype != wanted.dtype or item.shape != wanted.shape:
             yield f"{path}: is {item.dtype} {item.shape}, in the source {wanted.dtype} {wanted.shape}"
-        elif not _equal(item[()], wanted[()]):
+        elif not equal(item[()], wanted[()]):
             yield f"{path}: differs from the source"
     # The group of the images has them under one name, which need not be the source's.
     for name in set(wanted.attrs) - ({"signal"} if "signal" in wanted.attrs and path.count("/") == 2 else set()):
-        if name not in item.attrs or not _equal(item.attrs[name], wanted.attrs[name]):
+        if name not in item.attrs or not equal(item.attrs[name], wanted.attrs[name]):
             yield f"{path}@{name}: differs from the source"
     yield from (f"{path}@{name}: is not in the source" for name in set(item.attrs) - set(wanted.attrs) - _FRAME)
 
@@ -196,12 +218,12 @@ def _rows(file: h5py.File, array: PerImageArray, n: int, opened: OpenFiles) -> I
     step = max(1, min(_ROWS, (8 << 20) // max(item.dtype.itemsize * int(np.prod(item.shape[1:])), 1)))
     for start in range(0, n, step):
         found = rows_of(array, start, min(start + step, n), opened)
-        if found is None or not _equal(item[start : start + step], found):
+        if found is None or not equal(item[start : start + step], found):
             yield f"{array.target}: differs from the source between images {start} and {min(start + step, n) - 1}"
             return
 
 
-def _equal(a: Any, b: Any) -> bool:
+def equal(a: Any, b: Any) -> bool:
     """Whether two values are the same; NaN is NaN."""
     if isinstance(a, h5py.Empty) or isinstance(b, h5py.Empty):
         return isinstance(a, h5py.Empty) and isinstance(b, h5py.Empty)

@@ -7,26 +7,23 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
-from hitsieve.model import ImageResults, Lattices, PumpStates, SecondLook, Spots, State
+from hitsieve.model import Closing, ImageResults, PumpStates, SecondLook, Spots, State
 from hitsieve.settings import RunSettings
 from hitsieve.write.belonging import check_one_run, pump_state_of
 from hitsieve.write.columns import IMAGE_COLUMNS, PUMP_COLUMN, SECOND_LOOK_COLUMN
+from hitsieve.write.lattices import LATTICE_COLUMNS, lattices_of
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.outputs import Outputs, find_outputs, read_summary
 from hitsieve.write.perimage import read_rows
 from hitsieve.write.places import open_output
 from hitsieve.write.summary import Summary
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _PROVENANCE = ("source_file", "source_row")
 _TYPES: dict[str, npt.DTypeLike] = {
@@ -74,7 +71,7 @@ def open_results(path: str | Path) -> StoredResults:
         raise
 
 
-class StoredResults:
+class StoredResults(Closing):
     """Results of a finished run; close it, or use it in a `with` statement.
 
     Its length is the number of images of the run. Nothing but what is asked for is read.
@@ -141,6 +138,14 @@ class StoredResults:
             return None
         with self._reading():
             return str(self._process["geometry/data"].asstr()[()])
+
+    @cached_property
+    def mask_sha256(self) -> str | None:
+        """Digest of the pixel mask as it was used; None where there was no mask."""
+        if "mask_sha256" not in self._process:
+            return None
+        with self._reading():
+            return str(self._process["mask_sha256"].asstr()[()])
 
     @cached_property
     def pump(self) -> PumpStates | None:
@@ -218,7 +223,7 @@ class StoredResults:
             raise SourceError(what, mend="count from 0")
         with self._reading():
             offsets, spots = self._ragged(self._process["spots"], wanted, [field.name for field in fields(Spots)])
-            names = [field.name for field in fields(Lattices)]
+            names = [column.name for column in LATTICE_COLUMNS]
             lattice_offsets, lattices = self._ragged(self._process["lattices"], wanted, names)
         return ImageResults(
             image=wanted,
@@ -227,7 +232,7 @@ class StoredResults:
             offsets=offsets,
             spots=Spots(**spots),
             lattice_offsets=lattice_offsets,
-            lattices=Lattices(**lattices),
+            lattices=lattices_of(lattices),
         )
 
     def spots_between(self, first: int, stop: int, names: Sequence[str]) -> tuple[Images, dict[str, npt.NDArray[Any]]]:
@@ -294,11 +299,3 @@ class StoredResults:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

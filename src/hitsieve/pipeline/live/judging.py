@@ -12,7 +12,7 @@ from threading import Condition, Lock
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.model import Detector, Packed, Run, SeriesKey, SeriesStart
+from hitsieve.model import Detector, PackedImage, Run, SeriesKey, SeriesStart
 from hitsieve.pipeline.live.watching import Verdict
 from hitsieve.pipeline.searcher import Images
 from hitsieve.settings import RunSettings, VerdictSettings
@@ -119,7 +119,7 @@ class Judge:
         """Images that have no verdict yet."""
         return self._waiting
 
-    def submit(self, image: int, packed: Packed, at: float) -> bool:
+    def submit(self, image: int, packed: PackedImage, at: float) -> bool:
         """Have an image searched that arrived at the time `at`; False where too many wait already."""
         with self._changed:
             if self._bytes + len(packed.data) > MOST_WAITING and self._waiting:
@@ -135,7 +135,7 @@ class Judge:
             self._changed.wait_for(lambda: not self._waiting)
         return self._found.take()
 
-    def _judge(self, image: int, packed: Packed, at: float) -> None:
+    def _judge(self, image: int, packed: PackedImage, at: float) -> None:
         try:
             searched = search_packed(self._finder, packed)
             self._tell(self._verdict(image, searched, at))
@@ -181,7 +181,7 @@ class Judge:
         return int(rated.n_spots_counted[0]), float(rated.resolution[0])
 
 
-def search_packed(finder: Finder, packed: Packed) -> Searched:
+def search_packed(finder: Finder, packed: PackedImage) -> Searched:
     """Find the spots of an image that is in memory."""
     if packed.codec is not None:
         return finder.find_stored(packed.data, packed.codec)

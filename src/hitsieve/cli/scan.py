@@ -1,0 +1,73 @@
+"""The scan of archives that `hitsieve catalog add --scan` is."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hitsieve.cli.progress import shown_items
+from hitsieve.cli.stopping import stoppable
+from hitsieve.errors import SourceError
+
+if TYPE_CHECKING:
+    from hitsieve.pipeline.archive import Scanned
+    from hitsieve.settings import RunSettings
+
+SAYS = {
+    "sieved": "sieved now",
+    "entered": "entered that were sieved before",
+    "known": "known already",
+    "claimed": "left to another scan",
+    "failed": "failed",
+}
+
+
+def scan_archive(
+    folders: Sequence[Path], output: Path, settings: RunSettings, place: Path, *, quiet: bool, json: bool
+) -> int:
+    """Scan archives, say what became of each run, and give the exit code."""
+    from hitsieve.pipeline.archive import ScanRequest, ScanSteps, scan
+
+    request = ScanRequest(tuple(folders), output, settings, place)
+    counts: Counter[str] = Counter()
+    try:
+        with shown_items("runs", wanted=not (json or quiet)) as show:
+
+            def done(n: int, total: int, one: Scanned) -> None:
+                counts[one.what] += 1
+                show(n, total, f"{counts['failed']:,} failed")
+
+            looking = stoppable(lambda n: show(0, None, f"{n:,} files looked at"))
+            found = stoppable(lambda total: show(0, total, "the first one"))
+            results = scan(request, ScanSteps(looking, found, stoppable(done), stoppable(None)))
+    except KeyboardInterrupt:
+        print(f"hitsieve: {_counted(counts)}; the same command goes on from here", file=sys.stderr)
+        raise
+    if json:
+        import json as encoder
+
+        print(encoder.dumps([asdict(one) for one in results], indent=2, default=str))
+    elif not quiet:
+        _print(results, place)
+    failed = [one for one in results if one.what == "failed"]
+    for one in failed if quiet else ():
+        print(f"hitsieve: warning: {one.path}: {one.why}", file=sys.stderr)
+    return SourceError.exit_code if failed else 0
+
+
+def _print(results: Sequence[Scanned], place: Path) -> None:
+    for one in results:
+        if one.what in ("failed", "claimed"):
+            print(f"{one.what:<8}{one.path}: {one.why}")
+    images, hits = sum(one.n_images for one in results), sum(one.n_hits for one in results)
+    print(f"\n{_counted(Counter(one.what for one in results))}")
+    print(f"{images:,} images, {hits:,} hits: {place}")
+
+
+def _counted(counts: Counter[str]) -> str:
+    said = [f"{counts[what]:,} {says}" for what, says in SAYS.items() if counts[what]]
+    return f"{sum(counts.values()):,} runs: {', '.join(said) or 'nothing to do'}"

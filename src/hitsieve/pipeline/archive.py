@@ -1,0 +1,209 @@
+"""Sieves whole archives: each run that has no results yet, one after the other, however often the work is cut off.
+
+What is done is told by the outputs, which appear whole, and by the catalogue; there is no other journal.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hitsieve.catalogue import Catalogue
+from hitsieve.errors import HitsieveError, SourceError
+from hitsieve.pipeline.record import record_of
+from hitsieve.pipeline.run import run
+from hitsieve.settings import CatalogueSettings, RunSettings
+from hitsieve.source import Master, find_masters, stem_of
+from hitsieve.write import Outputs, Summary, read_summary, remove_leftovers
+
+What = Literal["sieved", "entered", "known", "claimed", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What became of one run of the archive."""
+
+    path: Path
+    what: What
+    """sieved: it was searched now; entered: it had been, and was in no catalogue; known: nothing was to do; claimed:
+    another scan is at it."""
+    why: str = ""
+    n_images: int = 0
+    n_hits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRequest:
+    """What is to be scanned, and where results go."""
+
+    folders: tuple[Path, ...]
+    output: Path
+    """Folder for the outputs, which lie in it as the runs do in the archive."""
+    settings: RunSettings
+    catalogue: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSteps:
+    """What is called on the way."""
+
+    looking: Callable[[int], None]
+    """With the number of files looked at, before the first run is sieved."""
+    found: Callable[[int], None]
+    """With the number of runs, once all are found."""
+    done: Callable[[int, int, Scanned], None]
+    """After each run, with the number done and of all."""
+    working: Callable[..., None]
+    """With the progress of a run, after every batch of images."""
+
+
+def scan(request: ScanRequest, steps: ScanSteps) -> list[Scanned]:
+    """Find all runs below some folders, sieve those that have no results, and enter all into the catalogue.
+
+    A run that fails is remembered and does not stop the others. A run has results where the catalogue knows a summary
+    of it that is still there, or where its outputs lie in the output folder, unless its files changed since.
+
+    Parameters
+    ----------
+    request : ScanRequest
+    steps : ScanSteps
+
+    Raises
+    ------
+    SourceError
+        A folder does not exist.
+    OutputError
+        The catalogue cannot be written.
+    """
+    results: list[Scanned] = []
+    for folder in request.folders:
+        if not folder.is_dir():
+            raise SourceError(f"{folder}: there is no such folder", mend="name the folder of the archive")
+    masters = find_masters(
+        request.folders,
+        [request.output],
+        bad=lambda path, why: results.append(Scanned(path, "failed", why)),
+        step=steps.looking,
+    )
+    steps.found(len(masters))
+    scanner = _Scanner(request, steps)
+    for n, master in enumerate(masters, start=1):
+        results.append(scanner.one(master))
+        steps.done(n, len(masters), results[-1])
+    return results
+
+
+class _Scanner:
+    """Sieves runs of one archive."""
+
+    def __init__(self, request: ScanRequest, steps: ScanSteps) -> None:
+        self._request, self._steps = request, steps
+        with Catalogue(request.catalogue, create=True) as catalogue:
+            self._known = catalogue.places_by_source()
+
+    def one(self, master: Master) -> Scanned:
+        """See to one run."""
+        try:
+            return self._known_already(master) or self._seen_to(master)
+        except HitsieveError as error:
+            return Scanned(master.path, "failed", str(error))
+        except Exception as error:  # noqa: BLE001 - one bad run of thousands does not stop the others
+            return Scanned(master.path, "failed", f"internal error: {type(error).__name__}: {error}")
+
+    def _known_already(self, master: Master) -> Scanned | None:
+        for place in self._known.get(str(master.path.resolve()), ()):
+            with suppress(SourceError):
+                summary = read_summary(Path(place))
+                if _is_of(summary, master):
+                    return _told(master, "known", summary)
+        return None
+
+    def _seen_to(self, master: Master) -> Scanned:
+        folder = self._folder(master)
+        stem = stem_of([master.path])
+        with _claimed(folder, stem) as mine:
+            if not mine:
+                return Scanned(master.path, "claimed", "another scan is at it")
+            outputs = Outputs.of(folder, stem, misses=self._request.settings.write.misses == "keep")
+            before = _finished(outputs)
+            if before is not None and before.source.path != str(master.path.resolve()):
+                what = f"{outputs.summary}: is of another run with the same name ({before.source.path})"
+                raise SourceError(what, mend="sieve it with hitsieve run, into another folder")
+            if before is not None and _is_of(before, master):
+                with Catalogue(self._request.catalogue, create=True) as catalogue:
+                    catalogue.add(record_of(outputs, before))
+                return _told(master, "entered", before)
+            remove_leftovers(outputs)
+            return self._sieved(master, folder, overwrite=before is not None)
+
+    def _sieved(self, master: Master, folder: Path, *, overwrite: bool) -> Scanned:
+        chosen = self._request.settings
+        write = chosen.write.model_copy(update={"output": folder, "overwrite": overwrite or chosen.write.overwrite})
+        catalogue = CatalogueSettings(catalogue=self._request.catalogue)
+        settings = chosen.model_copy(update={"write": write, "catalogue": catalogue})
+        report = run([master.path], settings, progress=self._steps.working)
+        return _told(master, "sieved", report.summary)
+
+    def _folder(self, master: Master) -> Path:
+        """Where the outputs of a run go: as it lies in the archive; of several archives, below the name of each."""
+        several = len(self._request.folders) > 1
+        for top in self._request.folders:
+            if top.absolute() in master.path.parents:
+                inside = master.path.parent.relative_to(top.absolute())
+                return self._request.output / top.absolute().name / inside if several else self._request.output / inside
+        return self._request.output
+
+
+def _finished(outputs: Outputs) -> Summary | None:
+    """Summary of results that are there; None where they are not, or not whole."""
+    if not all(path.is_file() for path in outputs):
+        return None
+    try:
+        return read_summary(outputs.summary)
+    except SourceError:
+        return None
+
+
+def _is_of(summary: Summary, master: Master) -> bool:
+    """Whether the files of a run are older than its results."""
+    return summary.date.timestamp() >= master.modified
+
+
+def _told(master: Master, what: What, summary: Summary) -> Scanned:
+    return Scanned(master.path, what, "", summary.n_images, summary.n_hits)
+
+
+@contextmanager
+def _claimed(folder: Path, stem: str) -> Iterator[bool]:
+    """Hold a run against other scans for a `with` statement; False where another has it. It ends with this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".{stem}.scan"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    mine = False
+    try:
+        mine = _lock(handle, path)
+        yield mine
+    finally:
+        if mine:
+            path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(handle: int, path: Path) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # Without locks two scans may do the same work; the outputs of one of them appear.
+        return True
+    try:
+        # Whoever had it before may have removed the file in between.
+        return os.fstat(handle).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,162 @@
+"""Whether every image of a source is in its files of hits and misses, byte by byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from hitsieve.errors import HitsieveError
+from hitsieve.model import Run
+from hitsieve.write.hashing import Hasher
+from hitsieve.write.keptrun import IN_HITS, IN_MISSES, KeptRun
+from hitsieve.write.places import open_source
+from hitsieve.write.sameness import ImageReader
+
+Step = Callable[[int, int], None]
+Take = Callable[[int, bytes, bytes], None]
+MOST = 1000
+"""Failures after which no more images are compared."""
+_BLOCK = 64
+
+
+@dataclass(slots=True)
+class Compared:
+    """What was compared of the images, and what speaks against it."""
+
+    n_bytes: int = 0
+    """Images whose stored bytes are those of the source."""
+    n_pixels: int = 0
+    """Images that were packed anew: their pixels are those of the source."""
+    n_missing: int = 0
+    """Images that neither the source nor the files have."""
+    failures: list[str] = field(default_factory=list)
+    """In words."""
+    digest: str = ""
+    """SHA-256 over the SHA-256 (hexadecimal, in the order of the run) of what is stored of each image."""
+
+
+def compare_images(kept: KeptRun, source: ImageReader, step: Step | None = None) -> Compared:
+    """Read every image from the kept files and from the source, compare them, and hash what is kept.
+
+    Parameters
+    ----------
+    kept : KeptRun
+        As many images as the source.
+    source : ImageReader
+        The run, opened with no settings.
+    step : callable, optional
+        Called with the number of images compared and of all.
+
+    Raises
+    ------
+    VerificationError
+        A kept image cannot be read.
+    """
+    found, hasher, digest, done = Compared(), Hasher(), hashlib.sha256(), 0
+    try:
+        for start in range(0, len(kept), _BLOCK):
+            stop = min(start + _BLOCK, len(kept))
+            hashed: list[tuple[int, bytes]] = []
+            take = partial(_take, hasher, hashed)
+            why = {image: _image(kept, source, image, found, take) for image in range(start, stop)}
+            digests = hasher.digests(done)
+            done += len(digests)
+            for (image, recorded), now in zip(hashed, digests.tolist(), strict=True):
+                if now != recorded:
+                    why[image] = "what is kept of it does not agree with its SHA-256"
+                digest.update(now)
+            found.failures += [f"image {image}: {text}" for image, text in why.items() if text]
+            if step is not None:
+                step(stop, len(kept))
+            if len(found.failures) >= MOST:
+                break
+    except BaseException:
+        hasher.abandon()
+        raise
+    hasher.close()
+    found.digest = digest.hexdigest()
+    return found
+
+
+def _take(hasher: Hasher, hashed: list[tuple[int, bytes]], image: int, stored: bytes, recorded: bytes) -> None:
+    hasher.add(stored)
+    hashed.append((image, recorded))
+
+
+def _image(kept: KeptRun, source: ImageReader, image: int, found: Compared, take: Take) -> str:
+    """Compare one image; why it is not proven, nothing where it is."""
+    if kept.where[image] in (IN_HITS, IN_MISSES):
+        stored = kept.stored(image)
+        if stored is not None:
+            take(image, *stored)
+            return _stored(kept, source, image, stored[0], found)
+    absent = source.run.images.missing.get(image)
+    if image not in kept.missing:
+        return _salvaged(kept, source, image, found, take) if absent is None else f"is not in the source: {absent}"
+    if absent is None:
+        return "was missing when the run was sieved, and is in the source now"
+    found.n_missing += 1
+    return ""
+
+
+def _salvaged(kept: KeptRun, source: ImageReader, image: int, found: Compared, take: Take) -> str:
+    """Compare the bytes of an image that cannot be decoded."""
+    held, recorded = kept.salvaged(image)
+    if not held:
+        return "cannot be decoded, and its bytes are not in the misses file"
+    take(image, held, recorded)
+    if source.salvaged(image) != held:
+        return "cannot be decoded, and its bytes are not those in the misses file"
+    found.n_bytes += 1
+    return ""
+
+
+def _stored(kept: KeptRun, source: ImageReader, image: int, stored: bytes, found: Compared) -> str:
+    try:
+        if kept.is_verbatim(image):
+            if source.chunk(image) != stored:
+                return "its stored bytes are not those of the source"
+            found.n_bytes += 1
+        elif np.array_equal(kept.pixels(image), source.pixels(image)):
+            found.n_pixels += 1
+        else:
+            return "its pixels are not those of the source"
+    except HitsieveError as error:
+        return f"could not be compared: {error.what}"
+    return ""
+
+
+def damaged_sample(kept: KeptRun) -> Iterator[str]:
+    """Images of the audit sample that do not agree with their SHA-256."""
+    sample = kept.hits.process.get("audit")
+    if sample is None:
+        return
+    images = sample["source_image"][()].tolist()
+    for row, (image, recorded) in enumerate(zip(images, sample["sha256"][()].tolist(), strict=True)):
+        try:
+            stored = sample["data"].id.read_direct_chunk((row, 0, 0))[1]
+        except (OSError, RuntimeError, ValueError):
+            stored = b""
+        if hashlib.sha256(stored).hexdigest().encode("ascii") != recorded:
+            yield f"{kept.hits.path}: image {image}, in the sample of misses, does not agree with its SHA-256"
+
+
+def not_shown(run: Run) -> Iterator[str]:
+    """What the files of a source hold in images beside those of the run, and images that lie in files unknown."""
+    for number, file in enumerate(run.files):
+        try:
+            with open_source(file.path) as handle:
+                dataset = handle[file.dataset]
+                virtual, n = dataset.is_virtual, len(dataset) if dataset.ndim == 3 else 1
+        except (OSError, KeyError, RuntimeError):
+            continue
+        if virtual:
+            yield f"{file.path}: {file.dataset} puts each image together from several files, which are not known"
+        row = run.images.row[run.images.file == number]
+        rows = np.unique(row[(row >= 0) & (row < n)])
+        if len(rows) != n:
+            yield f"{file.path}: {n - len(rows)} of its {n} images are not in the run"

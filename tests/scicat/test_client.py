@@ -1,0 +1,141 @@
+"""How a server is talked to: patience, and what answers mean."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from hitsieve.catalogue.scicat import Credentials, NotPermitted, Refused, SciCat, Unavailable, checked_url, quoted
+from hitsieve.errors import SettingsError
+from hitsieve.testing.scicat import FakeSciCat, Fault
+from scicat.conftest import USER
+
+
+@contextmanager
+def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives some answers in order, the last for ever; its URL, and what it was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, headers, value = answers[min(len(asked), len(answers) - 1)]
+            asked.append(f"{self.command} {self.path}")
+            body = json.dumps(value).encode()
+            self.send_response(status)
+            for name, text in (headers | {"Content-Length": str(len(body))}).items():
+                self.send_header(name, text)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = handle_any  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}", asked
+        httpd.shutdown()
+
+
+def test_a_busy_server_is_asked_again_when_it_says() -> None:
+    with answering((503, {"Retry-After": "1"}, {}), (429, {"Retry-After": "0"}, {}), (200, {}, [])) as (url, asked):
+        started = time.monotonic()
+        assert SciCat(url).get("/api/v3/datasets") == []
+        assert time.monotonic() - started >= 1.0
+        assert len(asked) == 3
+    with answering((503, {"Retry-After": "3600"}, {"message": "closed"})) as (url, asked):
+        with pytest.raises(Unavailable, match=r"answers 503: closed .*tried once"):
+            SciCat(url).get("/api/v3/datasets")
+        assert len(asked) == 1
+    date = {"Retry-After": formatdate(time.time() + 3600, usegmt=True)}
+    with answering((503, date, {})) as (url, asked):
+        with pytest.raises(Unavailable):
+            SciCat(url).get("/api/v3/datasets")
+        assert len(asked) == 1
+
+
+def test_faults_of_the_server_are_not_tried_for_ever() -> None:
+    with answering((500, {}, {"message": ["a", "b"]})) as (url, asked):
+        with pytest.raises(Unavailable, match=r"answers 500: a; b .*tried 3 times"):
+            SciCat(url).get("/api/v3/datasets")
+        assert len(asked) == 3
+
+
+def test_what_may_have_been_carried_out_is_not_sent_again() -> None:
+    with answering((502, {}, {})) as (url, asked):
+        client = SciCat(url, landing=0.0)
+        with pytest.raises(Unavailable) as blind:
+            client.post("/api/v4/datasets", {})
+        assert (len(asked), blind.value.sent) == (1, True)
+        assert client.post("/api/v4/datasets", {}, landed=lambda: {"pid": "there"}) == {"pid": "there"}
+        assert len(asked) == 2
+    # While another server between may only have lost its patience, it is too early to look.
+    with answering((504, {}, {})) as (url, asked):
+        with pytest.raises(Unavailable):
+            SciCat(url, landing=0.0).post("/api/v4/datasets", {}, landed=lambda: None)
+        assert len(asked) == 1
+
+
+@pytest.mark.parametrize("version", ["v5", "v4"])
+def test_an_expired_token_is_had_anew_once(version: Any) -> None:
+    with FakeSciCat(version) as fake:
+        client = SciCat(fake.url, USER)
+        client.login()
+        fake.expire_tokens()
+        assert client.get("/api/v4/datasets") == []
+        assert [seen.status for seen in fake.requests] == [201, 401 if version == "v5" else 403, 201, 200]
+        fake.fail_next(2, Fault("status", 403, only="GET"))
+        with pytest.raises(NotPermitted):
+            client.get("/api/v4/datasets")
+
+
+def test_a_token_is_had_anew_before_it_expires() -> None:
+    with FakeSciCat(token_seconds=1.0) as fake:
+        client = SciCat(fake.url, USER)
+        client.get("/api/v4/datasets")
+        time.sleep(0.9)
+        client.get("/api/v4/datasets")
+        assert [seen.status for seen in fake.requests] == [201, 200, 201, 200]
+
+
+def test_a_token_that_says_when_it_ends() -> None:
+    """By the server's clock: a list of public data only must not be taken for all that there is."""
+
+    def token(exp: int) -> Credentials:
+        claims = base64.urlsafe_b64encode(json.dumps({"exp": exp}).encode()).decode().rstrip("=")
+        return Credentials(token=SecretStr(f"e30.{claims}.c2ln"))
+
+    with answering((200, {}, [])) as (url, _):
+        with pytest.raises(NotPermitted, match="the token has expired"):
+            SciCat(url, token(1_000_000_000)).get("/api/v4/datasets")
+        assert SciCat(url, token(99_000_000_000)).get("/api/v4/datasets") == []
+        assert SciCat(url, Credentials(token=SecretStr("opaque"))).get("/api/v4/datasets") == []
+
+
+def test_answers_that_are_none() -> None:
+    with answering((404, {}, {"message": "no such thing"})) as (url, _), pytest.raises(Refused) as lost:
+        SciCat(url).get("/api/v4/datasets/x")
+    assert (lost.value.status, str(lost.value)) == (404, f"{url}: GET /api/v4/datasets/x: 404: no such thing")
+
+
+def test_identifiers_and_addresses() -> None:
+    assert quoted("20.500.11935/a b") == "20.500.11935%2Fa%20b"
+    for given in ("https://a.org/scicat/api/v3/", "https://a.org/scicat", " https://a.org/scicat/api/v4 "):
+        assert checked_url(given) == "https://a.org/scicat"
+    assert checked_url("http://[::1]:3000/") == "http://[::1]:3000"
+    assert checked_url("http://a.org", insecure=True) == "http://a.org"
+    for given in ("a.org", "ftp://a.org", "https://", "http://a.org", "https://u:p@a.org", "https://a.org:x"):
+        with pytest.raises(SettingsError):
+            checked_url(given)

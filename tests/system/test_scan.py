@@ -1,0 +1,186 @@
+"""Whole archives are sieved once, however often the work is cut off."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from hitsieve.catalogue import Catalogue
+from hitsieve.source import find_masters
+from hitsieve.testing import Simulated, SimulateSettings, simulate
+
+from .conftest import HITSIEVE, Hitsieve
+from .reading import names
+
+TINY = {"name": "tiny", "detector": "test-256k", "images": 6, "images_per_file": 3, "hit_fraction": 0.5, "seed": 4}
+N = 8
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    """Six images in two data files; never changed."""
+    return simulate(tmp_path_factory.mktemp("tiny"), SimulateSettings.model_validate(TINY))
+
+
+@pytest.fixture
+def archive(tiny: Simulated, tmp_path: Path) -> Path:
+    """Eight such runs in a tree."""
+    for i in range(N):
+        folder = tmp_path / "archive" / f"visit{i % 3}" / f"run{i}"
+        folder.mkdir(parents=True)
+        for path in (tiny.master, *tiny.data_files):
+            (folder / path.name).hardlink_to(path)
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "catalogue.sqlite"
+    monkeypatch.setenv("HITSIEVE_CATALOGUE", str(path))
+    return path
+
+
+def command(archive: Path, out: Path, *flags: str) -> list[str]:
+    return [HITSIEVE, "catalog", "add", str(archive), "--scan", "-o", str(out), "--workers", "1", *flags]
+
+
+def facts(place: Path) -> list[tuple[Any, ...]]:
+    """What a catalogue has of each run, but for when and where it was sieved."""
+    with Catalogue(place) as catalogue:
+        found = [catalogue.record(one.facts["id"]) for one in catalogue.search("")]
+    return sorted((one.source_path, one.n_images, one.n_hits, one.hits_digest, Path(one.place).name) for one in found)
+
+
+def test_a_scan_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
+    hitsieve: Hitsieve, archive: Path, tmp_path: Path, place: Path
+) -> None:
+    whole = hitsieve(*command(archive, tmp_path / "whole", "--catalogue", str(tmp_path / "whole.sqlite"))[1:])
+    assert whole.returncode == 0, whole.stderr
+    assert whole.stdout.splitlines()[-2] == f"{N} runs: {N} sieved now"
+    out = tmp_path / "out"
+    with subprocess.Popen(command(archive, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and len(list(out.rglob("*_summary.json"))) < 3:
+            time.sleep(0.01)
+        process.kill()
+    done = len(list(out.rglob("*_summary.json")))
+    assert 3 <= done < N
+    (out / "visit2" / "run5").mkdir(parents=True, exist_ok=True)
+    (out / "visit2" / "run5" / ".tiny_hits.h5.0123abcd.tmp").write_text("left by a killed process")
+    again = json.loads(hitsieve(*command(archive, out, "--json")[1:]).stdout)
+    what = [one["what"] for one in again]
+    assert (what.count("known") + what.count("entered"), what.count("sieved")) == (done, N - done)
+    assert facts(place) == facts(tmp_path / "whole.sqlite")
+    left = {path.name for path in out.rglob("*") if path.is_file()}
+    assert left == {f"tiny_{end}" for end in ("hits.h5", "annotated.h5", "images.parquet", "summary.json")}
+    third = hitsieve(*command(archive, tmp_path / "elsewhere")[1:])
+    assert third.stdout.splitlines()[-2] == f"{N} runs: {N} known already"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_bad_files_are_told_and_stop_nothing(hitsieve: Hitsieve, archive: Path, tmp_path: Path, place: Path) -> None:
+    for i in range(3, N):
+        shutil.rmtree(archive / f"visit{i % 3}" / f"run{i}")
+    (archive / "visit0" / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500))
+    (archive / "visit1" / "text.nxs").write_text("no HDF5")
+    for path in (archive / "visit1" / "run1").glob("*_data_*"):
+        path.unlink()
+    with h5py.File(archive / "visit2" / "processed.h5", "w") as file:
+        file["entry/process/numbers"] = np.arange(5)
+    done = hitsieve(*command(archive, tmp_path / "out")[1:])
+    assert done.returncode == 3
+    lines = done.stdout.splitlines()
+    assert lines[-2] == "5 runs: 2 sieved now, 3 failed"
+    failed = {line.split(":")[0] for line in lines if line.startswith("failed")}
+    bad = (archive / "visit0" / "broken.h5", archive / "visit1" / "text.nxs", archive / "visit1/run1/tiny_master.h5")
+    assert failed == {f"failed  {path}" for path in bad}
+    assert len(facts(place)) == 2
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
+def test_changed_runs_are_sieved_again_and_claimed_ones_left(
+    hitsieve: Hitsieve, archive: Path, tmp_path: Path, place: Path
+) -> None:
+    for i in range(3, N):
+        shutil.rmtree(archive / f"visit{i % 3}" / f"run{i}")
+    out = tmp_path / "out"
+    assert hitsieve(*command(archive, out)[1:]).returncode == 0
+    changed = archive / "visit0" / "run0" / "tiny_data_000002.h5"
+    content = changed.read_bytes()
+    changed.unlink()
+    changed.write_bytes(content)
+    os.utime(changed, (time.time() + 5, time.time() + 5))
+    lock = out / "visit0" / "run0" / ".tiny.scan"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        held = hitsieve(*command(archive, out)[1:])
+    assert (
+        "claimed " in held.stdout and held.stdout.splitlines()[-2] == "3 runs: 2 known already, 1 left to another scan"
+    )
+    again = hitsieve(*command(archive, out)[1:])
+    assert again.stdout.splitlines()[-2] == "3 runs: 1 sieved now, 2 known already"
+    assert len(facts(place)) == 3
+    assert not lock.exists()
+
+
+def test_two_at_a_time_share_the_work(archive: Path, tmp_path: Path, place: Path) -> None:
+    out = tmp_path / "out"
+    both = [subprocess.Popen(command(archive, out, "--json"), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    results = [json.loads(process.communicate(timeout=200)[0]) for process in both]
+    what = [[one["what"] for one in result] for result in results]
+    assert sum(one.count("sieved") for one in what) == N
+    assert all("failed" not in one for one in what)
+    assert len(facts(place)) == N
+    assert {path.name for path in out.rglob(".*")} == set()
+
+
+def test_masters_are_told_from_what_they_show(tmp_path: Path) -> None:
+    for style in ("vds", "external", "single"):
+        simulate(tmp_path / style, SimulateSettings.model_validate(TINY | {"style": style}))
+    (tmp_path / "renamed").mkdir()
+    for path in (tmp_path / "vds").glob("*.h5"):
+        shutil.copy(path, tmp_path / "renamed" / path.name)
+    # Data files whose names say nothing are told by the master that shows them.
+    data = sorted((tmp_path / "external").glob("*_data_*"))
+    with h5py.File(tmp_path / "external" / "tiny_master.h5", "r+") as file:
+        for number, path in enumerate(data, start=1):
+            path.rename(path.with_name(f"part{number}.h5"))
+            del file[f"entry/data/data_{number:06d}"]
+            file[f"entry/data/data_{number:06d}"] = h5py.ExternalLink(f"part{number}.h5", "/entry/data/data")
+    with h5py.File(tmp_path / "vds" / "tiny_second.h5", "w") as file:
+        file.create_group("entry").attrs["NX_class"] = "NXentry"
+        for number, path in enumerate(sorted((tmp_path / "vds").glob("*_data_*")), start=1):
+            file[f"entry/data/data_{number:06d}"] = h5py.ExternalLink(path.name, "/entry/data/data")
+    bad: list[Path] = []
+    found = find_masters([tmp_path], [tmp_path / "renamed"], bad=lambda path, why: bad.append(path))
+    assert [str(one.path.relative_to(tmp_path)) for one in found] == [
+        "external/tiny_master.h5",
+        "single/tiny_master.h5",
+        "vds/tiny_master.h5",
+    ]
+    assert bad == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["add", "x", "--scan"],
+        ["list", "--scan", "-o", "out"],
+        ["add", "x", "-o", "out"],
+        ["add", "--scan", "-o", "out"],
+    ],
+)
+def test_wrong_usage(hitsieve: Hitsieve, place: Path, arguments: list[str]) -> None:
+    done = hitsieve("catalog", *arguments)
+    assert (done.returncode, "--scan" in done.stderr) == (2, True)
+    assert not place.exists()
+    assert names(place.parent) == set()
