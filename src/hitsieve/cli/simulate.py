@@ -76,9 +76,13 @@ def _send(master: Path, addresses: tuple[str, ...], settings: StreamSettings, *,
         raise SettingsError(f"sending needs {error.name}", mend="pip install 'hitsieve[live]'") from None
     from hitsieve.source import open_run
 
-    with open_run(master) as opened:
-        series = StreamedSeries.of(opened, settings.series_id)
-    with StreamSender(addresses) as sender, shown_count("sending", wanted=wanted) as progress:
+    with (
+        open_run(master) as opened,
+        StreamSender(addresses) as sender,
+        shown_count("sending", wanted=wanted) as progress,
+    ):
+        # A stored run may be larger than memory.
+        series = StreamedSeries.of(opened, settings.series_id, at_once=False)
         sent = sender.send(series, settings, progress=stoppable(progress))
     if wanted:
         print(f"{len(sent):,} images sent")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import cbor2
 import numpy as np
@@ -29,19 +29,20 @@ PATIENCE = 60_000
 
 @dataclass(frozen=True, slots=True)
 class StreamedSeries:
-    """A series as messages; what does not change from one sending to the next is made once."""
+    """A series as messages."""
 
     start: dict[str, Any]
-    pieces: tuple[bytes, ...]
+    pieces: Sequence[bytes]
     """Encoded `data` of each image."""
     n_images: int
     """More than there are pieces: they are sent over and over."""
 
     @classmethod
-    def of(cls, opened: OpenedRun, series_id: int = 1, n_images: int | None = None) -> Self:
+    def of(cls, opened: OpenedRun, series_id: int = 1, n_images: int | None = None, *, at_once: bool = True) -> Self:
         """The images of a stored run, as they are stored; n_images of them, over and over, where that is given.
 
-        Images that are missing or cannot be read are sent as empty bytes.
+        Images that are missing or cannot be read are sent as empty bytes. They are read at once, and held in memory so
+        that sending costs little; or each when it is sent, while the run stays open.
         """
         run = opened.run
         detector, beam = run.detector, run.beam
@@ -76,8 +77,8 @@ class StreamedSeries:
             names = ("a", "b", "c", "alpha", "beta", "gamma")
             start["unit_cell"] = dict(zip(names, run.sample_cell.parameters, strict=True))
             start["space_group"] = f"{run.sample_cell.centring} 1"
-        pieces = tuple(cbor2.dumps({CHANNEL: _image(opened, i)}) for i in range(min(n, len(run))))
-        return cls(start, pieces, n)
+        stored = _Stored(opened, min(n, len(run)))
+        return cls(start, tuple(stored) if at_once else stored, n)
 
     @property
     def key(self) -> dict[str, Any]:
@@ -108,6 +109,28 @@ def packed(shape: tuple[int, int], dtype: np.dtype[Any], codec: str, data: bytes
     size = 0 if codec == "lz4" else dtype.itemsize
     bytes_ = cbor2.CBORTag(COMPRESSED, [codec, size, data])
     return cbor2.CBORTag(ROW_MAJOR, [list(shape), cbor2.CBORTag(TAGS[dtype.name], bytes_)])
+
+
+class _Stored(Sequence[bytes]):
+    """Encoded `data` of the first images of a run, read when asked for."""
+
+    def __init__(self, opened: OpenedRun, n: int) -> None:
+        self._opened = opened
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
+
+    @overload
+    def __getitem__(self, i: int) -> bytes: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, i: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(i, slice):
+            return [self[k] for k in range(*i.indices(self._n))]
+        if not 0 <= i < self._n:
+            raise IndexError(i)
+        return cbor2.dumps({CHANNEL: _image(self._opened, i)})
 
 
 def _image(opened: OpenedRun, i: int) -> Any:
