@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -19,6 +19,8 @@ from hitsieve.catalogue.scicat import Credentials, NotPermitted, Refused, SciCat
 from hitsieve.errors import SettingsError
 from hitsieve.testing.scicat import FakeSciCat, Fault
 from scicat.conftest import USER
+
+Connect = Callable[..., SciCat]
 
 
 @contextmanager
@@ -49,33 +51,40 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[tuple[str, 
         httpd.shutdown()
 
 
-def test_a_busy_server_is_asked_again_when_it_says() -> None:
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Give connections, closed at the end."""
+    with ExitStack() as stack:
+        yield lambda *given, **words: stack.enter_context(SciCat(*given, **words))
+
+
+def test_a_busy_server_is_asked_again_when_it_says(connect: Connect) -> None:
     with answering((503, {"Retry-After": "1"}, {}), (429, {"Retry-After": "0"}, {}), (200, {}, [])) as (url, asked):
         started = time.monotonic()
-        assert SciCat(url).get("/api/v3/datasets") == []
+        assert connect(url).get("/api/v3/datasets") == []
         assert time.monotonic() - started >= 1.0
         assert len(asked) == 3
     with answering((503, {"Retry-After": "3600"}, {"message": "closed"})) as (url, asked):
         with pytest.raises(Unavailable, match=r"answers 503: closed .*tried once"):
-            SciCat(url).get("/api/v3/datasets")
+            connect(url).get("/api/v3/datasets")
         assert len(asked) == 1
     date = {"Retry-After": formatdate(time.time() + 3600, usegmt=True)}
     with answering((503, date, {})) as (url, asked):
         with pytest.raises(Unavailable):
-            SciCat(url).get("/api/v3/datasets")
+            connect(url).get("/api/v3/datasets")
         assert len(asked) == 1
 
 
-def test_faults_of_the_server_are_not_tried_for_ever() -> None:
+def test_faults_of_the_server_are_not_tried_for_ever(connect: Connect) -> None:
     with answering((500, {}, {"message": ["a", "b"]})) as (url, asked):
         with pytest.raises(Unavailable, match=r"answers 500: a; b .*tried 3 times"):
-            SciCat(url).get("/api/v3/datasets")
+            connect(url).get("/api/v3/datasets")
         assert len(asked) == 3
 
 
-def test_what_may_have_been_carried_out_is_not_sent_again() -> None:
+def test_what_may_have_been_carried_out_is_not_sent_again(connect: Connect) -> None:
     with answering((502, {}, {})) as (url, asked):
-        client = SciCat(url, landing=0.0)
+        client = connect(url, landing=0.0)
         with pytest.raises(Unavailable) as blind:
             client.post("/api/v4/datasets", {})
         assert (len(asked), blind.value.sent) == (1, True)
@@ -84,14 +93,14 @@ def test_what_may_have_been_carried_out_is_not_sent_again() -> None:
     # While another server between may only have lost its patience, it is too early to look.
     with answering((504, {}, {})) as (url, asked):
         with pytest.raises(Unavailable):
-            SciCat(url, landing=0.0).post("/api/v4/datasets", {}, landed=lambda: None)
+            connect(url, landing=0.0).post("/api/v4/datasets", {}, landed=lambda: None)
         assert len(asked) == 1
 
 
 @pytest.mark.parametrize("version", ["v5", "v4"])
-def test_an_expired_token_is_had_anew_once(version: Any) -> None:
+def test_an_expired_token_is_had_anew_once(connect: Connect, version: Any) -> None:
     with FakeSciCat(version) as fake:
-        client = SciCat(fake.url, USER)
+        client = connect(fake.url, USER)
         client.login()
         fake.expire_tokens()
         assert client.get("/api/v4/datasets") == []
@@ -101,16 +110,16 @@ def test_an_expired_token_is_had_anew_once(version: Any) -> None:
             client.get("/api/v4/datasets")
 
 
-def test_a_token_is_had_anew_before_it_expires() -> None:
-    with FakeSciCat(token_seconds=1.0) as fake:
-        client = SciCat(fake.url, USER)
+def test_a_token_is_had_anew_before_it_expires(connect: Connect) -> None:
+    with FakeSciCat(token_seconds=2.0) as fake:
+        client = connect(fake.url, USER)
         client.get("/api/v4/datasets")
-        time.sleep(0.9)
+        time.sleep(1.7)
         client.get("/api/v4/datasets")
         assert [seen.status for seen in fake.requests] == [201, 200, 201, 200]
 
 
-def test_a_token_that_says_when_it_ends() -> None:
+def test_a_token_that_says_when_it_ends(connect: Connect) -> None:
     """By the server's clock: a list of public data only must not be taken for all that there is."""
 
     def token(exp: int) -> Credentials:
@@ -119,14 +128,14 @@ def test_a_token_that_says_when_it_ends() -> None:
 
     with answering((200, {}, [])) as (url, _):
         with pytest.raises(NotPermitted, match="the token has expired"):
-            SciCat(url, token(1_000_000_000)).get("/api/v4/datasets")
-        assert SciCat(url, token(99_000_000_000)).get("/api/v4/datasets") == []
-        assert SciCat(url, Credentials(token=SecretStr("opaque"))).get("/api/v4/datasets") == []
+            connect(url, token(1_000_000_000)).get("/api/v4/datasets")
+        assert connect(url, token(99_000_000_000)).get("/api/v4/datasets") == []
+        assert connect(url, Credentials(token=SecretStr("opaque"))).get("/api/v4/datasets") == []
 
 
-def test_answers_that_are_none() -> None:
+def test_answers_that_are_none(connect: Connect) -> None:
     with answering((404, {}, {"message": "no such thing"})) as (url, _), pytest.raises(Refused) as lost:
-        SciCat(url).get("/api/v4/datasets/x")
+        connect(url).get("/api/v4/datasets/x")
     assert (lost.value.status, str(lost.value)) == (404, f"{url}: GET /api/v4/datasets/x: 404: no such thing")
 
 

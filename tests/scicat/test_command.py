@@ -196,6 +196,44 @@ def test_what_cannot_be_sent_waits(ingest: Ingest, fake: FakeSciCat, outputs: Pa
     assert json.loads(ingest("--list", "--json").out) == []
 
 
+def test_a_password_goes_to_its_own_server_only(
+    ingest: Ingest, fake: FakeSciCat, outputs: Path, own_outbox: Path
+) -> None:
+    ingest(outputs, "--scicat", NOBODY, *FACTS, "--patience", "0")
+    with Outbox(own_outbox) as outbox:
+        (entry,) = outbox.entries("waiting")
+        for run in ("2", "3"):
+            outbox.put(entry.errand.model_copy(update={"server": fake.url, "run": run * 32}))
+    several = ingest("--pending")
+    assert (several.code, "is for 2 servers" in several.err) == (2, True)
+    assert fake.requests == []
+    with Outbox(own_outbox) as outbox:
+        outbox.put(entry.errand.model_copy(update={"server": fake.url}))
+    assert ingest("--pending", "--scicat", "https://other.example.org").out.startswith("nothing waits")
+    told = ingest("--pending", "--scicat", f"{fake.url}/api/v4", "--json")
+    done = json.loads(told.out)
+    assert [one["server"] for one in done] == [fake.url] * 3
+    # Two are of runs that are not there any more; the third is sent for all that.
+    assert [one["error"] is None for one in done] == [False, False, True]
+    assert told.code == 3
+    assert len(fake.store.datasets) == 2
+
+
+def test_a_wrong_password_is_tried_once(
+    ingest: Ingest, fake: FakeSciCat, outputs: Path, own_outbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(outputs, "--scicat", NOBODY, *FACTS, "--patience", "0")
+    with Outbox(own_outbox) as outbox:
+        (entry,) = outbox.entries("waiting")
+        outbox.drop(entry.key)
+        for run in ("2", "3", "4"):
+            outbox.put(entry.errand.model_copy(update={"server": fake.url, "run": run * 32}))
+    monkeypatch.setenv("HITSIEVE_SCICAT_PASSWORD", "wrong")
+    assert ingest("--pending").code == 6
+    assert [seen.line for seen in fake.requests] == ["POST /api/v3/auth/login"]
+    assert "3 waiting" in ingest("--list").out
+
+
 def test_what_was_refused_is_kept_with_its_reason(ingest: Ingest, fake: FakeSciCat, outputs: Path) -> None:
     others = [word.replace("p12345", "p99999") for word in FACTS]
     refused = ingest(outputs, "--scicat", fake.url, *others)
@@ -388,10 +426,38 @@ def test_two_at_once_and_ctrl_c(ingest: Ingest, fake: FakeSciCat, outputs: Path)
         until(lambda: bool(fake.faults.struck))
         second = ingest(outputs, "--scicat", fake.url, *FACTS)
         assert (second.code, "another process is bringing it to SciCat" in second.err) == (4, True)
-        assert ingest("--pending").code == 4
+        passed = ingest("--pending")
+        assert (passed.code, passed.out.splitlines()[1]) == (0, "another process is bringing it")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "what was not sent waits in the outbox" in err
     assert ingest("--pending").code == 0
     assert len(fake.store.blocks) == 2
+
+
+def test_user_and_password_are_asked_for(fake: FakeSciCat, outputs: Path) -> None:
+    ours, theirs = os.openpty()
+    # A session of its own takes the terminal, as a login does.
+    login = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [HITSIEVE, "ingest", str(outputs), "--scicat", fake.url, *FACTS, "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", login, *command], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    shown = b""
+    for question, answer in ((b"user at SciCat: ", "ada"), (b"password of ada: ", PASSWORD), (None, "")):
+        while question is None or question not in shown:
+            try:
+                shown += (more := os.read(ours, 1000))
+            except OSError:
+                # The other end is closed.
+                break
+            if not more:
+                break
+        if question is not None:
+            os.write(ours, f"{answer}\n".encode())
+    os.close(ours)
+    assert process.wait(30) == 0, shown
+    assert PASSWORD.encode() not in shown
+    assert len(fake.store.datasets) == 2

@@ -20,6 +20,7 @@ from hitsieve.cli.sent import (
     entry_as_json,
     print_entries,
     print_report,
+    print_sent,
     print_warnings,
     report_as_json,
     sent_as_json,
@@ -28,6 +29,8 @@ from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import SettingsError
 
 if TYPE_CHECKING:
+    from hitsieve.catalogue.scicat import Entry
+    from hitsieve.catalogue.scicat.outbox import State
     from hitsieve.pipeline.ingest import Progress
 
 FACTS = Group("Facts: what SciCat is told beyond the record of the run")
@@ -107,7 +110,7 @@ def ingest(
     insecure
         Allow http to another computer, where anybody on the way can read the password.
     pending
-        Send all that waits.
+        Send all that waits for the server that is named, or for the only one that anything waits for.
     waiting
         Show what waits, and what was refused.
     forget
@@ -121,7 +124,8 @@ def ingest(
     if waiting:
         return _list(place, as_json=json)
     if pending:
-        return _pending(place, token_file, patience, as_json=json, quiet=messages.quiet)
+        named = scicat or os.environ.get(URL)
+        return _pending(place, named, (token_file, patience), as_json=json, quiet=messages.quiet)
     if results is None:
         raise SettingsError("ingest needs RESULTS", mend="for example: hitsieve ingest out --scicat URL")
     if forget:
@@ -189,35 +193,49 @@ def _ingest(
     return 0
 
 
-def _pending(place: Path, token_file: Path | None, patience: float, *, as_json: bool, quiet: bool) -> int:
+def _waiting_server(place: Path, named: str | None) -> str | None:
+    """The server that something waits for; None where nothing does."""
+    servers = {entry.errand.server for entry in _kept_in(place, "waiting")}
+    if named is not None:
+        servers &= {checked_url(named, insecure=True)}
+    if len(servers) > 1:
+        # The password of one is no business of the others.
+        what = f"{place}: what waits is for {len(servers)} servers: {', '.join(sorted(servers))}"
+        raise SettingsError(what, mend="name one with --scicat")
+    return servers.pop() if servers else None
+
+
+def _pending(place: Path, named: str | None, asking: tuple[Path | None, float], *, as_json: bool, quiet: bool) -> int:
     from hitsieve.pipeline.ingest import Connection, ingest_pending
 
-    with Outbox(place) as outbox:
-        if not outbox.entries("waiting"):
-            if as_json:
-                _print_json([])
-            elif not quiet:
-                print(f"nothing waits in {place}")
-            return 0
-        connection = Connection(account(token_file), patience)
-        with _kept(), _progress(wanted=not (quiet or as_json)) as progress:
-            done = ingest_pending(outbox, connection, progress=progress)
+    server = _waiting_server(place, named)
+    if server is None:
+        if as_json:
+            _print_json([])
+        elif not quiet:
+            print(f"nothing waits in {place}" + (f" for {named}" if named else ""))
+        return 0
+    token_file, patience = asking
+    connection = Connection(account(token_file), patience)
+    with Outbox(place) as outbox, _kept(), _progress(wanted=not (quiet or as_json)) as progress:
+        done = ingest_pending(outbox, server, connection, progress=progress)
     for one in done:
-        if one.report is not None:
-            print_warnings(one.report.warnings)
-        if one.error is not None:
-            print("hitsieve: error:", " ".join(str(one.error).split()), file=sys.stderr)
-        elif not (quiet or as_json) and one.report is not None:
-            print(one.errand.place)
-            print_report(one.report)
+        print_sent(one, quiet=quiet or as_json)
     if as_json:
         _print_json([sent_as_json(one) for one in done])
     return max((one.error.exit_code for one in done if one.error is not None), default=0)
 
 
-def _list(place: Path, *, as_json: bool) -> int:
+def _kept_in(place: Path, *states: State) -> list[Entry]:
+    """Entries of the outbox, which is not made only to be looked into."""
+    if not place.exists():
+        return []
     with Outbox(place) as outbox:
-        entries = outbox.entries("waiting", "refused")
+        return outbox.entries(*states)
+
+
+def _list(place: Path, *, as_json: bool) -> int:
+    entries = _kept_in(place, "waiting", "refused")
     if as_json:
         _print_json([entry_as_json(entry) for entry in entries])
     else:
@@ -229,9 +247,9 @@ def _forget(results: Path, place: Path, *, quiet: bool) -> int:
     from hitsieve.pipeline.planning import summary_of
 
     wanted = str(summary_of(results)) if results.exists() else str(results.absolute())
-    with Outbox(place) as outbox:
-        entries = [entry for entry in outbox.entries("waiting", "refused") if entry.errand.place == wanted]
-        for entry in entries:
+    entries = [entry for entry in _kept_in(place, "waiting", "refused") if entry.errand.place == wanted]
+    for entry in entries:
+        with Outbox(place) as outbox:
             outbox.drop(entry.key)
     if not quiet:
         print(f"{len(entries)} taken out of {place}")
@@ -245,7 +263,11 @@ def _dry_run(results: Path, errand: Errand, *, quiet: bool) -> int:
     with _progress(wanted=not quiet) as progress:
         plan, told = plan_of(errand_of(results, errand), progress=lambda done, total: progress("hashing", done, total))
     print_warnings(told)
-    _print_json(plan.shown())
+    bodies = plan.shown()
+    if plan.picture is not None:
+        # Nobody reads a picture as letters.
+        bodies["attachment"]["thumbnail"] = f"data:image/png;base64,... ({len(plan.picture):,} bytes)"
+    _print_json(bodies)
     return 0
 
 

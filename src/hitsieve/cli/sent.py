@@ -42,15 +42,33 @@ def _dataset(one: Registered | None) -> str:
         return ""
     files = ""
     if one.n_files:
-        files = f"; {one.n_files:,} files listed, in {one.n_blocks:,} block{'s' if one.n_blocks > 1 else ''}"
+        files = f"; {_count(one.n_files, 'file')} listed, in {_count(one.n_blocks, 'block')}"
     elif one.n_listed:
-        files = f"; {one.n_listed:,} files were listed"
+        files = f"; {_count(one.n_listed, 'file')} listed before"
     return f"{one.pid}: {_SAID[one.did]}{files}"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def report_as_json(report: Report) -> dict[str, Any]:
     """The report as a table of JSON."""
     return asdict(report)
+
+
+def print_sent(one: Sent, *, quiet: bool) -> None:
+    """Print what became of one errand; what went wrong on stderr, also where nothing else is printed."""
+    if one.report is not None:
+        print_warnings(one.report.warnings)
+    if one.error is not None:
+        print("hitsieve: error:", " ".join(str(one.error).split()), file=sys.stderr)
+    elif not quiet:
+        print(one.errand.place)
+        if one.report is None:
+            print("another process is bringing it")
+        else:
+            print_report(one.report)
 
 
 def sent_as_json(one: Sent) -> dict[str, Any]:

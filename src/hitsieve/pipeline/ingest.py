@@ -28,6 +28,10 @@ _WAITS = "it waits in the outbox: hitsieve ingest --pending sends it"
 Progress = Callable[[Literal["hashing", "sending"], int, int], None]
 
 
+class Taken(OutputError):
+    """Another process is at the same errand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """How servers are talked to."""
@@ -43,7 +47,7 @@ class Sent:
 
     errand: Errand
     report: Report | None
-    """None where it failed."""
+    """None where it failed, or another process is at it."""
     error: HitsieveError | None = None
 
 
@@ -99,22 +103,27 @@ def ingest(errand: Errand, outbox: Outbox, connection: Connection, *, progress: 
         raise
 
 
-def ingest_pending(outbox: Outbox, connection: Connection, *, progress: Progress | None = None) -> list[Sent]:
-    """Send all that waits, the oldest first; what another process is at is passed over."""
+def ingest_pending(
+    outbox: Outbox, server: str, connection: Connection, *, progress: Progress | None = None
+) -> list[Sent]:
+    """Send all that waits for a server, the oldest first; what another process is at is passed over."""
     done: list[Sent] = []
-    silent: dict[str, HitsieveError] = {}
+    silent: HitsieveError | None = None
     for entry in outbox.entries("waiting"):
-        server = entry.errand.server
-        if server in silent:
-            done.append(Sent(entry.errand, None, silent[server]))
+        if entry.errand.server != server:
+            continue
+        if silent is not None:
+            done.append(Sent(entry.errand, None, silent))
             continue
         try:
             done.append(Sent(entry.errand, _send(entry, outbox, connection, progress)))
+        except Taken:
+            done.append(Sent(entry.errand, None))
         except HitsieveError as error:
             done.append(Sent(entry.errand, None, error))
-            if isinstance(error, Unavailable):
-                # The next one would wait as long for the same.
-                silent[server] = error
+            if any(one.key == entry.key for one in outbox.entries("waiting")):
+                # The next one would wait as long for the same, or try the same wrong password.
+                silent = error
     return done
 
 
@@ -125,9 +134,10 @@ def _send(
     with outbox.claimed(entry.key) as mine:
         if not mine:
             what = f"{errand.place}: another process is bringing it to SciCat"
-            raise OutputError(what, mend="wait for it, then call hitsieve ingest again")
+            raise Taken(what, mend="wait for it, then call hitsieve ingest again")
         # Another process may have sent more of it since.
-        entry = next((one for one in outbox.entries("waiting") if one.key == entry.key), entry)
+        entries = outbox.entries("waiting", "refused", "sent")
+        entry = next((one for one in entries if one.key == entry.key), entry)
         journal = Journal(entry.steps, lambda steps: outbox.remember(entry.key, steps))
         client = SciCat(errand.server, connection.credentials, patience=connection.patience, insecure=errand.insecure)
         with client:

@@ -39,6 +39,8 @@ _SLOW = httpx.Timeout(30.0, read=SILENCE)
 _BUSY = (429, 502, 503, 504)
 _MOST_FAULTS = 3
 """A server that answers 500 is asked no more often: some of its faults are our fault, and last."""
+_TELLING = 4
+"""Try after which the user is told."""
 _RENEWED = 0.8
 """Share of its life after which a token is had anew."""
 _TOLD = 300
@@ -344,7 +346,9 @@ class SciCat:
     def _tell(self, state: tenacity.RetryCallState) -> None:
         error = None if state.outcome is None else state.outcome.exception()
         if isinstance(error, _Again):
-            _log.info("%s: %s; trying again in %.1f s", self.url, error.told, state.upcoming_sleep)
+            # Whoever waits for some time wants to know for what.
+            level = logging.WARNING if state.attempt_number == _TELLING else logging.INFO
+            _log.log(level, "%s: %s; trying again in %.1f s", self.url, error.told, state.upcoming_sleep)
 
     def _told(self, value: Any) -> str:
         """The server's own words."""
