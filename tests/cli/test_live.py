@@ -163,6 +163,19 @@ def test_a_stored_run_is_sent_by_the_command(made: Simulated, tmp_path: Path) ->
     assert f"{N - n} missing" in stdout
 
 
+def test_what_a_stored_run_lacks_is_missing_in_its_stream(tmp_path: Path) -> None:
+    about = {"name": "lacking", "detector": "test-256k", "images": 20, "images_per_file": 10, "hit_fraction": 0.4}
+    run = simulate(tmp_path / "run", SimulateSettings.model_validate(about))
+    run.data_files[1].unlink()
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with living(address, "-o", str(tmp_path / "out"), "--series", "1") as process:
+        command = [HITSIEVE, "simulate", str(run.master), "--replay", "--stream", address]
+        sent = subprocess.run(command, capture_output=True, text=True, check=True)
+        stdout, _ = process.communicate(timeout=60)
+    assert sent.stdout == "10 images sent\n"
+    assert "0 unreadable, 10 missing" in stdout
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

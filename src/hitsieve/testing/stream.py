@@ -36,13 +36,15 @@ class StreamedSeries:
     """Encoded `data` of each image."""
     n_images: int
     """More than there are pieces: they are sent over and over."""
+    absent: frozenset[int] = frozenset()
+    """Images that are announced and not sent."""
 
     @classmethod
     def of(cls, opened: OpenedRun, series_id: int = 1, n_images: int | None = None, *, at_once: bool = True) -> Self:
         """The images of a stored run, as they are stored; n_images of them, over and over, where that is given.
 
-        Images that are missing or cannot be read are sent as empty bytes. They are read at once, and held in memory so
-        that sending costs little; or each when it is sent, while the run stays open.
+        Missing images are announced and not sent; of those that cannot be read only the number is. They are read at
+        once, and held in memory so that sending costs little; or each when it is sent, while the run stays open.
         """
         run = opened.run
         detector, beam = run.detector, run.beam
@@ -78,7 +80,7 @@ class StreamedSeries:
             start["unit_cell"] = dict(zip(names, run.sample_cell.parameters, strict=True))
             start["space_group"] = f"{run.sample_cell.centring} 1"
         stored = _Stored(opened, min(n, len(run)))
-        return cls(start, tuple(stored) if at_once else stored, n)
+        return cls(start, tuple(stored) if at_once else stored, n, frozenset(run.images.missing))
 
     @property
     def key(self) -> dict[str, Any]:
@@ -199,6 +201,8 @@ class StreamSender:
         sent: list[int] = []
         begun = time.monotonic()
         for number in order(series.n_images, settings):
+            if number in series.absent:
+                continue
             if settings.rate:
                 time.sleep(max(0.0, begun + len(sent) / settings.rate - time.monotonic()))
             self._one(number % len(self._sockets), series.image(number))
