@@ -93,6 +93,12 @@ def test_what_the_start_does_not_state_is_absent() -> None:
     assert bare.detector is None
 
 
+def test_an_unbelievable_number_of_images() -> None:
+    told = start(number_of_images=1 << 40)
+    assert told.n_images is None
+    assert "not believed" in told.problems[0].what
+
+
 def test_keys_and_kinds_that_are_not_known() -> None:
     spots = [{"x": 1.5, "y": 2.5, "ice": False}] * 250
     extended = image(typed(70, COUNTS.astype("<u4").tobytes()), spots=spots, xfel_pulse_id=1 << 63, magic_number=1)

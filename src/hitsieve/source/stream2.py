@@ -34,6 +34,8 @@ TYPES = {
 CODECS: dict[str, Codec] = {"bslz4": "bslz4", "lz4": "lz4", "bszstd": "bszstd"}
 LARGEST = 1 << 31
 """No image has as many pixels."""
+LONGEST_SERIES = 10**7
+"""No series has more images; each that is announced takes memory, whether it comes or not."""
 LARGEST_NUMBER = 1 << 63
 LONGEST_NAME = 256
 _DEPTH = 16
@@ -193,11 +195,10 @@ def _start(content: dict[Any, Any]) -> SeriesStart:
     wavelength = _positive(content, "incident_wavelength")
     if wavelength is None and (energy := _positive(content, "incident_energy")) is not None:
         wavelength = HC / energy
-    n = content.get("number_of_images")
     kept = {name: _kept(value) for name, value in content.items() if isinstance(name, str) and len(name) < LONGEST_NAME}
     return SeriesStart(
         key=key,
-        n_images=n if isinstance(n, int) and not isinstance(n, bool) and 0 < n < LARGEST else None,
+        n_images=_announced(content, str(key), problems),
         detector=_detector(content, str(key), problems),
         wavelength=wavelength,
         cell=_cell(content.get("unit_cell")),
@@ -205,6 +206,16 @@ def _start(content: dict[Any, Any]) -> SeriesStart:
         stated={name: value for name, value in kept.items() if value is not None},
         problems=tuple(problems),
     )
+
+
+def _announced(content: dict[Any, Any], where: str, problems: list[Problem]) -> int | None:
+    n = content.get("number_of_images")
+    if isinstance(n, bool) or not isinstance(n, int) or n <= 0:
+        return None
+    if n > LONGEST_SERIES:
+        problems.append(Problem(where, f"announces {n} images, which is not believed; those that come are counted"))
+        return None
+    return n
 
 
 def _tell_channels(content: dict[Any, Any], where: str, problems: list[Problem]) -> None:
