@@ -119,6 +119,7 @@ def test_keys_and_kinds_that_are_not_known() -> None:
         (typed(69, COUNTS.astype("<u2").tobytes()[:-1]), "23 bytes"),
         (typed(69, b"\0" * 24, (1 << 40, 1 << 40)), "impossible dimensions"),
         (typed(69, b"", (0, 4)), "impossible dimensions"),
+        (typed(69, squeezed("bslz4", 2, b"few"), (1 << 13, 1 << 13)), "impossible dimensions"),
         (typed(69, b"\0" * 24, (-3, 4)), "no number"),
         (typed(69, b"\0" * 24, (2, 2, 3)), "3 axes"),
         (typed(69, b"\0" * 24, outer=1040), "column-major"),

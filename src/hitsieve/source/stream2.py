@@ -32,8 +32,8 @@ TYPES = {
 }  # fmt: skip
 """NumPy's name of the type behind each tag of RFC 8746 that NumPy has."""
 CODECS: dict[str, Codec] = {"bslz4": "bslz4", "lz4": "lz4", "bszstd": "bszstd"}
-LARGEST = 1 << 31
-"""No image has as many pixels."""
+LARGEST = 1 << 26
+"""No image has as many pixels; each takes memory as soon as one image says so, however few bytes it has."""
 LONGEST_SERIES = 10**7
 """No series has more images; each that is announced takes memory, whether it comes or not."""
 LARGEST_NUMBER = 1 << 63
