@@ -157,6 +157,10 @@ def test_an_image_whose_data_make_no_sense_is_still_an_image(data: object, why: 
         b"\xc5\x82\x1b\x7f\xff\xff\xff\xff\xff\xff\xff\x03",
         b"\xd8\x23\x61(",
         b"\xd8\x1c\x81\xd8\x1d\x00",
+        b"\xa1\x61a\xd8\x1c\x8a" + b"\xd8\x1d\x00" * 10,
+        b"\xc4\x82\x01\xc2\x5a\x00\x2d\xc6\xc0" + b"\xf7" * 3_000_000,
+        b"\xc2\x5a\x00\x2d\xc6\xc0" + b"\xf7" * 3_000_000,
+        b"\x9a\x00\x2d\xc6\xc0" + b"\x80" * 3_000_000,
         GOOD[:-10],
         cbor2.dumps(["type", "start"]),
         cbor2.dumps({"series_id": 1}),
@@ -170,11 +174,19 @@ def test_an_image_whose_data_make_no_sense_is_still_an_image(data: object, why: 
         cbor2.dumps({"type": "image", "series_id": 1, "image_id": "1"}),
         cbor2.dumps({"type": "image", "series_id": 1, "image_id": -1}),
     ],
-    ids=range(21),
+    ids=range(25),
 )
 def test_nonsense_is_refused_with_a_reason(message: bytes) -> None:
     with pytest.raises(SourceError, match="a message of"):
         read_message(message)
+
+
+def test_strings_and_lists_until_a_break() -> None:
+    head = cbor2.dumps({"type": "start", **KEY})
+    message = b"\xbf" + head[1:] + b"\x61a\x9f\x01\x7f\x61b\x61c\xff\xff\xff"
+    told = read_message(message)
+    assert isinstance(told, SeriesStart)
+    assert told.stated["a"] == [1, "bc"]
 
 
 START = cbor2.dumps({"type": "start", **KEY, "image_size_x": 4, "image_size_y": 3, "unit_cell": {"a": 1}})

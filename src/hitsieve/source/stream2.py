@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from hitsieve.errors import SourceError
 from hitsieve.model import Codec, Detector, PackedImage, Problem, SeriesEnd, SeriesImage, SeriesKey, SeriesStart
+from hitsieve.source.cbor import loads
 from hitsieve.source.fields import HC
 from hitsieve.source.geometry import completed
 
@@ -67,7 +68,7 @@ def read_message(message: bytes) -> SeriesStart | SeriesImage | SeriesEnd | None
         It is no CBOR, or no message of a series.
     """
     try:
-        content = cbor2.loads(message)
+        content = loads(message)
     except Exception as error:  # noqa: BLE001 - a decoder of hostile bytes may raise what it likes
         what = " ".join(str(error).split())[:200]
         raise SourceError(f"a message of {len(message)} bytes is not CBOR: {type(error).__name__}: {what}") from None
