@@ -90,6 +90,8 @@ def test_a_signal_ends_the_open_series_with_what_was_received(
     assert {path.name for path in out.iterdir()} == {
         "series_000017_hits.h5",
         "series_000017_images.parquet",
+        "series_000017_misses.h5",
+        "series_000017_release.json",
         "series_000017_summary.json",
     }
 

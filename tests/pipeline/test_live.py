@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -17,11 +18,15 @@ import pytest
 from hitsieve import pipeline
 from hitsieve.errors import OutputError, SettingsError
 from hitsieve.pipeline import RunReport
-from hitsieve.pipeline.live import receive
+from hitsieve.pipeline.known import Known
+from hitsieve.pipeline.live import losing_nothing, receive
+from hitsieve.pipeline.live.finishing import Job, sieve
+from hitsieve.pipeline.restore import RestoreRequest, restore
 from hitsieve.settings import LiveSettings, RunSettings
 from hitsieve.source import open_run
 from hitsieve.testing import SimulateSettings, StreamSettings, simulate
 from hitsieve.testing.stream import StreamedSeries, StreamSender, array, order, packed
+from hitsieve.write import read_proof
 from pipeline.streaming import Receiving, end, kept_chunks, until
 
 N = 40
@@ -48,8 +53,8 @@ def sender() -> Iterator[StreamSender]:
     made.close(0)
 
 
-def into(folder: Path) -> RunSettings:
-    rooms = {"write": {"output": folder}, "verdict": {"min_spots": 8, "second_look": 0}}
+def into(folder: Path, **write: object) -> RunSettings:
+    rooms = {"write": {"output": folder} | write, "verdict": {"min_spots": 8, "second_look": 0}}
     return RunSettings.model_validate(rooms | {"catalogue": {"no_catalogue": True}, "workers": 2})
 
 
@@ -77,7 +82,7 @@ def test_lost_doubled_and_out_of_order_over_two_sockets(master: Path, stored: Ru
     assert (ended.received, ended.doubled) == (len(came), len(sent) - len(came))
     assert ended.doubled > 0
     assert len(came) < N
-    hits, table, _ = ended.outputs
+    hits, table, *_ = ended.outputs
     wanted = states(stored.outputs.images)
     assert states(table) == [state if i in came else "missing" for i, state in enumerate(wanted)]
     assert kept_chunks(hits) == {i: sha for i, sha in kept_chunks(stored.outputs.hits).items() if i in came}
@@ -85,6 +90,57 @@ def test_lost_doubled_and_out_of_order_over_two_sockets(master: Path, stored: Ru
     assert len(receiving.seen.verdicts) == len(came)
     assert verdicts == {i: wanted[i] for i in came}
     assert Counter(kind for kind, _ in receiving.seen.refusals) == {"doubled": ended.doubled}
+
+
+def test_all_that_was_received_is_in_hits_and_misses_before_it_goes(
+    master: Path, sender: StreamSender, tmp_path: Path
+) -> None:
+    with Receiving(sender.addresses, into(tmp_path), series=1) as receiving:
+        sender.send(series_of(master, 1))
+    (ended,) = receiving.ended
+    hits, _, _, misses, proof = ended.outputs
+    assert not (tmp_path / "received").exists()
+    assert ended.dropped == 0
+    request = RestoreRequest(hits, misses, tmp_path / "restored.h5")
+    restore(request)
+    with open_run(request.output) as restored, open_run(master) as source:
+        assert [restored.stored(i) for i in range(N)] == [source.stored(i) for i in range(N)]
+    told = read_proof(proof)
+    assert (told.n_hits + told.n_misses, told.n_bytes) == (N, N)
+    assert told.deletion is not None
+    assert len(told.deletion.deleted) == len(told.files) == 2
+
+
+def test_misses_are_dropped_where_that_is_wanted_and_counted(
+    master: Path, sender: StreamSender, tmp_path: Path
+) -> None:
+    settings = into(tmp_path, misses="sample", audit_min=5, audit_fraction=0.0)
+    with Receiving(sender.addresses, settings, series=1) as receiving:
+        sender.send(series_of(master, 1))
+    (ended,) = receiving.ended
+    assert ended.dropped == ended.counts["miss"] - 5 > 0
+    assert {path.name.removeprefix(ended.name) for path in tmp_path.iterdir()} == {
+        "_hits.h5",
+        "_images.parquet",
+        "_summary.json",
+    }
+
+
+def test_what_is_not_proven_to_be_in_the_outputs_stays(master: Path, tmp_path: Path) -> None:
+    spool = tmp_path / "spool" / "name"
+    shutil.copytree(master.parent, spool)
+    received = spool / master.name
+    settings = losing_nothing(into(tmp_path / "out"))
+    job = Job(received, settings, Known(), keep=False)
+    # The folder of the proof cannot take it: nothing is proven.
+    (tmp_path / "out" / f"{master.name.removesuffix('_master.h5')}_release.json").mkdir(parents=True)
+    sieved = sieve(job)
+    assert not sieved.failed
+    assert "what was received is kept" in sieved.problems[-1]
+    assert received.exists()
+    assert set(sieved.outputs) == {path for path in (tmp_path / "out").iterdir() if path.is_file()}
+    with h5py.File(next(path for path in sieved.outputs if path.name.endswith("_annotated.h5"))) as file:
+        assert len(file["entry/data/data"]) == N
 
 
 def test_a_detector_that_dies_and_one_that_uses_a_number_again(
@@ -248,7 +304,12 @@ def test_hostile_and_odd_messages_harm_no_series(
     assert Counter(kind for kind, _ in receiving.seen.refusals) == {"bad": 4 * N + 1, "doubled": 1}
     rows = pq.read_table(ended.outputs[1])
     wanted = states(stored.outputs.images)
-    assert rows["state"].to_pylist() == ["unreadable" if i in odd else state for i, state in enumerate(wanted)]
+    # The bytes of two fit, and are kept, whatever they are; of the others nothing can be.
+    lost = {i: "unreadable" if i in (23, 24) else "missing" for i in odd}
+    assert rows["state"].to_pylist() == [lost.get(i, state) for i, state in enumerate(wanted)]
+    with h5py.File(ended.outputs[3]) as file:
+        assert file["entry/hit_finding/n_unreadable"][()] == 2
+    assert not (tmp_path / "received").exists()
     reasons = rows["reason"].to_pylist()
     for i, why in {20: "not packed", 21: "lz4", 22: "(10, 514)", 25: "no array"}.items():
         assert why in reasons[i]

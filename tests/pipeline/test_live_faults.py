@@ -65,6 +65,7 @@ def test_nothing_is_lost_or_doubled(tmp_path: Path, n_series: int) -> None:
             continue
         states = pq.read_table(one.outputs[1])["state"].to_pylist()
         assert states == [state if i in came else "missing" for i, state in enumerate(wanted)]
+        assert one.dropped == 0
         assert kept_chunks(one.outputs[0]) == {i: sha for i, sha in chunks.items() if i in came}
     # The second of a double may come after a series that was whole, and had ended.
     refused = Counter(kind for kind, _ in receiving.seen.refusals)

@@ -57,7 +57,7 @@ def test_the_same_from_file_and_stream(both: list[tuple[Ended, RunReport]], numb
     summary = report.summary
     assert ended.counts == {"hit": summary.n_hits, "miss": summary.n_misses, "unreadable": 0, "missing": 0}
     assert 0 < summary.n_hits < N
-    hits, table, _, misses = ended.outputs
+    hits, table, _, misses, _ = ended.outputs
     assert kept_chunks(hits) == kept_chunks(report.outputs.hits)
     assert report.outputs.misses is not None
     assert kept_chunks(misses) == kept_chunks(report.outputs.misses)

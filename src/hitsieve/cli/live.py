@@ -33,6 +33,15 @@ FAILED = 4
 _log = logging.getLogger(__name__)
 
 
+class LiveWriteFlags(WriteFlags):
+    """Write settings, as a stream needs them."""
+
+    misses: Literal["sample", "keep"] = "keep"
+    """keep: write all misses, and the bytes of unreadable images, to a file of their own: with the hits they are all
+    that was received; sample: keep only a random sample of the misses, in the hit-only file; the others are lost."""
+    overwrite: Annotated[bool, Parameter(parse=False)] = False
+
+
 class LiveFlags(LiveSettings):
     """Live settings, with a flag that has no opposite."""
 
@@ -50,17 +59,18 @@ def live(
     spots: Annotated[SpotSettings, Parameter(name="*", group=SPOTS)] = SpotSettings(),  # noqa: B008
     index: Annotated[IndexSettings, Parameter(name="*", group=INDEX)] = IndexSettings(),  # noqa: B008
     verdict: Annotated[VerdictSettings, Parameter(name="*", group=VERDICT)] = VerdictSettings(),  # noqa: B008
-    write: Annotated[WriteFlags, Parameter(name="*", group=WRITE)] = WriteFlags(),  # noqa: B008
+    write: Annotated[LiveWriteFlags, Parameter(name="*", group=WRITE)] = LiveWriteFlags(),  # noqa: B008
     catalogue: Annotated[CatalogueFlags, Parameter(name="*", group=CATALOGUE)] = CatalogueFlags(),  # noqa: B008
     stream: Annotated[LiveFlags, Parameter(name="*", group=LIVE)] = LiveFlags(),  # noqa: B008
     messages: Messages = Messages(),  # noqa: B008
 ) -> int:
     """Receive series from a detector, flag their images as they come, and write the hits of each.
 
-    May be started before the detector. When a series has ended, its outputs are those of hitsieve run, named after the
-    series (series_000017_hits.h5, ...), but for the annotated master, which needs the received images: they are removed
-    once the outputs are whole, unless they are to be kept. Ctrl-C or SIGTERM ends the series that are open with what
-    was received; a second one stops at once, and what was received stays in the spool folder.
+    May be started before the detector. When a series has ended, its outputs are those of hitsieve run --misses keep,
+    named after the series (series_000017_hits.h5, ...), but for the annotated master, which needs the received images:
+    they are removed once hits and misses are proven to hold all of them, unless they are to be kept. Ctrl-C or SIGTERM
+    ends the series that are open with what was received; a second one stops at once, and what was received stays in
+    the spool folder.
 
     Parameters
     ----------
@@ -78,9 +88,11 @@ def live(
     settings = read_settings(config, rooms, workers)
     chosen = LiveSettings.model_validate(stream.model_dump())
     try:
-        from hitsieve.pipeline.live import receive
+        from hitsieve.pipeline.live import losing_nothing, receive
     except ModuleNotFoundError as error:
         raise SettingsError(f"hitsieve live needs {error.name}", mend="pip install 'hitsieve[live]'") from None
+    if losing_nothing(settings).write.misses == "sample" and not chosen.keep_received:
+        _log.warning("--misses sample: of the misses only a random sample is kept, the others are lost for good")
     tells = _Tells(quiet=messages.quiet)
     with ExitStack() as stack, _stopped_once() as stop:
         watchers: list[Watcher] = [tells, *_asked_for(chosen, stack)]
@@ -150,7 +162,11 @@ class _Tells:
         counts = ", ".join(f"{n:,} {state}" for state, n in ended.counts.items())
         extra = "".join(
             f", {n:,} {what}"
-            for what, n in (("doubled", ended.doubled), ("not judged when they came", ended.later))
+            for what, n in (
+                ("dropped", ended.dropped),
+                ("doubled", ended.doubled),
+                ("not judged when they came", ended.later),
+            )
             if n
         )
         self._say(f"{ended.name}: {ended.why}; {counts}{extra}; {ended.outputs[0]}", sys.stdout)

@@ -17,8 +17,6 @@ class Known:
     """Images (index in the run), and what was found on them."""
     missing: dict[int, str] = field(default_factory=dict)
     """Why images were not kept, by index in the run."""
-    unreadable: dict[int, str] = field(default_factory=dict)
-    """Why images that came could not be kept as images."""
 
     def by_image(self) -> dict[int, Searched]:
         """What was found on each image that was searched."""
@@ -26,12 +24,9 @@ class Known:
 
     def joined(self, opened: OpenedRun) -> OpenedRun:
         """The run, which knows why images of it are not there."""
-        if not self.missing and not self.unreadable:
+        if not self.missing:
             return opened
         table = opened.run.images
-        missing = {
-            image: self.missing.get(image, why) for image, why in table.missing.items() if image not in self.unreadable
-        }
-        unreadable = table.unreadable | self.unreadable
+        missing = {image: self.missing.get(image, why) for image, why in table.missing.items()}
         opened.close()
-        return OpenedRun(replace(opened.run, images=replace(table, missing=missing, unreadable=unreadable)))
+        return OpenedRun(replace(opened.run, images=replace(table, missing=missing)))

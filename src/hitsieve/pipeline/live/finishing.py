@@ -8,17 +8,21 @@ import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
 
-from hitsieve.errors import HitsieveError
+from hitsieve.errors import HitsieveError, VerificationError
 from hitsieve.model import State
+from hitsieve.pipeline.deletion import delete
 from hitsieve.pipeline.known import Known
-from hitsieve.pipeline.run import run
+from hitsieve.pipeline.release import ReleaseRequest, release
+from hitsieve.pipeline.run import RunReport, run
+from hitsieve.pipeline.verify import verify
 from hitsieve.settings import RunSettings
+from hitsieve.write import Outputs
 
 HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 LOOK = 1.0
@@ -50,6 +54,8 @@ class Sieved:
     outputs: tuple[Path, ...]
     problems: tuple[str, ...]
     failed: str = ""
+    dropped: int = 0
+    """Images of which nothing is kept any more."""
 
 
 class Apart:
@@ -121,17 +127,72 @@ def sieve(job: Job) -> Sieved:
 def _sieved(job: Job) -> Sieved:
     report = run([job.master], job.settings, known=job.known)
     summary, outputs = report.summary, report.outputs
-    kept = tuple(outputs)
-    if not job.keep:
-        # It would show blanks in place of images that are gone.
-        outputs.annotated.unlink()
-        kept = tuple(path for path in outputs if path != outputs.annotated)
-        shutil.rmtree(job.master.parent)
-    counts = (summary.n_hits, summary.n_misses, summary.n_unreadable, summary.n_missing)
-    names = (State.HIT, State.MISS, State.UNREADABLE, State.MISSING)
-    return Sieved(
-        counts={state.name.lower(): n for state, n in zip(names, counts, strict=True)},
+    states = {
+        State.HIT: summary.n_hits,
+        State.MISS: summary.n_misses,
+        State.UNREADABLE: summary.n_unreadable,
+        State.MISSING: summary.n_missing,
+    }
+    sieved = Sieved(
+        counts={state.name.lower(): n for state, n in states.items()},
         min_spots=summary.rule.min_spots,
-        outputs=kept,
-        problems=tuple(str(problem) for problem in report.problems),
+        outputs=tuple(outputs),
+        problems=tuple(map(str, report.problems)),
     )
+    return sieved if job.keep else _without_received(sieved, report, job.master)
+
+
+def _without_received(sieved: Sieved, report: RunReport, master: Path) -> Sieved:
+    """Remove what was received, once all that is to be kept of it is proven to be in the outputs."""
+    summary, outputs = report.summary, report.outputs
+    try:
+        proof = _proven(master, outputs)
+    except HitsieveError as error:
+        return replace(sieved, problems=(*sieved.problems, f"{error.what}; what was received is kept: {master}"))
+    # It would show blanks in place of images that are gone.
+    left = [*_removed(outputs.annotated), *_removed(master.parent)]
+    kept = tuple(path for path in (*outputs, *proof) if path != outputs.annotated)
+    dropped = 0 if outputs.misses is not None else summary.n_misses - summary.audit.n + summary.n_unreadable
+    return replace(sieved, outputs=kept, problems=(*sieved.problems, *left), dropped=dropped)
+
+
+def _proven(master: Path, outputs: Outputs) -> tuple[Path, ...]:
+    """Prove that received images can be removed, and say so in a file where all of them are kept.
+
+    Parameters
+    ----------
+    master : Path
+        What was received.
+    outputs : Outputs
+        With a file of misses, every byte and value of what was received must be in hits and misses; without it, every
+        hit and every image of the random sample must be as it was received.
+
+    Raises
+    ------
+    HitsieveError
+        That is not so, or nobody can say.
+    """
+    if outputs.misses is None:
+        failures = verify(outputs.hits, master).failures
+        if failures:
+            raise VerificationError(f"the hits are not as they were received: {failures[0]}", mend="keep both")
+        return ()
+    request = ReleaseRequest((master,), outputs.hits, outputs.misses)
+    report = release(request)
+    if report.proof is None:
+        what = f"hits and misses do not give back all that was received: {report.reasons[0]}"
+        raise VerificationError(what, mend="keep both")
+    delete(report.proof, request.proof)
+    return (request.proof,)
+
+
+def _removed(path: Path) -> tuple[str, ...]:
+    """Remove a file or folder; why it stays, nothing where it is gone."""
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except OSError as error:
+        return (f"{path}: cannot be removed: {error.strerror}; the outputs are whole, remove it by hand",)
+    return ()

@@ -53,7 +53,8 @@ def receive(
     addresses : sequence of str
         Sockets of detectors (ZeroMQ PUSH), such as tcp://host:31001; several may share the images of a series.
     settings : RunSettings
-        As for stored runs; `write.output` is the folder for the outputs.
+        As for stored runs, but all misses are kept unless `write.misses` is set to something else, and nothing is ever
+        replaced; `write.output` is the folder for the outputs.
     live : LiveSettings
     watchers : sequence of Watcher, optional
     stop : Event, optional
@@ -71,6 +72,7 @@ def receive(
     OutputError
         The folder cannot be written.
     """
+    settings = losing_nothing(settings)
     workers = settings.workers or len(os.sched_getaffinity(0))
     spool = live.spool or settings.write.output / "received"
     _check_folders(settings.write.output, spool)
@@ -86,6 +88,14 @@ def receive(
         receiver.means = Means(settings, spool, live.keep_received, Workers(pool, receiver.judged), apart)
         receiver.go(stop or Event())
         return [future.result() for future in receiver.finishing]
+
+
+def losing_nothing(settings: RunSettings) -> RunSettings:
+    """Have all misses kept where nobody has said otherwise: of a stream there are no raw files that would hold them."""
+    update: dict[str, object] = {"overwrite": False}
+    if "misses" not in settings.write.model_fields_set:
+        update["misses"] = "keep"
+    return settings.model_copy(update={"write": settings.write.model_copy(update=update)})
 
 
 def _check_folders(output: Path, spool: Path) -> None:
@@ -216,7 +226,7 @@ class _Receiver:
             return
         for watcher in self._watchers:
             watcher.arrived(arrived.size)
-        series.add(image, arrived.at, dropped=arrived.dropped)
+        series.add(image, arrived.at)
         if series.whole and series.end_came:
             self._close(series, series.why)
 

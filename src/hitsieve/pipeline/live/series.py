@@ -11,7 +11,7 @@ from hitsieve.model import SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.live.finishing import Apart, Job, Sieved
 from hitsieve.pipeline.live.judging import Ground, Judge, Workers
-from hitsieve.pipeline.live.watching import Ended, LiveState, Verdict
+from hitsieve.pipeline.live.watching import Ended, Verdict
 from hitsieve.settings import RunSettings
 from hitsieve.source import open_run
 from hitsieve.write import ReceivedSeries
@@ -58,7 +58,6 @@ class Series:
     n_later: int = 0
     _seen: bytearray = field(default_factory=bytearray)
     _missing: dict[int, str] = field(default_factory=dict)
-    _unreadable: dict[int, str] = field(default_factory=dict)
     _received: ReceivedSeries | None = None
     _judge: Judge | None = None
     _unkept: str = ""
@@ -90,7 +89,7 @@ class Series:
             return f"{self.name}: image {number} came again"
         return ""
 
-    def add(self, image: SeriesImage, at: float, *, dropped: bool) -> None:
+    def add(self, image: SeriesImage, at: float) -> None:
         """Keep an image that arrived at the time `at`, and have it judged."""
         number = image.number
         if number >= len(self._seen):
@@ -101,10 +100,9 @@ class Series:
         if image.packed is not None:
             reason = self._keep(image)
         if reason:
-            gone = dropped or reason == self._unkept
-            (self._missing if gone else self._unreadable)[number] = reason
-            state: LiveState = "missing" if gone else "unreadable"
-            self.means.workers.tell(Verdict(self.name, self.key, number, state, reason, final=True))
+            # Nothing of it is kept: there is no image, not one that cannot be read.
+            self._missing[number] = reason
+            self.means.workers.tell(Verdict(self.name, self.key, number, "missing", reason, final=True))
         elif image.packed is not None and not (self._judge and self._judge.submit(number, image.packed, at)):
             self.n_later += 1
             self.means.workers.tell(Verdict(self.name, self.key, number, "later"))
@@ -126,7 +124,7 @@ class Series:
         if self._received is None:
             sieved = Sieved({}, None, (), (), self._unkept or "no image came that can be read")
         else:
-            sieved = self._sieved(self._received, Known(found, self._missing, self._unreadable))
+            sieved = self._sieved(self._received, Known(found, self._missing))
         return Ended(
             self.name,
             self.key,
@@ -136,6 +134,7 @@ class Series:
             received=self.n_received,
             doubled=self.n_doubled,
             later=self.n_later,
+            dropped=sieved.dropped,
             outputs=sieved.outputs,
             problems=(*problems, *sieved.problems),
             failed=sieved.failed,

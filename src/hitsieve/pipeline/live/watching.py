@@ -59,6 +59,8 @@ class Ended:
     """Images that came again, and were left out."""
     later: int = 0
     """Images that were not judged when they came."""
+    dropped: int = 0
+    """Images of which nothing is kept any more: misses beyond the random sample, where that was asked for."""
     outputs: tuple[Path, ...] = ()
     problems: tuple[str, ...] = ()
     failed: str = ""
