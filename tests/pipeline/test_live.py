@@ -143,6 +143,35 @@ def test_what_is_not_proven_to_be_in_the_outputs_stays(master: Path, tmp_path: P
         assert len(file["entry/data/data"]) == N
 
 
+def test_two_programs_share_a_folder_and_no_series(master: Path, sender: StreamSender, tmp_path: Path) -> None:
+    series = series_of(master, 1)
+    with (
+        StreamSender(["tcp://127.0.0.1:*"]) as second,
+        Receiving(sender.addresses, into(tmp_path), series=1) as one,
+        Receiving(second.addresses, into(tmp_path), series=1) as other,
+    ):
+        for detector in (sender, second):
+            detector.raw(cbor2.dumps(series.start))
+        until(lambda: len(one.seen.names) == len(other.seen.names) == 1)
+        for detector in (sender, second):
+            for i in range(N):
+                detector.raw(series.image(i))
+            detector.raw(series.end)
+    ended = (*one.ended, *other.ended)
+    assert {end.name for end in ended} == {"series_000001", "series_000001-2"}
+    assert [end.failed for end in ended] == ["", ""]
+
+
+def test_what_was_left_is_told(sender: StreamSender, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    left = tmp_path / "received" / "series_000001" / "series_000001_master.h5"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with Receiving(sender.addresses, into(tmp_path), stop=True):
+        pass
+    assert f"hitsieve run {left}" in caplog.text
+    assert left.exists()
+
+
 def test_a_detector_that_dies_and_one_that_uses_a_number_again(
     master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path
 ) -> None:

@@ -75,7 +75,7 @@ def test_what_the_start_states_is_read_again(tmp_path: Path) -> None:
         assert file["entry/instrument/detector/count_time"][()] == 0.5
 
 
-def test_a_folder_that_is_there_is_not_written_into(tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_is_not_written_into(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="output exists"):
         ReceivedSeries(tmp_path, "name", packed(0, tmp_path), None)
 

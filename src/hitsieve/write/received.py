@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +33,7 @@ class ReceivedSeries:
     Parameters
     ----------
     folder : Path
-        Folder of this series alone, which is made.
+        Folder of this series alone, which is made if absent.
     name : str
         Prefix of the file names.
     first : PackedImage
@@ -42,7 +44,7 @@ class ReceivedSeries:
     Raises
     ------
     OutputError
-        No space or permission, or the folder exists.
+        No space or permission, or the folder holds something.
     """
 
     def __init__(self, folder: Path, name: str, first: PackedImage, start: SeriesStart | None) -> None:
@@ -59,7 +61,9 @@ class ReceivedSeries:
         self._known = 0
         self._mastered: tuple[int, ...] = ()
         with writing(folder):
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
     def why_not(self, packed: PackedImage) -> str:
         """Why an image does not fit the others of its series; empty where it does."""

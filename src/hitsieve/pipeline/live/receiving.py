@@ -76,6 +76,8 @@ def receive(
     workers = settings.workers or len(os.sched_getaffinity(0))
     spool = live.spool or settings.write.output / "received"
     _check_folders(settings.write.output, spool)
+    if not live.keep_received:
+        _tell_left(spool)
     with (
         Endpoints(addresses, live.buffer << 20) as endpoints,
         Apart() as apart,
@@ -96,6 +98,31 @@ def losing_nothing(settings: RunSettings) -> RunSettings:
     if "misses" not in settings.write.model_fields_set:
         update["misses"] = "keep"
     return settings.model_copy(update={"write": settings.write.model_copy(update=update)})
+
+
+def _claimed(folder: Path) -> bool:
+    """Make the folder of a series; whether nobody else has."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        _log.debug("%s: %s; the first image will tell", folder, error)
+    return True
+
+
+def _tell_left(spool: Path) -> None:
+    """What a program that was killed has left should not lie there unknown."""
+    left = sorted(spool.glob("*/*_master.h5"))
+    if left:
+        _log.warning(
+            "%d series in %s were received before and are not sieved, or another hitsieve live is at it; see to them: "
+            "hitsieve run %s -o %s",
+            len(left),
+            spool,
+            left[0],
+            "FOLDER",
+        )
 
 
 def _check_folders(output: Path, spool: Path) -> None:
@@ -266,16 +293,17 @@ class _Receiver:
             ended = series.finish()
         except Exception as error:  # noqa: BLE001 - one series must not take the others with it
             _log.exception("%s: could not be ended", series.name)
-            ended = Ended(series.name, series.key, series.why, failed=f"{type(error).__name__}: {error}")
+            failed = f"{type(error).__name__}: {error}; what was received is in {self.means.spool / series.name}"
+            ended = Ended(series.name, series.key, series.why, failed=failed)
         for watcher in self._watchers:
             watcher.ended(ended)
         return ended
 
     def _name(self, key: SeriesKey) -> str:
-        """Prefix for the files of a series: one that no file in the folder has."""
+        """Prefix for the files of a series: one that no file in the folder has, and no other program takes."""
         first = name = f"series_{key.number:06d}"
         output, n = self.means.settings.write.output, 1
-        while name in self._names or (self.means.spool / name).exists() or any(output.glob(f"{name}_*")):
+        while name in self._names or any(output.glob(f"{name}_*")) or not _claimed(self.means.spool / name):
             n += 1
             name = f"{first}-{n}"
         self._names.add(name)

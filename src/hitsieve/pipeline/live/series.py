@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -123,6 +124,8 @@ class Series:
             problems = (f"{self.name}: its start was missed: geometry, mask and number of images are unknown",)
         if self._received is None:
             sieved = Sieved({}, None, (), (), self._unkept or "no image came that can be read")
+            with suppress(OSError):
+                (self.means.spool / self.name).rmdir()
         else:
             sieved = self._sieved(self._received, Known(found, self._missing))
         return Ended(
