@@ -10,7 +10,19 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import answers, copying, indexing, indexing_peers, ingesting, keeping, memory, peers, search, speed
+from benchmarks import (
+    answers,
+    copying,
+    indexing,
+    indexing_peers,
+    ingesting,
+    keeping,
+    live,
+    memory,
+    peers,
+    search,
+    speed,
+)
 from benchmarks.bench import Bench
 from benchmarks.machine import OtherPrograms, facts
 from benchmarks.table import Row
@@ -23,6 +35,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "copy": copying.copied,
     "keep": keeping.kept,
     "memory": memory.peaks,
+    "live": live.live,
     "answers": answers.hits_and_blanks,
     "weak": answers.weak_set,
     "search": search.search,
@@ -33,7 +46,20 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "peers": peers.peers,
     "indexing-peers": indexing_peers.indexing,
 }
-SMOKE = ("run", "workers", "index-speed", "copy", "keep", "memory", "answers", "weak", "search", "ingest", "agree")
+SMOKE = (
+    "run",
+    "workers",
+    "index-speed",
+    "copy",
+    "keep",
+    "memory",
+    "live",
+    "answers",
+    "weak",
+    "search",
+    "ingest",
+    "agree",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -181,7 +181,7 @@ def _row(name: str, settings: BaseModel) -> str:
 
 def _place(argument: Argument) -> str:
     name = argument.name.lstrip("-").upper()
-    return f"{name}..." if argument.field_info.name == "paths" else name
+    return f"{name}..." if argument.field_info.name in ("paths", "addresses") else name
 
 
 def _names(argument: Argument) -> str:

@@ -226,3 +226,26 @@ class RunSettings(Settings):
                 f"max_spots {self.spots.max_spots} is below min_spots {self.verdict.min_spots}: no image could be a hit"
             )
         return self
+
+
+class LiveSettings(Settings):
+    """How a stream is received, and who is told."""
+
+    spool: Path | None = None
+    """Folder where received images lie until the outputs of their series are whole; by default the folder received in
+    the output folder. It must take the whole stream: name a fast disk, or one in memory (/dev/shm)."""
+    keep_received: bool = False
+    """Keep the received images, an NXmx master with data files for each series, and the annotated master over them."""
+    buffer: Annotated[int, Field(ge=1)] = 2048
+    """Most received data (MiB) that wait to be written and searched; beyond, images are dropped and told as missing."""
+    end_wait: Annotated[float, Field(ge=0)] = 5.0
+    """Longest time (s) for the rest of a series to come through other sockets, after its end, or the start of another,
+    came through one."""
+    idle: Annotated[float, Field(gt=0)] = 300.0
+    """Time (s) without any message after which a series has ended: its detector died."""
+    series: Annotated[int, Field(ge=0)] = 0
+    """Stop after so many series; 0: go on until Ctrl-C."""
+    publish: str | None = None
+    """Address where results are published (ZeroMQ PUB, JSON), such as tcp://*:5556."""
+    metrics: str | None = None
+    """Where Prometheus reads metrics: [HOST]:PORT, such as :9100."""

@@ -15,8 +15,8 @@ from types import ModuleType
 import pytest
 
 import hitsieve
-from hitsieve.settings import RunSettings, Settings
-from hitsieve.testing import SimulateSettings
+from hitsieve.settings import LiveSettings, RunSettings, Settings
+from hitsieve.testing import SimulateSettings, StreamSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -85,7 +85,9 @@ def models(model: type[Settings]) -> list[type[Settings]]:
     return [model, *rooms]
 
 
-@pytest.mark.parametrize("model", [*models(RunSettings), SimulateSettings], ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model", [*models(RunSettings), LiveSettings, SimulateSettings, StreamSettings], ids=lambda model: model.__name__
+)
 def test_settings_are_frozen_documented_and_strict(model: type[Settings]) -> None:
     assert model.model_config["frozen"]
     assert model.model_config["extra"] == "forbid"

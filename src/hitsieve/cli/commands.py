@@ -21,6 +21,7 @@ HELP = (
 
 COMMANDS = {
     "run": "Flag every image of a stored run and write the hits.",
+    "live": "Receive series from a detector, flag their images as they come, and write the hits of each.",
     "explain": "Say why an image of a finished run is, or is not, a hit, with a picture.",
     "rethink": "Apply another rule to a finished run, without searching its images again.",
     "cell": "Find the unit cell that the hits of a finished run agree on, without any known one.",
@@ -39,6 +40,7 @@ COMMANDS = {
 
 USAGES = {
     "run": "PATHS...",
+    "live": "ADDRESSES...",
     "explain": "RUN IMAGE",
     "rethink": "RUN",
     "cell": "RUN",
@@ -57,6 +59,7 @@ USAGES = {
 
 EXAMPLES = {
     "run": "run lyso_master.h5 -o out",
+    "live": "live tcp://detector:31001 -o out",
     "explain": "explain out 12",
     "rethink": "rethink out --min-spots 20 -o out20",
     "cell": "cell out",

@@ -16,6 +16,7 @@ from hitsieve.model.detector import Beam, Detector, Panel
 from hitsieve.model.lattice import CellParameters, Lattice, Lattices, UnitCell
 from hitsieve.model.results import SPOT_FLAGS, ImageResults, Looked, SecondLook, SpotFlag, Spots, State
 from hitsieve.model.run import Codec, DataFile, ImageHeaders, ImageTable, Problem, PumpStates, Run
+from hitsieve.model.stream import Message, PackedImage, SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 
 __all__ = [
     "SPOT_FLAGS",
@@ -31,11 +32,17 @@ __all__ = [
     "Lattice",
     "Lattices",
     "Looked",
+    "Message",
+    "PackedImage",
     "Panel",
     "Problem",
     "PumpStates",
     "Run",
     "SecondLook",
+    "SeriesEnd",
+    "SeriesImage",
+    "SeriesKey",
+    "SeriesStart",
     "SpotFlag",
     "Spots",
     "State",

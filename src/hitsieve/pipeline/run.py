@@ -15,6 +15,7 @@ from hitsieve.index import GeometryCheck, GeometryFit
 from hitsieve.model import Problem, Run, SecondLook, State
 from hitsieve.pipeline.doubts import another_cell, doubts, unreadable
 from hitsieve.pipeline.fetching import FetchedImages
+from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.register import register
 from hitsieve.pipeline.search import Plan
 from hitsieve.pipeline.searcher import Images, Searcher, working
@@ -56,6 +57,7 @@ def run(
     *,
     progress: Callable[[Progress], None] | None = None,
     opened: Callable[[Run], None] | None = None,
+    known: Known | None = None,
 ) -> RunReport:
     """Flag every image of a stored run, write the hits, and enter the run into the local catalogue.
 
@@ -68,6 +70,8 @@ def run(
         Called after every batch of images.
     opened : callable, optional
         Called with the run once it is open, before anything is searched: what it lacks is known by then.
+    known : Known, optional
+        What was found on images of it when they were received.
 
     Returns
     -------
@@ -82,12 +86,13 @@ def run(
     """
     start = time.monotonic()
     workers = settings.workers or len(os.sched_getaffinity(0))
-    with open_run(paths, settings.source) as source, working(workers) as pool:
+    known = known or Known()
+    with known.joined(open_run(paths, settings.source)) as source, working(workers) as pool:
         run = source.run
         if opened is not None:
             opened(run)
         check_geometry(run, settings.verdict)
-        searcher = Searcher(source, build_finder(run, settings.spots), pool, workers)
+        searcher = Searcher(source, build_finder(run, settings.spots), pool, workers, known.by_image())
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
         with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:

@@ -198,6 +198,7 @@ class _Pilot:
         self._first: Iterator[tuple[Images, Searched]] = iter(())
         self.n = 0
         """Images looked at."""
+        self._taken: list[Images] = [np.zeros(0, dtype=np.int64)]
         self._readable: list[Images] = []
         self._candidates: dict[int, Vectors] = {}
         """q of the counted spots of each image with enough to be indexed."""
@@ -243,7 +244,7 @@ class _Pilot:
 
     def _images(self, n: int) -> Images:
         chosen = self._there[_spread(len(self._there), n)]
-        return np.setdiff1d(chosen, np.fromiter(self.searcher.found, dtype=np.int64))
+        return np.setdiff1d(chosen, np.concatenate(self._taken))
 
     def _take(self, batches: Iterator[tuple[Images, Searched]]) -> None:
         run = self.searcher.opened.run
@@ -259,6 +260,7 @@ class _Pilot:
                 self._candidates |= zip(images[chosen.positions].tolist(), chosen.q, strict=True)
             for i, image in enumerate(images.tolist()):
                 self.searcher.found[image] = searched.one(i)
+            self._taken.append(images)
             self.n += len(images)
 
 

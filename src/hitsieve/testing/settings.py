@@ -164,3 +164,24 @@ class SimulateSettings(Settings):
             "background_shape": "flat",
         }
         return cls.model_validate(preset | changes)
+
+
+class StreamSettings(Settings):
+    """How a series is sent, and what goes wrong on the way."""
+
+    rate: Annotated[float, Field(ge=0)] = 0.0
+    """Images a second; 0: as fast as they are taken."""
+    series_id: Annotated[int, Field(ge=0)] = 1
+    """Number of the series."""
+    lose: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the images that are lost on the way."""
+    double: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the images that are sent twice."""
+    disorder: Annotated[int, Field(ge=0)] = 0
+    """Places by which images may come too early or too late."""
+    die_after: Annotated[int, Field(ge=0)] | None = None
+    """Images after which the detector dies: no more images, and no end."""
+    no_start: bool = False
+    """The start is lost."""
+    fault_seed: Annotated[int, Field(ge=0)] = 0
+    """Which images are lost, doubled and out of order."""

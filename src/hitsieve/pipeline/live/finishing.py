@@ -1,0 +1,198 @@
+"""What becomes of a series that has ended: it is sieved as a stored run, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from threading import Lock, Thread
+from types import TracebackType
+
+from hitsieve.errors import HitsieveError, VerificationError
+from hitsieve.model import State
+from hitsieve.pipeline.deletion import delete
+from hitsieve.pipeline.known import Known
+from hitsieve.pipeline.release import ReleaseRequest, release
+from hitsieve.pipeline.run import RunReport, run
+from hitsieve.pipeline.verify import verify
+from hitsieve.settings import RunSettings
+from hitsieve.write import Outputs
+
+HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+LOOK = 1.0
+"""Time (s) between looks at whether the process that made this one lives."""
+NICE = 5
+"""What comes in goes before what has come in."""
+
+
+_busy = Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A series to be sieved."""
+
+    master: Path
+    settings: RunSettings
+    known: Known
+    keep: bool
+    """Keep what was received."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sieved:
+    """What came of it."""
+
+    counts: dict[str, int]
+    min_spots: int | None
+    outputs: tuple[Path, ...]
+    problems: tuple[str, ...]
+    failed: str = ""
+    dropped: int = 0
+    """Images of which nothing is kept any more."""
+
+
+class Apart:
+    """Another process, in which one series after the other is sieved; Ctrl-C and the like do not reach it.
+
+    It shares neither Python's lock with those who receive, nor their memory, nor, should it die, their end. Use it in a
+    `with` statement; leaving waits for what it does.
+    """
+
+    def __init__(self) -> None:
+        self._pool = _begun()
+
+    def sieve(self, job: Job) -> Sieved:
+        """Sieve a series, and wait."""
+        try:
+            return self._pool.submit(sieve, job).result()
+        except BrokenProcessPool:
+            self._pool = _begun()
+            return Sieved({}, None, (), (), "the process that sieved it has died, for want of memory perhaps")
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown()
+
+
+def _begun() -> ProcessPoolExecutor:
+    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_settle, initargs=(os.getpid(),))
+    # A process inherits what its maker holds back: no moment is left in which a signal could end it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        # What it imports takes time; the first series need not wait for that.
+        pool.submit(_ready)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pool
+
+
+def _settle(parent: int) -> None:
+    """Begin in the other process."""
+    os.nice(NICE)
+    Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """End this process when the one that made it has died without a word, but end first what was begun."""
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    with _busy:
+        os._exit(0)
+
+
+def _ready() -> None:
+    """Do nothing: whoever is asked to has imported this module before."""
+
+
+def sieve(job: Job) -> Sieved:
+    """Sieve a series, and remove what was received once the outputs are whole."""
+    with _busy:
+        try:
+            return _sieved(job)
+        except HitsieveError as error:
+            return Sieved({}, None, (), (), str(error))
+
+
+def _sieved(job: Job) -> Sieved:
+    report = run([job.master], job.settings, known=job.known)
+    summary, outputs = report.summary, report.outputs
+    states = {
+        State.HIT: summary.n_hits,
+        State.MISS: summary.n_misses,
+        State.UNREADABLE: summary.n_unreadable,
+        State.MISSING: summary.n_missing,
+    }
+    sieved = Sieved(
+        counts={state.name.lower(): n for state, n in states.items()},
+        min_spots=summary.rule.min_spots,
+        outputs=tuple(outputs),
+        problems=tuple(map(str, report.problems)),
+    )
+    return sieved if job.keep else _without_received(sieved, report, job.master)
+
+
+def _without_received(sieved: Sieved, report: RunReport, master: Path) -> Sieved:
+    """Remove what was received, once all that is to be kept of it is proven to be in the outputs."""
+    summary, outputs = report.summary, report.outputs
+    try:
+        proof = _proven(master, outputs)
+    except HitsieveError as error:
+        return replace(sieved, problems=(*sieved.problems, f"{error.what}; what was received is kept: {master}"))
+    # It would show blanks in place of images that are gone.
+    left = [*_removed(outputs.annotated), *_removed(master.parent)]
+    kept = tuple(path for path in (*outputs, *proof) if path != outputs.annotated)
+    dropped = 0 if outputs.misses is not None else summary.n_misses - summary.audit.n + summary.n_unreadable
+    return replace(sieved, outputs=kept, problems=(*sieved.problems, *left), dropped=dropped)
+
+
+def _proven(master: Path, outputs: Outputs) -> tuple[Path, ...]:
+    """Prove that received images can be removed, and say so in a file where all of them are kept.
+
+    Parameters
+    ----------
+    master : Path
+        What was received.
+    outputs : Outputs
+        With a file of misses, every byte and value of what was received must be in hits and misses; without it, every
+        hit and every image of the random sample must be as it was received.
+
+    Raises
+    ------
+    HitsieveError
+        That is not so, or nobody can say.
+    """
+    if outputs.misses is None:
+        failures = verify(outputs.hits, master).failures
+        if failures:
+            raise VerificationError(f"the hits are not as they were received: {failures[0]}", mend="keep both")
+        return ()
+    request = ReleaseRequest((master,), outputs.hits, outputs.misses)
+    report = release(request)
+    if report.proof is None:
+        what = f"hits and misses do not give back all that was received: {report.reasons[0]}"
+        raise VerificationError(what, mend="keep both")
+    delete(report.proof, request.proof)
+    return (request.proof,)
+
+
+def _removed(path: Path) -> tuple[str, ...]:
+    """Remove a file or folder; why it stays, nothing where it is gone."""
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except OSError as error:
+        return (f"{path}: cannot be removed: {error.strerror}; the outputs are whole, remove it by hand",)
+    return ()

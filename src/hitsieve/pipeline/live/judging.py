@@ -1,0 +1,245 @@
+"""Images of a series that is received, searched and judged as they come."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from threading import Condition, Lock
+
+import numpy as np
+import numpy.typing as npt
+
+from hitsieve.model import Detector, PackedImage, Run, SeriesKey, SeriesStart
+from hitsieve.pipeline.live.watching import Verdict
+from hitsieve.pipeline.searcher import Images
+from hitsieve.settings import RunSettings, VerdictSettings
+from hitsieve.spots import Finder, Searched, build_finder
+from hitsieve.verdict import DEFAULT_MIN_SPOTS, calibrate, rate_spots
+from hitsieve.write import ReceivedSeries
+
+_log = logging.getLogger(__name__)
+FIRST = 64
+"""Images from which on a threshold is found, where none is given; then at twice as many, and so on."""
+PACK = 256
+"""Images whose spots are put together: many small arrays take more room than what they hold."""
+MOST_WAITING = 1 << 28
+"""Bytes of images that may wait for their verdict; others get theirs at the end of the series."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """What the search of a series hangs on, but for settings, which are the same for all."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[np.generic]
+    detector: Detector | None
+    wavelength: float | None
+
+    @classmethod
+    def of(cls, start: SeriesStart | None, received: ReceivedSeries) -> Ground:
+        """That of a series with this start and images of this kind."""
+        stated = (None, None) if start is None else (start.detector, start.wavelength)
+        return cls(received.shape, received.dtype, *stated)
+
+    def same(self, other: Ground) -> bool:
+        """Whether images are searched alike."""
+        mine, others = ((x.shape, x.dtype, x.wavelength, _unmasked(x.detector)) for x in (self, other))
+        a, b = (None if x.detector is None else x.detector.pixel_mask for x in (self, other))
+        return mine == others and (a is b or (a is not None and b is not None and np.array_equal(a, b)))
+
+
+def _unmasked(detector: Detector | None) -> Detector | None:
+    return None if detector is None else replace(detector, pixel_mask=None)
+
+
+class Workers:
+    """Those who search; they keep what they need for the last series, as the next mostly has the same detector.
+
+    Parameters
+    ----------
+    pool : ThreadPoolExecutor
+    tell : callable
+        Called with each verdict, by those who search.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, tell: Callable[[Verdict], None]) -> None:
+        self.pool = pool
+        self.tell = tell
+        self._last: tuple[Ground, Run, Finder] | None = None
+
+    def equipped(self, ground: Ground) -> tuple[Run, Finder] | None:
+        """Run and finder that fit; None where the last series was another."""
+        return self._last[1:] if self._last is not None and self._last[0].same(ground) else None
+
+    def equip(self, ground: Ground, run: Run, settings: RunSettings) -> tuple[Run, Finder]:
+        """Set up the finder for the detector, beam and pixel type of a run."""
+        self._last = (ground, run, build_finder(run, settings.spots))
+        return self._last[1:]
+
+
+class Judge:
+    """Searches images of one series and says at once what they seem to be; remembers what it found.
+
+    Parameters
+    ----------
+    equipment : (Run, Finder)
+        Detector and beam, which are those of the series, and the finder for its images.
+    named : (str, SeriesKey)
+        The series.
+    settings : RunSettings
+    workers : Workers
+    """
+
+    def __init__(
+        self,
+        equipment: tuple[Run, Finder],
+        named: tuple[str, SeriesKey],
+        settings: RunSettings,
+        workers: Workers,
+    ) -> None:
+        self._run, self._finder = equipment
+        self._named = named
+        self._settings = settings.verdict
+        self._pool = workers.pool
+        self._tell = workers.tell
+        self._threshold = Threshold(settings.verdict)
+        self._sure = settings.verdict.min_spots is not None and (
+            settings.verdict.rule == "spots" or settings.index.indexing == "off"
+        )
+        self._waiting = 0
+        self._bytes = 0
+        self._changed = Condition()
+        self._found = _Found()
+
+    @property
+    def waiting(self) -> int:
+        """Images that have no verdict yet."""
+        return self._waiting
+
+    def submit(self, image: int, packed: PackedImage, at: float) -> bool:
+        """Have an image searched that arrived at the time `at`; False where too many wait already."""
+        with self._changed:
+            if self._bytes + len(packed.data) > MOST_WAITING and self._waiting:
+                return False
+            self._waiting += 1
+            self._bytes += len(packed.data)
+        self._pool.submit(self._judge, image, packed, at)
+        return True
+
+    def finish(self) -> tuple[tuple[Images, Searched], ...]:
+        """Wait for all verdicts; what was found on the images."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting)
+        return self._found.take()
+
+    def _judge(self, image: int, packed: PackedImage, at: float) -> None:
+        try:
+            searched = search_packed(self._finder, packed)
+            self._tell(self._verdict(image, searched, at))
+            self._found.add(image, searched)
+        except Exception:  # noqa: BLE001 - the end of the series judges it again; nobody waits for this answer
+            _log.exception("%s: image %d could not be judged at once", self._named[0], image)
+        finally:
+            with self._changed:
+                self._waiting -= 1
+                self._bytes -= len(packed.data)
+                self._changed.notify_all()
+
+    def _verdict(self, image: int, searched: Searched, at: float) -> Verdict:
+        name, key = self._named
+        if searched.reasons:
+            why = searched.reasons[0]
+            return Verdict(name, key, image, "unreadable", why, final=True, seconds=time.monotonic() - at)
+        counted, resolution = self._rated(image, searched)
+        background = float(searched.background[0])
+        min_spots = self._threshold.of(counted, background)
+        hit = counted >= min_spots
+        return Verdict(
+            name,
+            key,
+            image,
+            "hit" if hit else "miss",
+            n_spots=int(searched.n_spots[0]),
+            n_spots_counted=counted,
+            n_saturated=int(searched.n_saturated[0]),
+            background=background if np.isfinite(background) else None,
+            resolution=resolution if np.isfinite(resolution) else None,
+            min_spots=min_spots,
+            final=self._sure or (hit and self._settings.min_spots is not None and self._settings.rule == "either"),
+            seconds=time.monotonic() - at,
+        )
+
+    def _rated(self, image: int, searched: Searched) -> tuple[int, float]:
+        """Counted spots and resolution of one image; without spots there is nothing to look at."""
+        if not len(searched.x):
+            return 0, float("nan")
+        centroids, geometry = (searched.x, searched.y), (self._run.detector, self._run.beam)
+        rated = rate_spots(np.array([image]), searched.offsets, centroids, geometry, self._settings)
+        return int(rated.n_spots_counted[0]), float(rated.resolution[0])
+
+
+def search_packed(finder: Finder, packed: PackedImage) -> Searched:
+    """Find the spots of an image that is in memory."""
+    if packed.codec is not None:
+        return finder.find_stored(packed.data, packed.codec)
+    return finder.find(np.frombuffer(packed.data, packed.dtype).reshape(packed.shape))
+
+
+class Threshold:
+    """How many spots are enough, as far as the images so far tell; safe to share between threads."""
+
+    def __init__(self, settings: VerdictSettings) -> None:
+        self._settings = settings
+        self._min_spots = DEFAULT_MIN_SPOTS if settings.min_spots is None else settings.min_spots
+        self._counts: list[int] = []
+        self._backgrounds: list[float] = []
+        self._next = FIRST
+        self._lock = Lock()
+
+    def of(self, counted: int, background: float) -> int:
+        """Take in an image; the threshold for it."""
+        if self._settings.min_spots is not None:
+            return self._min_spots
+        with self._lock:
+            self._counts.append(counted)
+            self._backgrounds.append(background)
+            if len(self._counts) < self._next:
+                return self._min_spots
+            self._next *= 2
+            counts: npt.NDArray[np.int32] = np.array(self._counts, dtype=np.int32)
+            backgrounds = np.array(self._backgrounds, dtype=np.float32)
+        found = calibrate(counts, background=backgrounds, false_hit_rate=self._settings.false_hit_rate)
+        self._min_spots = found.min_spots
+        return self._min_spots
+
+
+class _Found:
+    """What was found, packed; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._images: list[int] = []
+        self._searched: list[Searched] = []
+        self._packs: list[tuple[Images, Searched]] = []
+        self._lock = Lock()
+
+    def add(self, image: int, searched: Searched) -> None:
+        with self._lock:
+            self._images.append(image)
+            self._searched.append(searched)
+            if len(self._images) >= PACK:
+                self._pack()
+
+    def take(self) -> tuple[tuple[Images, Searched], ...]:
+        with self._lock:
+            if self._images:
+                self._pack()
+            return tuple(self._packs)
+
+    def _pack(self) -> None:
+        order = np.argsort(self._images)
+        images = np.array(self._images, dtype=np.int64)[order]
+        self._packs.append((images, Searched.joined([self._searched[i] for i in order.tolist()])))
+        self._images, self._searched = [], []

@@ -1,0 +1,325 @@
+"""Receives series from detectors until it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event
+from typing import Literal
+
+from hitsieve.errors import SourceError
+from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
+from hitsieve.pipeline.live.finishing import Apart
+from hitsieve.pipeline.live.judging import Workers
+from hitsieve.pipeline.live.series import Means, Series
+from hitsieve.pipeline.live.watching import Ended, Load, Verdict, Watcher
+from hitsieve.pipeline.searcher import working
+from hitsieve.settings import LiveSettings, RunSettings
+from hitsieve.source.endpoints import Arrived, Endpoints
+from hitsieve.write import writing
+
+_log = logging.getLogger(__name__)
+STEP = 0.1
+"""Time (s) between looks at the clock."""
+FLUSH = 2.0
+"""Time (s) between moments from which on a crash of this program loses nothing."""
+MOST_OPEN = 32
+"""Series received at a time."""
+REMEMBERED = 1000
+"""Series that have ended, and of which late images are known as such."""
+TOLD = 5
+"""Messages of one kind that are logged one by one; of more, every thousandth."""
+Refusal = Literal["bad", "late", "doubled"]
+
+
+def receive(
+    addresses: Sequence[str],
+    settings: RunSettings,
+    live: LiveSettings,
+    *,
+    watchers: Sequence[Watcher] = (),
+    stop: Event | None = None,
+) -> list[Ended]:
+    """Receive series, judge their images as they come, and sieve each series when it has ended.
+
+    Parameters
+    ----------
+    addresses : sequence of str
+        Sockets of detectors (ZeroMQ PUSH), such as tcp://host:31001; several may share the images of a series.
+    settings : RunSettings
+        As for stored runs, but all misses are kept unless `write.misses` is set to something else, and nothing is ever
+        replaced; `write.output` is the folder for the outputs.
+    live : LiveSettings
+    watchers : sequence of Watcher, optional
+    stop : Event, optional
+        When it is set, what was received is sieved, and that is all.
+
+    Returns
+    -------
+    list of Ended
+        The series, in the order in which they ended.
+
+    Raises
+    ------
+    SettingsError
+        An address makes no sense.
+    OutputError
+        The folder cannot be written.
+    """
+    settings = losing_nothing(settings)
+    workers = settings.workers or len(os.sched_getaffinity(0))
+    spool = live.spool or settings.write.output / "received"
+    _check_folders(settings.write.output, spool)
+    if not live.keep_received:
+        _tell_left(spool)
+    with (
+        Endpoints(addresses, live.buffer << 20) as endpoints,
+        Apart() as apart,
+        _left_empty(spool if live.spool is None else None),
+        working(workers) as pool,
+        # Whoever ends a series waits for those who work on it.
+        ThreadPoolExecutor(1, "finish") as finisher,
+    ):
+        receiver = _Receiver(endpoints, finisher, live, watchers)
+        receiver.means = Means(settings, spool, live.keep_received, Workers(pool, receiver.judged), apart)
+        receiver.go(stop or Event())
+        return [future.result() for future in receiver.finishing]
+
+
+def losing_nothing(settings: RunSettings) -> RunSettings:
+    """Have all misses kept where nobody has said otherwise: of a stream there are no raw files that would hold them."""
+    update: dict[str, object] = {"overwrite": False}
+    if "misses" not in settings.write.model_fields_set:
+        update["misses"] = "keep"
+    return settings.model_copy(update={"write": settings.write.model_copy(update=update)})
+
+
+def _claimed(folder: Path) -> bool:
+    """Make the folder of a series; whether nobody else has."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        _log.debug("%s: %s; the first image will tell", folder, error)
+    return True
+
+
+def _tell_left(spool: Path) -> None:
+    """What a program that was killed has left should not lie there unknown."""
+    left = sorted(spool.glob("*/*_master.h5"))
+    if left:
+        _log.warning(
+            "%d series in %s were received before and are not sieved, or another hitsieve live is at it; see to them: "
+            "hitsieve run %s -o %s",
+            len(left),
+            spool,
+            left[0],
+            "FOLDER",
+        )
+
+
+def _check_folders(output: Path, spool: Path) -> None:
+    """Whoever names a folder that cannot be written is told before the detector starts, not after."""
+    for folder in (output, spool):
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(13, os.strerror(13))
+
+
+@contextmanager
+def _left_empty(folder: Path | None) -> Iterator[None]:
+    """Remove a folder of our own in the end, if nothing is in it."""
+    try:
+        yield
+    finally:
+        if folder is not None:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+class _Receiver:
+    """Gives each message to its series, and ends series; lives in one thread."""
+
+    means: Means
+
+    def __init__(
+        self, endpoints: Endpoints, finisher: ThreadPoolExecutor, live: LiveSettings, watchers: Sequence[Watcher]
+    ) -> None:
+        self._endpoints = endpoints
+        self._finisher = finisher
+        self._live = live
+        self._watchers = watchers
+        self._open: dict[SeriesKey, Series] = {}
+        self._over: OrderedDict[SeriesKey, None] = OrderedDict()
+        self._names: set[str] = set()
+        self._told: Counter[Refusal] = Counter()
+        self.finishing: list[Future[Ended]] = []
+
+    def judged(self, verdict: Verdict) -> None:
+        """Pass a verdict on."""
+        for watcher in self._watchers:
+            watcher.judged(verdict)
+
+    def go(self, stop: Event) -> None:
+        """Receive until it is stopped, or has received as many series as are wanted."""
+        looked = flushed = time.monotonic()
+        while not stop.is_set() and not 0 < self._live.series <= len(self.finishing):
+            arrived = self._endpoints.take(STEP)
+            if arrived is not None:
+                self._take(arrived)
+            now = time.monotonic()
+            if now - looked >= STEP:
+                looked = now
+                # Time has not passed for what is still waiting to be taken.
+                self._close_due(now if arrived is None else arrived.at)
+                self._tell_load()
+            if now - flushed >= FLUSH:
+                flushed = now
+                for series in self._open.values():
+                    series.flush()
+        self._endpoints.close()
+        while stop.is_set() and (arrived := self._endpoints.take(0)) is not None:
+            self._take(arrived)
+        for series in list(self._open.values()):
+            self._close(series, series.why or "receiving was stopped")
+
+    def _take(self, arrived: Arrived) -> None:
+        message = arrived.message
+        if isinstance(message, SourceError):
+            self._refuse("bad", f"{self._endpoints.addresses[arrived.endpoint]}: {message}")
+        elif isinstance(message, SeriesStart):
+            self._begin(message, arrived)
+        elif isinstance(message, SeriesImage):
+            self._add(message, arrived)
+        else:
+            self._end(message, arrived)
+
+    def _begin(self, start: SeriesStart, arrived: Arrived) -> None:
+        series = self._open.get(start.key)
+        if series is not None and arrived.endpoint in series.began_on:
+            if start.key.unique:
+                self._refuse("doubled", f"{series.name}: its start came again")
+                return
+            self._close(series, "a series of the same number began")
+            series = None
+        if series is None:
+            again = start.key in self._over
+            if again and start.key.unique:
+                self._refuse("late", f"{start.key}: its start came through another socket after the end")
+                return
+            self._over.pop(start.key, None)
+            series = self._new(start.key, start, arrived)
+            series.again = again
+        elif series.start is None:
+            # Through each socket comes a start; one that was missed may come through another.
+            series.adopt(start)
+        series.began_on.add(arrived.endpoint)
+        series.last = arrived.at
+        for older in list(self._open.values()):
+            if older is series:
+                break
+            self._left(older, arrived, "the next series began")
+
+    def _new(self, key: SeriesKey, start: SeriesStart | None, arrived: Arrived) -> Series:
+        if len(self._open) >= MOST_OPEN:
+            self._close(min(self._open.values(), key=lambda series: series.last), "too many series had begun")
+        series = Series(key, self._name(key), self.means, arrived.at, start)
+        self._open[key] = series
+        for watcher in self._watchers:
+            watcher.started(series.name, key, start.n_images if start else None)
+        return series
+
+    def _add(self, image: SeriesImage, arrived: Arrived) -> None:
+        series = self._open.get(image.key)
+        over = image.key in self._over if series is None else series.again and arrived.endpoint not in series.began_on
+        if over:
+            self._refuse("late", f"{image.key}: image {image.number} came after the end")
+            return
+        if series is None:
+            series = self._new(image.key, None, arrived)
+        series.last = arrived.at
+        if why := series.takes(image.number):
+            doubled = why.endswith("again")
+            series.n_doubled += doubled
+            self._refuse("doubled" if doubled else "bad", why)
+            return
+        for watcher in self._watchers:
+            watcher.arrived(arrived.size)
+        series.add(image, arrived.at)
+        if series.whole and series.end_came:
+            self._close(series, series.why)
+
+    def _end(self, end: SeriesEnd, arrived: Arrived) -> None:
+        series = self._open.get(end.key)
+        if series is None:
+            return
+        series.last = arrived.at
+        series.end_came = True
+        self._left(series, arrived, "its end came")
+
+    def _left(self, series: Series, arrived: Arrived, why: str) -> None:
+        """No more of a series comes through one socket; it ends when that is so of all, or soon."""
+        series.left_on.add(arrived.endpoint)
+        if series.closing is None:
+            series.closing, series.why = arrived.at + self._live.end_wait, why
+        if len(series.left_on) == len(self._endpoints.addresses) or (series.end_came and series.whole):
+            self._close(series, series.why)
+
+    def _close_due(self, now: float) -> None:
+        for series in list(self._open.values()):
+            if series.closing is not None and now >= series.closing:
+                self._close(series, series.why)
+            elif now - series.last >= self._live.idle:
+                self._close(series, f"nothing came for {self._live.idle:g} s")
+
+    def _close(self, series: Series, why: str) -> None:
+        del self._open[series.key]
+        series.why = why
+        self._over[series.key] = None
+        while len(self._over) > REMEMBERED:
+            self._over.popitem(last=False)
+        self.finishing.append(self._finisher.submit(self._finish, series))
+
+    def _finish(self, series: Series) -> Ended:
+        try:
+            ended = series.finish()
+        except Exception as error:  # noqa: BLE001 - one series must not take the others with it
+            _log.exception("%s: could not be ended", series.name)
+            failed = f"{type(error).__name__}: {error}; what was received is in {self.means.spool / series.name}"
+            ended = Ended(series.name, series.key, series.why, failed=failed)
+        for watcher in self._watchers:
+            watcher.ended(ended)
+        return ended
+
+    def _name(self, key: SeriesKey) -> str:
+        """Prefix for the files of a series: one that no file in the folder has, and no other program takes."""
+        first = name = f"series_{key.number:06d}"
+        output, n = self.means.settings.write.output, 1
+        while name in self._names or any(output.glob(f"{name}_*")) or not _claimed(self.means.spool / name):
+            n += 1
+            name = f"{first}-{n}"
+        self._names.add(name)
+        return name
+
+    def _refuse(self, kind: Refusal, what: str) -> None:
+        self._told[kind] += 1
+        n = self._told[kind]
+        if n <= TOLD or n % 1000 == 0:
+            _log.warning("message not used (%s, the %d. of this kind): %s", kind, n, what)
+        for watcher in self._watchers:
+            watcher.refused(kind, what)
+
+    def _tell_load(self) -> None:
+        waiting = sum(series.waiting for series in self._open.values())
+        finishing = sum(not future.done() for future in self.finishing)
+        load = Load(self._endpoints.held, waiting, len(self._open), finishing)
+        for watcher in self._watchers:
+            watcher.load(load)

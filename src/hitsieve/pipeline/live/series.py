@@ -1,0 +1,195 @@
+"""One series while it is received: what came, where it is kept, and who judges it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hitsieve.errors import HitsieveError, OutputError
+from hitsieve.model import SeriesImage, SeriesKey, SeriesStart
+from hitsieve.pipeline.known import Known
+from hitsieve.pipeline.live.finishing import Apart, Job, Sieved
+from hitsieve.pipeline.live.judging import Ground, Judge, Workers
+from hitsieve.pipeline.live.watching import Ended, Verdict
+from hitsieve.settings import RunSettings
+from hitsieve.source import open_run
+from hitsieve.write import ReceivedSeries
+
+_log = logging.getLogger(__name__)
+AHEAD = 100_000
+"""How far the number of an image may be beyond those announced and those received."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all series share."""
+
+    settings: RunSettings
+    spool: Path
+    keep: bool
+    workers: Workers
+    apart: Apart
+
+
+@dataclass(slots=True)
+class Series:
+    """A series that has begun and not ended; belongs to the thread that receives."""
+
+    key: SeriesKey
+    name: str
+    means: Means
+    last: float
+    """When something of it came, by `time.monotonic`."""
+    start: SeriesStart | None = None
+    began_on: set[int] = field(default_factory=set)
+    """Sockets that its start came through."""
+    end_came: bool = False
+    again: bool = False
+    """Another series had the same key: only sockets that its start came through tell of it."""
+    left_on: set[int] = field(default_factory=set)
+    """Sockets that its end, or the start of a later series, came through: no more of it can come there."""
+    closing: float | None = None
+    """When it ends, whether or not more comes; None: not yet."""
+    why: str = ""
+    """What will have ended it."""
+    n_received: int = 0
+    n_doubled: int = 0
+    n_later: int = 0
+    _seen: bytearray = field(default_factory=bytearray)
+    _missing: dict[int, str] = field(default_factory=dict)
+    _received: ReceivedSeries | None = None
+    _judge: Judge | None = None
+    _unkept: str = ""
+    """Why images cannot be kept, as it was told."""
+
+    @property
+    def whole(self) -> bool:
+        """All images that were announced have come."""
+        return self.start is not None and self.start.n_images is not None and self.n_received >= self.start.n_images
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait for their verdict."""
+        return 0 if self._judge is None else self._judge.waiting
+
+    def adopt(self, start: SeriesStart) -> None:
+        """Take the start that came after images: what was found without its geometry and mask counts no more."""
+        self.start = start
+        if self._received is not None:
+            self._received.restate(start)
+            self._judge = self._begun(self._received)
+
+    def takes(self, number: int) -> str:
+        """Why there can be no image of this number now; empty where there can."""
+        announced = (self.start.n_images if self.start else None) or 0
+        if number >= max(announced, self.n_received + AHEAD):
+            return f"{self.name}: image {number} is far beyond the {announced} announced"
+        if number < len(self._seen) and self._seen[number]:
+            return f"{self.name}: image {number} came again"
+        return ""
+
+    def add(self, image: SeriesImage, at: float) -> None:
+        """Keep an image that arrived at the time `at`, and have it judged."""
+        number = image.number
+        if number >= len(self._seen):
+            self._seen.extend(bytes(number + 1 - len(self._seen)))
+        self._seen[number] = 1
+        self.n_received += 1
+        reason = image.reason
+        if image.packed is not None:
+            reason = self._keep(image)
+        if reason:
+            # Nothing of it is kept: there is no image, not one that cannot be read.
+            self._missing[number] = reason
+            self.means.workers.tell(Verdict(self.name, self.key, number, "missing", reason, final=True))
+        elif image.packed is not None and not (self._judge and self._judge.submit(number, image.packed, at)):
+            self.n_later += 1
+            self.means.workers.tell(Verdict(self.name, self.key, number, "later"))
+
+    def flush(self) -> None:
+        """Make what was received safe from a crash of this program."""
+        if self._received is not None and not self._unkept:
+            try:
+                self._received.flush()
+            except OutputError as error:
+                self._cannot_keep(error)
+
+    def finish(self) -> Ended:
+        """Wait for the verdicts, and sieve the series; called by the thread that ends series."""
+        found = self._judge.finish() if self._judge is not None else ()
+        problems = tuple(map(str, self.start.problems if self.start else ()))
+        if self.start is None:
+            problems = (f"{self.name}: its start was missed: geometry, mask and number of images are unknown",)
+        if self._received is None:
+            sieved = Sieved({}, None, (), (), self._unkept or "no image came that can be read")
+            with suppress(OSError):
+                (self.means.spool / self.name).rmdir()
+        else:
+            sieved = self._sieved(self._received, Known(found, self._missing))
+        return Ended(
+            self.name,
+            self.key,
+            self.why,
+            sieved.counts,
+            sieved.min_spots,
+            received=self.n_received,
+            doubled=self.n_doubled,
+            later=self.n_later,
+            dropped=sieved.dropped,
+            outputs=sieved.outputs,
+            problems=(*problems, *sieved.problems),
+            failed=sieved.failed,
+        )
+
+    def _sieved(self, received: ReceivedSeries, known: Known) -> Sieved:
+        try:
+            received.finish(len(self._seen))
+        except OutputError as error:
+            return Sieved({}, None, (), (), f"{error}; what was received is in {received.folder}")
+        sieved = self.means.apart.sieve(Job(received.master, self.means.settings, known, self.means.keep))
+        if not sieved.failed:
+            return sieved
+        return replace(sieved, failed=f"{sieved.failed}; what was received is kept: hitsieve run {received.master}")
+
+    def _keep(self, image: SeriesImage) -> str:
+        """Keep the bytes of an image; why that is not possible, empty where it was."""
+        if image.packed is None:
+            return image.reason
+        try:
+            if self._received is None:
+                self._received = ReceivedSeries(self.means.spool / self.name, self.name, image.packed, self.start)
+                self._received.add(image.number, image.packed)
+                self._judge = self._begun(self._received)
+            elif why := self._received.why_not(image.packed):
+                return why
+            else:
+                self._received.add(image.number, image.packed)
+        except OutputError as error:
+            return self._cannot_keep(error)
+        self._unkept = ""
+        return ""
+
+    def _cannot_keep(self, error: OutputError) -> str:
+        if not self._unkept:
+            _log.error("%s: received images cannot be kept: %s", self.name, error)
+        self._unkept = f"received, but not kept: {error.what}"
+        return self._unkept
+
+    def _begun(self, received: ReceivedSeries) -> Judge | None:
+        """Set up the search for this series' detector; None where that is not possible, which its end will tell."""
+        workers, settings = self.means.workers, self.means.settings
+        ground = Ground.of(self.start, received)
+        equipment = workers.equipped(ground)
+        try:
+            if equipment is None:
+                received.flush()
+                # States of the pump are of the whole series.
+                no_pump = {"pump": None, "pump_dataset": None, "pump_csv": None}
+                with open_run(received.master, settings.source.model_copy(update=no_pump)) as opened:
+                    equipment = workers.equip(ground, opened.run, settings)
+        except HitsieveError as error:
+            _log.error("%s: its images are not judged before its end: %s", self.name, error)
+            return None
+        return Judge(equipment, (self.name, self.key), settings, workers)

@@ -1,0 +1,103 @@
+"""What those who look on are told while series are received."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from hitsieve.model import SeriesKey
+
+LiveState = Literal["hit", "miss", "unreadable", "missing", "later"]
+"""As of images of a stored run; `later`: received and kept, and judged at the end of the series."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known of one image shortly after it came."""
+
+    name: str
+    """Of the series: prefix of its outputs."""
+    key: SeriesKey
+    image: int
+    """Place in the series, from 0."""
+    state: LiveState
+    reason: str = ""
+    """Why the image is unreadable or missing."""
+    n_spots: int = -1
+    """All spots; -1 where it was not searched, as below."""
+    n_spots_counted: int = -1
+    """Spots in the resolution range and outside ice bands."""
+    n_saturated: int = -1
+    background: float | None = None
+    """Counts a pixel."""
+    resolution: float | None = None
+    """Estimate (angstrom)."""
+    min_spots: int | None = None
+    """Spots that were enough at that time."""
+    final: bool = False
+    """The end of the series cannot change the state."""
+    seconds: float = 0.0
+    """From the arrival of the message to the verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A series is done."""
+
+    name: str
+    key: SeriesKey
+    why: str
+    """What ended it, in words."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Images of the series by final state: hit, miss, unreadable, missing; empty where it failed."""
+    min_spots: int | None = None
+    """Spots that are enough, in the final verdict."""
+    received: int = 0
+    """Images that came, doubles left out."""
+    doubled: int = 0
+    """Images that came again, and were left out."""
+    later: int = 0
+    """Images that were not judged when they came."""
+    dropped: int = 0
+    """Images of which nothing is kept any more: misses beyond the random sample, where that was asked for."""
+    outputs: tuple[Path, ...] = ()
+    problems: tuple[str, ...] = ()
+    failed: str = ""
+    """Why there are no outputs; empty where there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy the receiver is."""
+
+    held: int
+    """Bytes that came and wait to be written and searched."""
+    waiting: int
+    """Images that wait for their verdict."""
+    open: int
+    """Series that have begun and not ended."""
+    finishing: int
+    """Series that have ended, and whose outputs are being written."""
+
+
+class Watcher(Protocol):
+    """Somebody who is told; calls come from several threads."""
+
+    def started(self, name: str, key: SeriesKey, n_images: int | None) -> None:
+        """A series has begun."""
+
+    def arrived(self, size: int) -> None:
+        """An image of so many bytes came."""
+
+    def judged(self, verdict: Verdict) -> None:
+        """An image has its verdict."""
+
+    def ended(self, ended: Ended) -> None:
+        """A series is done."""
+
+    def refused(self, kind: Literal["bad", "late", "doubled"], what: str) -> None:
+        """A message was not used."""
+
+    def load(self, load: Load) -> None:
+        """How busy the receiver is, about once a second."""

@@ -1,0 +1,294 @@
+"""A series as it is received, kept as an NXmx master with data files until its outputs are whole."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from hitsieve.filters import register_filters
+from hitsieve.model import Codec, Detector, PackedImage, SeriesStart
+from hitsieve.model.detector import Panel
+from hitsieve.write.atomic import writing
+from hitsieve.write.virtual import absent_value
+
+IMAGES_PER_FILE = 1000
+"""A file that is full is closed, and whole whatever happens later."""
+MOST_OPEN = 4
+"""Data files open at a time: images may come out of order."""
+_PLACE = "/entry/instrument/detector/transformations/translation"
+
+
+class ReceivedSeries:
+    """Writes the images of one series, in any order, each once; not to be shared between threads.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of this series alone, which is made if absent.
+    name : str
+        Prefix of the file names.
+    first : PackedImage
+        An image of the series: shape, type and compression are those of all.
+    start : SeriesStart, optional
+        What is stated in the master file; None: nothing is known.
+
+    Raises
+    ------
+    OutputError
+        No space or permission, or the folder holds something.
+    """
+
+    def __init__(self, folder: Path, name: str, first: PackedImage, start: SeriesStart | None) -> None:
+        register_filters()
+        self.folder = folder
+        self.master = folder / f"{name}_master.h5"
+        self.shape, self.dtype, self.codec = first.shape, first.dtype, first.codec
+        self._name = name
+        self._start = start
+        self._open: OrderedDict[int, h5py.File] = OrderedDict()
+        self._files: dict[int, Path] = {}
+        self._rows: dict[int, int] = {}
+        self._last = -1
+        self._known = 0
+        self._mastered: tuple[int, ...] = ()
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def why_not(self, packed: PackedImage) -> str:
+        """Why an image does not fit the others of its series; empty where it does."""
+        mine, other = (f"{x.dtype.name} {x.shape}, {x.codec or 'not packed'}" for x in (self, packed))
+        return "" if mine == other else f"received, but it is {other}; the series is {mine}"
+
+    def add(self, number: int, packed: PackedImage) -> None:
+        """Keep image `number`.
+
+        Raises
+        ------
+        OutputError
+            No space or permission.
+        """
+        part, row = divmod(number, IMAGES_PER_FILE)
+        with writing(self.folder):
+            self._dataset(part).id.write_direct_chunk((row, 0, 0), packed.data)
+        self._last = max(self._last, number)
+
+    def flush(self) -> None:
+        """Let others, and whoever comes after a crash, see the images so far.
+
+        Raises
+        ------
+        OutputError
+            No space or permission.
+        """
+        with writing(self.folder):
+            for file in self._open.values():
+                file.flush()
+        if tuple(self._files) != self._mastered:
+            self._write_master()
+
+    def restate(self, start: SeriesStart) -> None:
+        """Have what is known now stated in the master file, from the next flush on."""
+        self._start, self._mastered = start, ()
+
+    def finish(self, n_images: int = 0) -> None:
+        """Close all files and write the master file over all of them.
+
+        Parameters
+        ----------
+        n_images : int
+            Images that are known of, kept or not; more may be announced.
+
+        Raises
+        ------
+        OutputError
+            No space or permission.
+        """
+        self._known = max(self._known, n_images)
+        n = len(self)
+        with writing(self.folder):
+            last = self._last // IMAGES_PER_FILE
+            if (last + 1) * IMAGES_PER_FILE > n:
+                self._rows[last] = n - last * IMAGES_PER_FILE
+                self._dataset(last).resize(self._rows[last], axis=0)
+            while self._open:
+                self._open.popitem()[1].close()
+        self._write_master()
+
+    def _path(self, part: int) -> Path:
+        return self.folder / f"{self._name}_data_{part + 1:06d}.h5"
+
+    def _dataset(self, part: int) -> h5py.Dataset:
+        if part in self._open:
+            self._open.move_to_end(part)
+            return self._open[part]["entry/data/data"]
+        while len(self._open) >= MOST_OPEN:
+            self._open.popitem(last=False)[1].close()
+        if part in self._files:
+            self._open[part] = h5py.File(self._files[part], "r+")
+            return self._open[part]["entry/data/data"]
+        path = self._path(part)
+        file = h5py.File(path, "x")
+        self._open[part], self._files[part], self._rows[part] = file, path, IMAGES_PER_FILE
+        data = _group(_group(file, "entry", "NXentry"), "data", "NXdata")
+        data.attrs["signal"] = "data"
+        shape = (IMAGES_PER_FILE, *self.shape)
+        packing = _filters(self.codec)
+        fill = absent_value(self.dtype)
+        return data.create_dataset(
+            "data", shape, self.dtype, chunks=(1, *self.shape), maxshape=shape, fillvalue=fill, **packing
+        )
+
+    def __len__(self) -> int:
+        """Images of the series, as far as is known."""
+        return max((self._start.n_images if self._start else None) or 0, self._last + 1, self._known)
+
+    def _write_master(self) -> None:
+        temporary = self.master.with_name(f".{self.master.name}.tmp")
+        with writing(self.master):
+            with h5py.File(temporary, "w") as file:
+                self._state(file)
+            temporary.replace(self.master)
+        self._mastered = tuple(self._files)
+
+    def _state(self, file: h5py.File) -> None:
+        file.attrs["default"] = "entry"
+        entry = _group(file, "entry", "NXentry")
+        entry.attrs["default"] = "data"
+        _field(entry, "definition", "NXmx")
+        instrument = _group(entry, "instrument", "NXinstrument")
+        detector = _group(instrument, "detector", "NXdetector")
+        if self._start is not None:
+            _write_start(entry, self._start, self.shape)
+        _field(_specific(detector), "nimages", len(self))
+        self._link(entry, len(self))
+
+    def _link(self, entry: h5py.Group, n: int) -> None:
+        data = _group(entry, "data", "NXdata")
+        data.attrs["signal"] = "data"
+        virtual = h5py.VirtualLayout((n, *self.shape), self.dtype)
+        for part, path in sorted(self._files.items()):
+            first, rows = part * IMAGES_PER_FILE, self._rows[part]
+            count = min(rows, n - first)
+            source = h5py.VirtualSource(path.name, "/entry/data/data", (rows, *self.shape), self.dtype)
+            virtual[first : first + count] = source[:count]
+        data.create_virtual_dataset("data", virtual, fillvalue=absent_value(self.dtype))
+
+
+def _filters(codec: Codec | None) -> Mapping[str, Any]:
+    if codec is None:
+        return {}
+    made: dict[Codec, Mapping[str, Any]] = {
+        "bslz4": hdf5plugin.Bitshuffle(nelems=0, cname="lz4"),
+        "bszstd": hdf5plugin.Bitshuffle(nelems=0, cname="zstd"),
+        "lz4": hdf5plugin.LZ4(),
+    }
+    return made[codec]
+
+
+def _write_start(entry: h5py.Group, start: SeriesStart, shape: tuple[int, int]) -> None:
+    """All that the start of a series states; what it does not is absent."""
+    instrument = entry["instrument"]
+    detector = instrument["detector"]
+    if start.wavelength is not None:
+        beam = _group(instrument, "beam", "NXbeam")
+        _field(beam, "incident_wavelength", start.wavelength, "angstrom")
+    if start.cell is not None:
+        sample = _group(entry, "sample", "NXsample")
+        _field(sample, "unit_cell", np.array(start.cell))
+        if start.space_group is not None:
+            _field(sample, "space_group", start.space_group)
+    for name, unit in (("count_time", "s"), ("frame_time", "s")):
+        value = start.stated.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _field(detector, name, float(value), unit)
+    if isinstance(started := start.stated.get("arm_date"), str) and "\0" not in started:
+        _field(entry, "start_time", started)
+    kept = _specific(detector)
+    _field(kept, "series_id", start.key.number)
+    if start.key.unique:
+        _field(kept, "series_unique_id", start.key.unique)
+    _field(kept, "start_message", json.dumps(start.stated))
+    # A detector of another size than its images is not theirs.
+    if start.detector is not None and start.detector.shape == shape:
+        _write_detector(detector, start.detector)
+
+
+def _write_detector(group: h5py.Group, detector: Detector) -> None:
+    centre, size = detector.beam_center or (None, None), detector.pixel_size or (None, None)
+    for name, value, unit in (
+        ("description", detector.description, None),
+        ("sensor_material", detector.sensor_material, None),
+        ("sensor_thickness", detector.sensor_thickness, "m"),
+        ("distance", detector.distance, "m"),
+        ("beam_center_x", centre[0], "pixel"),
+        ("beam_center_y", centre[1], "pixel"),
+        ("x_pixel_size", size[0], "m"),
+        ("y_pixel_size", size[1], "m"),
+        ("saturation_value", detector.saturation_value, None),
+        ("underload_value", detector.underload_value, None),
+        ("error_value", detector.error_value, None),
+    ):
+        if value is not None:
+            _field(group, name, value, unit)
+    if detector.pixel_mask is not None:
+        mask = detector.pixel_mask
+        # Images wait for it, and gzip takes its time.
+        group.create_dataset("pixel_mask", data=mask, chunks=mask.shape, **hdf5plugin.Bitshuffle(cname="lz4"))
+        _specific(group)["pixel_mask"] = group["pixel_mask"]
+    if detector.panels:
+        _write_panel(group, detector.panels[0])
+
+
+def _write_panel(group: h5py.Group, panel: Panel) -> None:
+    """The one flat panel as a module, with the chain of moves that places it."""
+    x, y, z = panel.origin
+    _field(group, "depends_on", _PLACE)
+    moves = _group(group, "transformations", "NXtransformations")
+    _move(moves, "translation", z, (0.0, 0.0, 1.0), ".")
+    module = _group(group, "module", "NXdetector_module")
+    _field(module, "data_origin", np.array(panel.first, dtype=np.int64))
+    _field(module, "data_size", np.array(panel.shape, dtype=np.int64))
+    corner = float(np.hypot(x, y))
+    vector = (x / corner, y / corner, 0.0) if corner else (1.0, 0.0, 0.0)
+    _move(module, "module_offset", corner, vector, _PLACE)
+    for name, step in (("fast", panel.fast), ("slow", panel.slow)):
+        length = float(np.linalg.norm(step))
+        along = (step[0] / length, step[1] / length, step[2] / length)
+        _move(module, f"{name}_pixel_direction", length, along, f"{module.name}/module_offset")
+
+
+def _move(group: h5py.Group, name: str, value: float, vector: tuple[float, float, float], depends_on: str) -> None:
+    made = _field(group, name, value, "m")
+    made.attrs["transformation_type"] = "translation"
+    made.attrs["vector"] = np.array(vector)
+    made.attrs["depends_on"] = depends_on
+
+
+def _specific(detector: h5py.Group) -> h5py.Group:
+    made = detector.require_group("detectorSpecific")
+    made.attrs["NX_class"] = "NXcollection"
+    return made
+
+
+def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
+    made = parent.create_group(name)
+    made.attrs["NX_class"] = nx_class
+    return made
+
+
+def _field(parent: h5py.Group, name: str, value: Any, unit: str | None = None) -> h5py.Dataset:
+    made = parent.create_dataset(name, data=value)
+    if unit is not None:
+        made.attrs["units"] = unit
+    return made

@@ -1,0 +1,231 @@
+"""Messages of a detector's stream, as an independent encoder writes them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import cbor2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hitsieve.errors import SourceError
+from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
+from hitsieve.source.stream2 import read_message
+
+KEY = {"series_id": 7, "series_unique_id": "01HX"}
+SHAPE = (3, 4)
+COUNTS = np.arange(12).reshape(SHAPE)
+TAGS = {"<u2": 69, ">u2": 65, "<u4": 70, ">u4": 66, "<i2": 77, ">i2": 73, "<i4": 78, ">i4": 74, "u1": 64, "i1": 72}
+
+
+def typed(tag: int, content: Any, dims: tuple[int, ...] = SHAPE, outer: int = 40) -> cbor2.CBORTag:
+    return cbor2.CBORTag(outer, [list(dims), cbor2.CBORTag(tag, content)])
+
+
+def squeezed(algorithm: object, size: object, data: object) -> cbor2.CBORTag:
+    return cbor2.CBORTag(56500, [algorithm, size, data])
+
+
+def image(data: object, **more: object) -> bytes:
+    return cbor2.dumps({"type": "image", **KEY, "image_id": 3, "data": {"threshold_1": data}, **more})
+
+
+def start(**stated: object) -> SeriesStart:
+    message = read_message(cbor2.dumps({"type": "start", **KEY, "image_size_x": 4, "image_size_y": 3, **stated}))
+    assert isinstance(message, SeriesStart)
+    return message
+
+
+GOOD = image(typed(69, squeezed("bslz4", 2, b"\0" * 40)))
+
+
+@pytest.mark.parametrize(("dtype", "tag"), TAGS.items())
+def test_counts_that_are_not_compressed(dtype: str, tag: int) -> None:
+    message = read_message(image(typed(tag, COUNTS.astype(dtype).tobytes())))
+    assert isinstance(message, SeriesImage)
+    assert (message.key, message.number) == (SeriesKey(7, "01HX"), 3)
+    packed = message.packed
+    assert packed is not None
+    assert packed.codec is None
+    assert packed.dtype.byteorder in "=|<"
+    assert np.array_equal(np.frombuffer(packed.data, packed.dtype).reshape(packed.shape), COUNTS)
+
+
+@pytest.mark.parametrize(("algorithm", "size"), [("bslz4", 2), ("bszstd", 2), ("lz4", 0)])
+def test_compressed_bytes_stay_as_they_are(algorithm: str, size: int) -> None:
+    message = read_message(image(typed(77, squeezed(algorithm, size, b"packed"))))
+    assert isinstance(message, SeriesImage)
+    assert message.packed is not None
+    assert (message.packed.codec, message.packed.data) == (algorithm, b"packed")
+    assert (message.packed.shape, message.packed.dtype) == (SHAPE, np.dtype("<i2"))
+
+
+def test_what_the_start_states() -> None:
+    mask = np.zeros(SHAPE, dtype="<u4")
+    mask[1, 2] = 1
+    geometry = {"detector_distance": 0.12, "beam_center_x": 2.5, "beam_center_y": 1.5}
+    pixels = {"pixel_size_x": 75e-6, "pixel_size_y": 75e-6, "saturation_value": 1000}
+    masked = {"threshold_1": typed(70, mask.tobytes()), "threshold_2": typed(70, b"")}
+    told = start(**geometry, **pixels, incident_energy=12398.419843320026, number_of_images=9, pixel_mask=masked)
+    assert told.n_images == 9
+    assert told.wavelength == pytest.approx(1.0)
+    detector = told.detector
+    assert detector is not None
+    assert (detector.distance, detector.beam_center, detector.pixel_size) == (0.12, (2.5, 1.5), (75e-6, 75e-6))
+    assert detector.saturation_value == 1000
+    assert detector.pixel_mask is not None
+    assert np.array_equal(detector.pixel_mask, mask)
+    assert detector.lab(2.5, 1.5)[0] == pytest.approx([0, 0, 0.12])
+
+
+def test_what_the_start_does_not_state_is_absent() -> None:
+    told = start(beam_center_x=0.0, beam_center_y=0.0, incident_wavelength=float("nan"), number_of_images=0)
+    assert (told.n_images, told.wavelength) == (None, None)
+    assert told.detector is not None
+    assert (told.detector.beam_center, told.detector.panels, told.detector.pixel_mask) == (None, (), None)
+    assert ["beam centre" in problem.what for problem in told.problems] == [True]
+    # Without a size there is no detector.
+    bare = read_message(cbor2.dumps({"type": "start", **KEY}))
+    assert isinstance(bare, SeriesStart)
+    assert bare.detector is None
+
+
+def test_an_unbelievable_number_of_images() -> None:
+    told = start(number_of_images=1 << 40)
+    assert told.n_images is None
+    assert "not believed" in told.problems[0].what
+
+
+def test_keys_and_kinds_that_are_not_known() -> None:
+    spots = [{"x": 1.5, "y": 2.5, "ice": False}] * 250
+    extended = image(typed(70, COUNTS.astype("<u4").tobytes()), spots=spots, xfel_pulse_id=1 << 63, magic_number=1)
+    message = read_message(extended)
+    assert isinstance(message, SeriesImage)
+    assert message.packed is not None
+    told = start(user_data={"pi": 3.14, "list": [1, None]}, huge=1 << 2000, bytes=b"\0", odd=cbor2.CBORTag(999, 1))
+    assert told.stated["user_data"] == {"pi": 3.14, "list": [1, None]}
+    assert "huge" not in told.stated
+    for kind in ("metadata", "calibration", "something"):
+        assert read_message(cbor2.dumps({"type": kind, "magic_number": 1})) is None
+    assert read_message(cbor2.dumps({"type": "end", **KEY, "end_date": "x"})) == SeriesEnd(SeriesKey(7, "01HX"))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (typed(69, COUNTS.astype("<u2").tobytes()[:-1]), "23 bytes"),
+        (typed(69, b"\0" * 24, (1 << 40, 1 << 40)), "impossible dimensions"),
+        (typed(69, b"", (0, 4)), "impossible dimensions"),
+        (typed(69, squeezed("bslz4", 2, b"few"), (1 << 13, 1 << 13)), "impossible dimensions"),
+        (typed(69, b"\0" * 24, (-3, 4)), "no number"),
+        (typed(69, b"\0" * 24, (2, 2, 3)), "3 axes"),
+        (typed(69, b"\0" * 24, outer=1040), "column-major"),
+        (typed(71, b"\0" * 96), "uint64"),
+        (typed(85, b"\0" * 48), "float32"),
+        (typed(76, b"\0" * 24), "unknown tag 76"),
+        (typed(65, squeezed("bslz4", 2, b"x")), "big-endian"),
+        (typed(69, squeezed("bslz4", 4, b"x")), "elements of 4 bytes"),
+        (typed(69, squeezed("gzip", 2, b"x")), "'gzip' is unknown"),
+        (typed(69, squeezed(["lz4"], 2, b"x")), "is unknown"),
+        (typed(69, squeezed("bslz4", 2, b"")), "empty"),
+        (typed(69, squeezed("bslz4", 2, "text")), "empty"),
+        (typed(69, cbor2.CBORTag(56500, [1])), "no bytes"),
+        (cbor2.CBORTag(40, 5), "no dimensions"),
+        (b"bytes", "no array"),
+        (None, "no array"),
+    ],
+)
+def test_an_image_whose_data_make_no_sense_is_still_an_image(data: object, why: str) -> None:
+    message = read_message(image(data))
+    assert isinstance(message, SeriesImage)
+    assert message.packed is None
+    assert why in message.reason
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\x81" * 100_000,
+        b"\xa1\x01" * 100_000,
+        b"\x5b\x7f\xff\xff\xff\xff\xff\xff\xffabc",
+        b"\x9b\x00\xff\xff\xff\xff\xff\xff\xff",
+        b"\xbb\x00\xff\xff\xff\xff\xff\xff\xff",
+        b"\xc5\x82\x1b\x7f\xff\xff\xff\xff\xff\xff\xff\x03",
+        b"\xd8\x23\x61(",
+        b"\xd8\x1c\x81\xd8\x1d\x00",
+        b"\xa1\x61a\xd8\x1c\x8a" + b"\xd8\x1d\x00" * 10,
+        b"\xc4\x82\x01\xc2\x5a\x00\x2d\xc6\xc0" + b"\xf7" * 3_000_000,
+        b"\xc2\x5a\x00\x2d\xc6\xc0" + b"\xf7" * 3_000_000,
+        b"\x9a\x00\x2d\xc6\xc0" + b"\x80" * 3_000_000,
+        GOOD[:-10],
+        cbor2.dumps(["type", "start"]),
+        cbor2.dumps({"series_id": 1}),
+        cbor2.dumps({"type": 5}),
+        cbor2.dumps({"type": "end"}),
+        cbor2.dumps({"type": "start", "series_id": -1}),
+        cbor2.dumps({"type": "start", "series_id": 1 << 80}),
+        cbor2.dumps({"type": "start", "series_id": True}),
+        cbor2.dumps({"type": "start", "series_id": 1, "series_unique_id": "x" * 10_000}),
+        cbor2.dumps({"type": "start", "series_id": 1, "series_unique_id": "a\nb"}),
+        cbor2.dumps({"type": "image", "series_id": 1, "image_id": "1"}),
+        cbor2.dumps({"type": "image", "series_id": 1, "image_id": -1}),
+    ],
+    ids=range(25),
+)
+def test_nonsense_is_refused_with_a_reason(message: bytes) -> None:
+    with pytest.raises(SourceError, match="a message of"):
+        read_message(message)
+
+
+def test_strings_and_lists_until_a_break() -> None:
+    head = cbor2.dumps({"type": "start", **KEY})
+    message = b"\xbf" + head[1:] + b"\x61a\x9f\x01\x7f\x61b\x61c\xff\xff\xff"
+    told = read_message(message)
+    assert isinstance(told, SeriesStart)
+    assert told.stated["a"] == [1, "bc"]
+
+
+START = cbor2.dumps({"type": "start", **KEY, "image_size_x": 4, "image_size_y": 3, "unit_cell": {"a": 1}})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([GOOD, START]), st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=4))
+def test_damaged_messages_raise_nothing_else(message: bytes, changes: list[tuple[int, int]]) -> None:
+    damaged = bytearray(message)
+    for place, value in changes:
+        damaged[place % len(damaged)] = value
+    with suppress(SourceError):
+        read_message(bytes(damaged))
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5)
+ANY = st.recursive(SCALARS, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=3), x, max_size=3))
+NAMES = st.sampled_from(
+    [
+        "series_id",
+        "image_id",
+        "data",
+        "pixel_mask",
+        "channels",
+        "unit_cell",
+        "image_size_x",
+        "image_size_y",
+        "detector_translation",
+        "number_of_images",
+        "saturation_value",
+        "series_unique_id",
+        "beam_center_x",
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["start", "image", "end"]), st.dictionaries(NAMES, ANY, max_size=6))
+def test_values_of_any_type_raise_nothing_else(kind: str, values: dict[str, Any]) -> None:
+    known = {"series_id": 1, "image_id": 1, "image_size_x": 4, "image_size_y": 3}
+    with suppress(SourceError):
+        read_message(cbor2.dumps({"type": kind, **known, **values}))
