@@ -182,6 +182,8 @@ def test_what_a_stored_run_lacks_is_missing_in_its_stream(tmp_path: Path) -> Non
     ("flags", "says"),
     [
         (["nonsense"], "no address to receive from"),
+        (["tcp://127.0.0.1:99999"], "'99999' is no port"),
+        (["tcp://no-such-host.invalid:31001"], "no such host is known"),
         (["tcp://127.0.0.1:1", "--publish", "nonsense"], "cannot be published"),
         (["tcp://127.0.0.1:1", "--metrics", "nonsense"], "cannot be served"),
     ],

@@ -63,6 +63,12 @@ def test_compressed_bytes_stay_as_they_are(algorithm: str, size: int) -> None:
     assert (message.packed.shape, message.packed.dtype) == (SHAPE, np.dtype("<i2"))
 
 
+def test_a_date_is_kept_as_text_whether_or_not_it_is_tagged_as_one() -> None:
+    date = "2026-11-26T12:00:00+01:00"
+    assert start(arm_date=date).stated["arm_date"] == date
+    assert start(arm_date=cbor2.CBORTag(0, date)).stated["arm_date"] == date
+
+
 def test_what_the_start_states() -> None:
     mask = np.zeros(SHAPE, dtype="<u4")
     mask[1, 2] = 1

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from socket import getaddrinfo
 from threading import Condition, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -83,6 +84,7 @@ class Endpoints:
         self._thread = Thread(target=self._receive, name="receive", daemon=True)
 
     def _connected(self, address: str) -> zmq.Socket[bytes]:
+        _check_host(address)
         socket = self._context.socket(zmq.PULL)
         socket.setsockopt(zmq.RCVHWM, QUEUED)
         socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
@@ -160,6 +162,27 @@ class Endpoints:
             self._queue.append(Arrived(endpoint, message, at, size, dropped))
             self._held += 0 if dropped else size
             self._changed.notify()
+
+
+def _check_host(address: str) -> None:
+    """Refuse a port or a host that cannot be: ZeroMQ would wait for it for ever, without a word.
+
+    Raises
+    ------
+    SettingsError
+        That is so.
+    """
+    scheme, _, place = address.partition("://")
+    host, colon, port = place.rpartition(":")
+    if scheme != "tcp" or not colon:
+        return
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise SettingsError(f"{address!r}: {port!r} is no port", mend="name one from 1 to 65535")
+    try:
+        getaddrinfo(host.rpartition(";")[2].strip("[]"), int(port))
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"{address!r}: no such host is known: {why}", mend="check its name") from None
 
 
 def _message(frames: list[bytes]) -> Message | SourceError | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import cbor2
@@ -324,6 +325,8 @@ def _kept(value: Any, depth: int = 0) -> Any:
     """A value as JSON has it; None for arrays and bytes, and for what is too much."""
     if isinstance(value, bool | str) or _finite(value) is not None:
         return value
+    if isinstance(value, datetime):  # a string with tag 0
+        return value.isoformat()
     if depth >= _DEPTH or not isinstance(value, list | tuple | dict) or len(value) > _LONGEST:
         return None
     if isinstance(value, dict):
