@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -20,6 +21,8 @@ from hitsieve.pipeline.words import headline, near, rows
 from hitsieve.settings import RunSettings
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 from hitsieve.write import HitRuleSummary, open_results
+
+MASK = "entry/instrument/detector/pixel_mask"
 
 
 def sieve(made: Simulated, folder: Path, **rooms: Any) -> Path:
@@ -209,9 +212,13 @@ def test_local_thresholds(made: Simulated, hit: Account, tmp_path: Path) -> None
     assert (tmp_path / "local.png").exists()
 
 
-def test_another_image_than_the_recorded_one_is_told(results: Path, hit: Account, tmp_path: Path) -> None:
+def test_another_image_than_the_recorded_one_is_told(
+    made: Simulated, results: Path, hit: Account, tmp_path: Path
+) -> None:
     settings = SimulateSettings(name="few", detector="test-256k", images=24, hit_fraction=0.4, seed=12)
     other = simulate(tmp_path / "other", settings)
+    with h5py.File(made.master) as master, h5py.File(other.master, "r+") as file:
+        file[MASK][...] = master[MASK][...]
     found = explain(results, hit.image, source=[other.master], picture=tmp_path / "other.png")
     assert found.again is not None
     assert "recorded" in found.again.differs

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
 from hitsieve.errors import OutputError, SourceError, VerificationError
+from hitsieve.pipeline.record import file_sha256
 from hitsieve.write import Deletion, FilePrint, ReleaseProof, signals_held, write_proof
 
-_BLOCK = 8 << 20
 CHANGED = "has changed since it was compared"
 STOPPED = "the deletion ended before it"
 
@@ -25,7 +24,7 @@ def print_of(path: Path, *, sha256: bool = False) -> FilePrint:
         It cannot be read.
     """
     try:
-        state, digest = path.stat(), _sha256(path) if sha256 else None
+        state, digest = path.stat(), file_sha256(path) if sha256 else None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}", mend="see that it is there") from error
     return FilePrint(
@@ -147,11 +146,3 @@ def _ended(proof: ReleaseProof, begun: datetime, why: Mapping[str, str]) -> Rele
     left = {file.path: why.get(file.path, STOPPED) for file in proof.files if file.path not in set(gone)}
     ended = datetime.now(timezone.utc)
     return proof.model_copy(update={"deletion": Deletion(begun=begun, ended=ended, deleted=tuple(gone), left=left)})
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

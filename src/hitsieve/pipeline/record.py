@@ -154,13 +154,14 @@ def _files(outputs: Outputs, pump: PumpSummary | None, *, checksums: bool) -> tu
 
 def _file(kind: FileKind, path: Path, *, checksums: bool) -> StoredFile:
     try:
-        digest = _sha256(path) if checksums else None
+        digest = file_sha256(path) if checksums else None
         return StoredFile(kind=kind, name=path.name, size=path.stat().st_size, sha256=digest)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}", mend="check its permissions") from error
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

@@ -13,9 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from hitsieve.errors import OutputError
 from hitsieve.write.stream import OutputStream
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _log = logging.getLogger(__name__)
 _STOPPING: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -102,6 +106,7 @@ def signals_held() -> Iterator[None]:
 class OutputFiles:
     """A set of outputs that becomes visible together.
 
+    In a `with` statement it does when the block ends without an error; else nothing is left of it.
     Until then each lies beside its place as `.<name>.<random>.tmp`; what an output replaces is set aside as
     `.<name>.<random>.old` for the moment of the renames. Nothing else in the folder is touched.
 
@@ -136,6 +141,24 @@ class OutputFiles:
             self._check_free()
         with writing(self._folder):
             self._make_folder()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.abort()
+            return
+        try:
+            for final in self.finals:
+                self.check(final)
+            self.sync()
+            # From the first rename on, an interruption must find all outputs or none.
+            with signals_held():
+                self.commit()
+        except BaseException:
+            self.abort()
+            raise
 
     def _check_free(self) -> None:
         """Raise OutputError where an output would replace what it must not."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hitsieve.errors import OutputError
-from hitsieve.write.atomic import OutputFiles, same_file, signals_held
+from hitsieve.write.atomic import OutputFiles, same_file
 from hitsieve.write.relink import relink, shown_files
 from hitsieve.write.stream import OutputStream
 
@@ -51,8 +51,7 @@ def changed_copy(
     """
     if same_file(source, target):
         raise OutputError(f"{target}: is the file itself, which is never changed", mend="choose another --output")
-    files = OutputFiles((target,), overwrite=overwrite, inputs=(source, *keep, *shown_files(source)))
-    try:
+    with OutputFiles((target,), overwrite=overwrite, inputs=(source, *keep, *shown_files(source))) as files:
         stream = files.open(target)
         with source.open("rb") as file:
             while block := file.read(_BLOCK):
@@ -64,11 +63,4 @@ def changed_copy(
         finally:
             # A full disk is the reason of whatever HDF5 says of it.
             files.check(target)
-        files.sync()
-        # From the rename on, an interruption must find the file or none.
-        with signals_held():
-            files.commit()
-    except BaseException:
-        files.abort()
-        raise
     return made

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hitsieve.errors import OutputError, SourceError
-from hitsieve.write.atomic import OutputFiles, signals_held, writing
+from hitsieve.write.atomic import OutputFiles, writing
 
 BLOCK = 1 << 22
 """Bytes that are copied at once."""
@@ -146,22 +146,10 @@ def packing(request: PackRequest, inputs: Iterable[Path]) -> Iterator[Pack]:
     """
     _check_place(request)
     finals = [request.target] if request.is_zip else [request.target / name for name in request.names]
-    files = OutputFiles(finals, overwrite=request.overwrite, inputs=inputs)
-    done = False
-    try:
+    with OutputFiles(finals, overwrite=request.overwrite, inputs=inputs) as files:
         _check_space(request)
         with (_zipped if request.is_zip else _beside)(files, request) as pack:
             yield pack
-        for final in finals:
-            files.check(final)
-        files.sync()
-        # From the first rename on, an interruption must find all files or none.
-        with signals_held():
-            files.commit()
-            done = True
-    finally:
-        if not done:
-            files.abort()
 
 
 def _check_place(request: PackRequest) -> None:

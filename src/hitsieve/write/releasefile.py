@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hitsieve.errors import OutputError, SourceError
-from hitsieve.write.atomic import OutputFiles, signals_held, writing
+from hitsieve.write.atomic import OutputFiles, writing
 
 PROOF_SUFFIX = "_release.json"
 """End of the name of a proof file."""
@@ -153,18 +153,10 @@ def write_proof(path: Path, proof: ReleaseProof) -> None:
     OutputError
         It cannot be written.
     """
-    files = OutputFiles((path,), overwrite=True, inputs=())
-    try:
+    with OutputFiles((path,), overwrite=True, inputs=()) as files:
         stream = files.open(path)
         with writing(path):
             stream.write(json.dumps(proof.model_dump(mode="json"), indent=2, ensure_ascii=False).encode() + b"\n")
-        files.check(path)
-        files.sync()
-        with signals_held():
-            files.commit()
-    except BaseException:
-        files.abort()
-        raise
 
 
 def read_proof(path: Path) -> ReleaseProof:

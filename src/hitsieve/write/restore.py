@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
-from hitsieve.write.atomic import OutputFiles, signals_held, writing
+from hitsieve.write.atomic import OutputFiles, writing
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.chunks import clone_dataset
 from hitsieve.write.counts import restore_counts
@@ -78,8 +78,7 @@ def restore_run(
         The file exists, or cannot be written.
     """
     inputs = [part.path for part in kept.parts]
-    files = OutputFiles((target,), overwrite=overwrite, inputs=inputs)
-    try:
+    with OutputFiles((target,), overwrite=overwrite, inputs=inputs) as files:
         stream = files.open(target)
         try:
             with h5py.File(stream, "w") as output:
@@ -87,13 +86,6 @@ def restore_run(
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             files.check(target)
             raise _unreadable(kept, error) from error
-        files.check(target)
-        files.sync()
-        with signals_held():
-            files.commit()
-    except BaseException:
-        files.abort()
-        raise
     return restored
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hitsieve.errors import SourceError
 from hitsieve.settings import RunSettings
-from hitsieve.write.atomic import OutputFiles, signals_held, writing
+from hitsieve.write.atomic import OutputFiles, writing
 from hitsieve.write.belonging import table_date
 from hitsieve.write.outputs import Outputs
 from hitsieve.write.stored import StoredResults
@@ -53,20 +53,12 @@ def rewrite(stored: StoredResults, settings: RunSettings, columns: Columns, summ
     """
     outputs = Outputs.of(settings.write.output, stored.summary.source.stem)
     finals = (outputs.images, outputs.summary)
-    files = OutputFiles(finals, overwrite=settings.write.overwrite, inputs=stored.outputs)
-    try:
+    with OutputFiles(finals, overwrite=settings.write.overwrite, inputs=stored.outputs) as files:
         table, text = (files.open(final) for final in finals)
         _rewrite_table(stored, table, settings, columns, summary)
         files.check(outputs.images)
         with writing(outputs.summary):
             text.write(f"{summary.model_dump_json(indent=2)}\n".encode())
-        files.check(outputs.summary)
-        files.sync()
-        with signals_held():
-            files.commit()
-    except BaseException:
-        files.abort()
-        raise
     return finals
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -56,7 +57,7 @@ class RunWriter:
         self._finished = False
         self.outputs = Outputs.of_run(run, settings.write)
         self._by_pump = PumpCounts(() if run.pump is None else run.pump.names)
-        if self.outputs.hits.exists():
+        if os.path.lexists(self.outputs.hits):
             check_not_only_copy(self.outputs.hits)
         inputs = (run.path, *(file.path for file in run.files))
         self._files = OutputFiles(tuple(self.outputs), overwrite=settings.write.overwrite, inputs=inputs)

@@ -12,8 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import tenacity
@@ -21,9 +20,7 @@ import tenacity
 from hitsieve.catalogue.scicat.address import NO_SCICAT, checked_url, is_local
 from hitsieve.catalogue.scicat.answers import NotPermitted, Refused, Unavailable, http_date, json_of, retry_after
 from hitsieve.catalogue.scicat.credentials import Credentials, fits_a_header, has_expired, hide
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from hitsieve.model import Closing
 
 _log = logging.getLogger(__name__)
 MERGE = "application/merge-patch+json"
@@ -68,7 +65,7 @@ class _Again(Exception):
         """Most tries."""
 
 
-class SciCat:
+class SciCat(Closing):
     """A connection to one server, under one account; close it, or use it in a `with` statement.
 
     Parameters
@@ -376,14 +373,6 @@ class SciCat:
     def close(self) -> None:
         """Close the connection."""
         self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 _backoff = tenacity.wait_exponential(multiplier=0.1, max=10.0) + tenacity.wait_random(0.0, 0.1)

@@ -11,8 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,9 +20,7 @@ from hitsieve.catalogue.local import default_catalogue
 from hitsieve.catalogue.scicat.facts import Facts
 from hitsieve.catalogue.scicat.journal import Mark
 from hitsieve.errors import OutputError, SourceError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from hitsieve.model import Closing
 
 APPLICATION = 0x48495458
 """Marks an SQLite file as an outbox of hitsieve."""
@@ -95,7 +92,7 @@ def default_outbox() -> Path:
         raise OutputError(f"no folder for the outbox is known: {error}", mend=_OTHER) from error
 
 
-class Outbox:
+class Outbox(Closing):
     """The file with the errands; made if absent. Close it, or use it in a `with` statement.
 
     Raises
@@ -223,14 +220,6 @@ class Outbox:
         """Close the file."""
         self._connection.close()
         os.close(self._claims)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _now() -> str:

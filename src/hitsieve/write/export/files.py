@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from hitsieve.write.atomic import OutputFiles, signals_held
+from hitsieve.write.atomic import OutputFiles
 
 Write = Callable[[Path, bytes], None]
 
@@ -29,9 +29,7 @@ def writing_files(finals: Sequence[Path], *, overwrite: bool, inputs: Iterable[P
     OutputError
         A file exists, is an input, or cannot be written; then nothing is left.
     """
-    files = OutputFiles(finals, overwrite=overwrite, inputs=inputs)
-    done = False
-    try:
+    with OutputFiles(finals, overwrite=overwrite, inputs=inputs) as files:
         streams = {final: files.open(final) for final in finals}
 
         def write(final: Path, content: bytes) -> None:
@@ -39,11 +37,3 @@ def writing_files(finals: Sequence[Path], *, overwrite: bool, inputs: Iterable[P
             files.check(final)
 
         yield write
-        files.sync()
-        # From the first rename on, an interruption must find all files or none.
-        with signals_held():
-            files.commit()
-            done = True
-    finally:
-        if not done:
-            files.abort()
