@@ -98,7 +98,7 @@ def _image(kept: KeptRun, source: ImageReader, image: int, found: Compared, take
             take(image, *stored)
             return _stored(kept, source, image, stored[0], found)
     absent = source.run.images.missing.get(image)
-    if image not in kept.missing:
+    if not kept.is_missing(image):
         return _salvaged(kept, source, image, found, take) if absent is None else f"is not in the source: {absent}"
     if absent is None:
         return "was missing when the run was sieved, and is in the source now"

@@ -248,6 +248,10 @@ class KeptRun(Closing):
             mend="copy the file again from a backup; hitsieve verify names all images that are damaged",
         )
 
+    def is_missing(self, image: int) -> bool:
+        """Whether the run announces an image and did not have it."""
+        return self.where[image] == IN_REST and bool(self._rest["state"][self.row[image]] == State.MISSING)
+
     def is_verbatim(self, image: int) -> bool:
         """Whether the chunk of an image is the source's, byte by byte."""
         if self.where[image] == IN_REST:
