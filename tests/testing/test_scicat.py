@@ -386,4 +386,4 @@ def test_a_port_that_is_taken_is_one_line() -> None:
 def test_what_it_needs_is_named() -> None:
     code = "import sys; sys.modules['uvicorn'] = None; import hitsieve.testing.scicat"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "needs uvicorn: pip install 'hitsieve[scicat-fake]'" in told.stderr.splitlines()[-1]
+    assert "needs uvicorn: pip install fastapi uvicorn" in told.stderr.splitlines()[-1]

@@ -90,7 +90,9 @@ def live(
     try:
         from hitsieve.pipeline.live import losing_nothing, receive
     except ModuleNotFoundError as error:
-        raise SettingsError(f"hitsieve live needs {error.name}", mend="pip install 'hitsieve[live]'") from None
+        raise SettingsError(
+            f"hitsieve live needs {error.name}", mend="pip install cbor2 prometheus-client pyzmq"
+        ) from None
     if losing_nothing(settings).write.misses == "sample" and not chosen.keep_received:
         _log.warning("--misses sample: of the misses only a random sample is kept, the others are lost for good")
     tells = _Tells(quiet=messages.quiet)

@@ -73,7 +73,7 @@ def _send(master: Path, addresses: tuple[str, ...], settings: StreamSettings, *,
     try:
         from hitsieve.testing.stream import StreamedSeries, StreamSender
     except ModuleNotFoundError as error:
-        raise SettingsError(f"sending needs {error.name}", mend="pip install 'hitsieve[live]'") from None
+        raise SettingsError(f"sending needs {error.name}", mend="pip install cbor2 prometheus-client pyzmq") from None
     from hitsieve.source import open_run
 
     with (

@@ -8,7 +8,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("fastapi", "uvicorn"):
         raise
-    what = f"the imitated SciCat needs {error.name}: pip install 'hitsieve[scicat-fake]'"
+    what = f"the imitated SciCat needs {error.name}: pip install fastapi uvicorn"
     raise ModuleNotFoundError(what, name=error.name) from error
 from hitsieve.testing.scicat.faults import Fault
 from hitsieve.testing.scicat.store import ACCOUNTS, Account
