@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from hitsieve.check.findings import Checked, Finding, together
 from hitsieve.check.rules import RULE_SETS, rule_book
+from hitsieve.model import Closing
 
 PATIENCE = 300.0
 """Seconds without any word after which a file is given up."""
@@ -23,7 +23,7 @@ _TICK = 0.5
 _CODE = "import sys; sys.path[:] = {path!r}; from hitsieve.check.worker import main; main()"
 
 
-class Guard:
+class Guard(Closing):
     """Examines files one after the other in a child process, which is started again where a file kills it.
 
     Parameters
@@ -39,14 +39,6 @@ class Guard:
         self._patience = patience
         self._child: subprocess.Popen[bytes] | None = None
         self._rest = b""
-
-    def __enter__(self) -> Guard:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the child."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -14,11 +13,10 @@ from hitsieve.catalogue.scicat import DataFile, Errand, Facts, Files, Plan, all_
 from hitsieve.catalogue.scicat import read_facts as read_facts_file
 from hitsieve.errors import HitsieveError, SourceError
 from hitsieve.pipeline.glance import glance
-from hitsieve.pipeline.record import record_of
+from hitsieve.pipeline.record import file_sha256, record_of
 from hitsieve.write import SUMMARY_SUFFIX, Outputs, Summary, find_outputs, open_results, read_summary
 
 Progress = Callable[[int, int], None]
-_BLOCK = 1 << 20
 _MISSES = "_misses.h5"
 
 
@@ -166,21 +164,22 @@ def _files(folder: Path, paths: Iterable[Path]) -> Files:
 def _with_checksums(parts: Iterable[Files], progress: Progress | None) -> list[Files]:
     parts = list(parts)
     total, done = sum(file.size for part in parts for file in part.files), 0
+
+    def step(n: int) -> None:
+        nonlocal done
+        done += n
+        if progress is not None:
+            progress(done, max(total, done))
+
     hashed = []
     for part in parts:
         files = []
         for file in part.files:
-            digest = hashlib.sha256()
             path = Path(part.folder, file.path)
             try:
-                with path.open("rb") as stream:
-                    while block := stream.read(_BLOCK):
-                        digest.update(block)
-                        done += len(block)
-                        if progress is not None:
-                            progress(done, max(total, done))
+                digest = file_sha256(path, step)
             except OSError as error:
                 raise SourceError(f"{path}: cannot be read: {error.strerror}", mend="check its permissions") from error
-            files.append(replace(file, chk=digest.hexdigest()))
+            files.append(replace(file, chk=digest))
         hashed.append(replace(part, files=tuple(files)))
     return hashed

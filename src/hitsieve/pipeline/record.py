@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +161,12 @@ def _file(kind: FileKind, path: Path, *, checksums: bool) -> StoredFile:
         raise SourceError(f"{path}: cannot be read: {error.strerror}", mend="check its permissions") from error
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+def file_sha256(path: Path, step: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of a file, hexadecimal; `step` is called with the bytes of each block."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
+            if step is not None:
+                step(len(block))
     return digest.hexdigest()

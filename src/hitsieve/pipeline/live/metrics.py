@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from hitsieve.errors import SettingsError
-from hitsieve.model import SeriesKey
+from hitsieve.model import Closing, SeriesKey
 from hitsieve.pipeline.live.watching import Ended, Load, Verdict
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 LATENCIES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Upper ends (s) of the histogram's bins."""
 
 
-class Metrics:
+class Metrics(Closing):
     """Counts what a Watcher is told, and serves the counts over HTTP; use it in a `with` statement.
 
     Parameters
@@ -92,12 +88,8 @@ class Metrics:
         for name, gauge in self._load.items():
             gauge.set(getattr(load, name))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Serve no more."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

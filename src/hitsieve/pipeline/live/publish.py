@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from threading import Lock
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import zmq
 
 from hitsieve.errors import SettingsError
-from hitsieve.model import SeriesKey
+from hitsieve.model import Closing, SeriesKey
 from hitsieve.pipeline.live.watching import Ended, Load, Verdict
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 QUEUED = 10_000
 """Messages held for each subscriber; whoever is slower misses some, and delays nobody."""
@@ -23,7 +19,7 @@ LINGER = 1000
 """Time (ms) for the last messages to go out."""
 
 
-class Publisher:
+class Publisher(Closing):
     """Publishes what a Watcher is told; use it in a `with` statement.
 
     Parameters
@@ -88,10 +84,6 @@ class Publisher:
         with self._lock:
             self._socket.send(message)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Publish no more."""
         self._context.destroy(linger=LINGER)
