@@ -105,14 +105,15 @@ def live(
 
 
 def _asked_for(chosen: LiveSettings, stack: ExitStack) -> Iterator[Watcher]:
-    if chosen.publish is not None:
-        from hitsieve.pipeline.live.publish import Publisher
-
-        yield stack.enter_context(Publisher(chosen.publish))
+    # Counted before published: who is told of an image or a series finds it in the metrics.
     if chosen.metrics is not None:
         from hitsieve.pipeline.live.metrics import Metrics
 
         yield stack.enter_context(Metrics(chosen.metrics))
+    if chosen.publish is not None:
+        from hitsieve.pipeline.live.publish import Publisher
+
+        yield stack.enter_context(Publisher(chosen.publish))
 
 
 @contextmanager
