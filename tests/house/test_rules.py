@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 import hitsieve
+from hitsieve.pipeline.watch import ScicatSettings, WatchSettings
 from hitsieve.settings import LiveSettings, RunSettings, Settings
 from hitsieve.testing import SimulateSettings, StreamSettings
 
@@ -86,7 +87,9 @@ def models(model: type[Settings]) -> list[type[Settings]]:
 
 
 @pytest.mark.parametrize(
-    "model", [*models(RunSettings), LiveSettings, SimulateSettings, StreamSettings], ids=lambda model: model.__name__
+    "model",
+    [*models(RunSettings), LiveSettings, ScicatSettings, SimulateSettings, StreamSettings, WatchSettings],
+    ids=lambda model: model.__name__,
 )
 def test_settings_are_frozen_documented_and_strict(model: type[Settings]) -> None:
     assert model.model_config["frozen"]

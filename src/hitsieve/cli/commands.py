@@ -22,6 +22,9 @@ HELP = (
 COMMANDS = {
     "run": "Flag every image of a stored run and write the hits.",
     "live": "Receive series from a detector, flag their images as they come, and write the hits of each.",
+    "watch": "See to all runs that appear in a folder: sieve, check, prove, enter and register each, once.",
+    "status": "Show what hitsieve watch has done and is doing, what failed, and what mends it.",
+    "retry": "Have runs seen to again that hitsieve watch could not finish.",
     "explain": "Say why an image of a finished run is, or is not, a hit, with a picture.",
     "rethink": "Apply another rule to a finished run, without searching its images again.",
     "cell": "Find the unit cell that the hits of a finished run agree on, without any known one.",
@@ -41,6 +44,8 @@ COMMANDS = {
 USAGES = {
     "run": "PATHS...",
     "live": "ADDRESSES...",
+    "watch": "FOLDER",
+    "retry": "RUNS...",
     "explain": "RUN IMAGE",
     "rethink": "RUN",
     "cell": "RUN",
@@ -60,6 +65,8 @@ USAGES = {
 EXAMPLES = {
     "run": "run lyso_master.h5 -o out",
     "live": "live tcp://detector:31001 -o out",
+    "watch": "watch /data --config beamline.toml",
+    "retry": "retry 12",
     "explain": "explain out 12",
     "rethink": "rethink out --min-spots 20 -o out20",
     "cell": "cell out",

@@ -5,21 +5,20 @@ What is done is told by the outputs, which appear whole, and by the catalogue; t
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hitsieve.catalogue import Catalogue
 from hitsieve.errors import HitsieveError, SourceError
+from hitsieve.pipeline.claim import claimed, finished
 from hitsieve.pipeline.record import record_of
 from hitsieve.pipeline.run import run
 from hitsieve.settings import CatalogueSettings, RunSettings
 from hitsieve.source import Master, find_masters, stem_of
-from hitsieve.write import Outputs, Summary, read_summary, remove_leftovers, writing
+from hitsieve.write import Outputs, Summary, read_summary, remove_leftovers
 
 What = Literal["sieved", "entered", "known", "claimed", "failed"]
 
@@ -126,11 +125,11 @@ class _Scanner:
     def _seen_to(self, master: Master) -> Scanned:
         folder = self._folder(master)
         stem = stem_of([master.path])
-        with _claimed(folder, stem) as mine:
+        with claimed(folder, stem) as mine:
             if not mine:
                 return Scanned(master.path, "claimed", "another scan is at it")
             outputs = Outputs.of(folder, stem, misses=self._request.settings.write.misses == "keep")
-            before = _finished(outputs)
+            before = finished(outputs)
             if before is not None and before.source.path != str(master.path.resolve()):
                 what = f"{outputs.summary}: is of another run with the same name ({before.source.path})"
                 raise SourceError(what, mend="sieve it with hitsieve run, into another folder")
@@ -159,16 +158,6 @@ class _Scanner:
         return self._request.output
 
 
-def _finished(outputs: Outputs) -> Summary | None:
-    """Summary of results that are there; None where they are not, or not whole."""
-    if not all(path.is_file() for path in outputs):
-        return None
-    try:
-        return read_summary(outputs.summary)
-    except SourceError:
-        return None
-
-
 def _is_of(summary: Summary, master: Master) -> bool:
     """Whether the files of a run are older than its results."""
     return summary.date.timestamp() >= master.modified
@@ -176,35 +165,3 @@ def _is_of(summary: Summary, master: Master) -> bool:
 
 def _told(master: Master, what: What, summary: Summary) -> Scanned:
     return Scanned(master.path, what, "", summary.n_images, summary.n_hits)
-
-
-@contextmanager
-def _claimed(folder: Path, stem: str) -> Iterator[bool]:
-    """Hold a run against other scans for a `with` statement; False where another has it. It ends with this process."""
-    path = folder / f".{stem}.scan"
-    with writing(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    mine = False
-    try:
-        mine = _lock(handle, path)
-        yield mine
-    finally:
-        if mine:
-            path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _lock(handle: int, path: Path) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        # Without locks two scans may do the same work; the outputs of one of them appear.
-        return True
-    try:
-        # Whoever had it before may have removed the file in between.
-        return os.fstat(handle).st_ino == path.stat().st_ino
-    except FileNotFoundError:
-        return False

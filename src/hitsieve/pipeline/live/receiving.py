@@ -15,7 +15,7 @@ from typing import Literal
 
 from hitsieve.errors import SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
-from hitsieve.pipeline.live.finishing import Apart
+from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.live.judging import Workers
 from hitsieve.pipeline.live.series import Means, Series
 from hitsieve.pipeline.live.watching import Ended, Load, Verdict, Watcher
@@ -86,6 +86,7 @@ def receive(
         # Whoever ends a series waits for those who work on it.
         ThreadPoolExecutor(1, "finish") as finisher,
     ):
+        apart.begin()
         receiver = _Receiver(endpoints, finisher, live, watchers)
         receiver.means = Means(settings, spool, live.keep_received, Workers(pool, receiver.judged), apart)
         receiver.go(stop or Event())

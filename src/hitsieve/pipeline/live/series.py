@@ -9,8 +9,9 @@ from pathlib import Path
 
 from hitsieve.errors import HitsieveError, OutputError
 from hitsieve.model import SeriesImage, SeriesKey, SeriesStart
+from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.known import Known
-from hitsieve.pipeline.live.finishing import Apart, Job, Sieved
+from hitsieve.pipeline.live.finishing import Job, Sieved, sieve_apart
 from hitsieve.pipeline.live.judging import Ground, Judge, Workers
 from hitsieve.pipeline.live.watching import Ended, Verdict
 from hitsieve.settings import RunSettings
@@ -148,7 +149,7 @@ class Series:
             received.finish(len(self._seen))
         except OutputError as error:
             return Sieved({}, None, (), (), f"{error}; what was received is in {received.folder}")
-        sieved = self.means.apart.sieve(Job(received.master, self.means.settings, known, self.means.keep))
+        sieved = sieve_apart(self.means.apart, Job(received.master, self.means.settings, known, self.means.keep))
         if not sieved.failed:
             return sieved
         return replace(sieved, failed=f"{sieved.failed}; what was received is kept: hitsieve run {received.master}")
