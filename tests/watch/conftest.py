@@ -22,6 +22,7 @@ import pytest
 
 from hitsieve.catalogue import Catalogue
 from hitsieve.cli.commands import call as run_command
+from hitsieve.pipeline import run
 from hitsieve.pipeline.watch import BeamlineSettings, Journal, RunRow
 from hitsieve.pipeline.watch.watching import Processes, WatchRequest, watch
 from hitsieve.testing import Simulated, SimulateSettings, simulate
@@ -30,6 +31,7 @@ from hitsieve.testing.scicat import FakeSciCat
 HITSIEVE = str(Path(sys.executable).with_name("hitsieve"))
 TINY = {"name": "tiny", "detector": "test-256k", "images": 6, "images_per_file": 3, "hit_fraction": 0.5, "seed": 4}
 PATIENCE = 60.0
+FACTS = {"pi": "Ada Lovelace", "pi_email": "ada@example.org", "owner_group": "p12345", "beam": "synchrotron"}
 ENDS = ("annotated.h5", "hits.h5", "images.parquet", "summary.json")
 
 
@@ -49,6 +51,8 @@ class Beamline:
     made: Simulated
     processes: Processes
     rooms: dict[str, Any] = field(default_factory=dict)
+    own: Path | None = None
+    """Where journal and catalogue are; by default beside the folder."""
 
     @property
     def top(self) -> Path:
@@ -56,11 +60,15 @@ class Beamline:
 
     @property
     def journal(self) -> Path:
-        return self.home / "watch.sqlite"
+        return (self.own or self.home) / "watch.sqlite"
 
     @property
     def catalogue(self) -> Path:
-        return self.home / "catalogue.sqlite"
+        return (self.own or self.home) / "catalogue.sqlite"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "log.txt"
 
     @property
     def settings(self) -> BeamlineSettings:
@@ -110,17 +118,35 @@ class Beamline:
         (row,) = [row for row in self.rows() if row.path == master]
         return row
 
+    def row_of(self, key: int) -> RunRow:
+        (row,) = [row for row in self.rows() if row.key == key]
+        return row
+
     def is_done(self, n: int) -> bool:
         """Whether so many runs are done."""
         return self.journal.exists() and sum(row.state == "done" for row in self.rows()) == n
+
+    def is_held(self) -> bool:
+        """Whether some run waits for somebody."""
+        return any(row.state == "held" for row in self.rows())
+
+    def expected(self) -> tuple[str, ...]:
+        """Hashes of the stored images that are hits, as an undisturbed run has them."""
+        folder = self.home / "expected"
+        if not folder.exists():
+            write = self.settings.write.model_copy(update={"output": folder})
+            catalogue = self.settings.catalogue.model_copy(update={"no_catalogue": True})
+            run([self.made.master], self.settings.run.model_copy(update={"write": write, "catalogue": catalogue}))
+        with h5py.File(folder / "tiny_hits.h5") as file:
+            return tuple(sorted(_hashes(file)))
 
     def hashes(self) -> dict[str, list[str]]:
         """Of every run that has outputs, by its folder, the hashes of its hits."""
         found = {}
         for path in sorted(self.home.rglob("*_hits.h5")):
-            with h5py.File(path) as file:
-                hashes = file["entry/hit_finding/sha256"][()] if "entry/hit_finding/sha256" in file else _hashes(file)
-                found[str(path.relative_to(self.home))] = sorted(str(one) for one in hashes)
+            if path.parent != self.home / "expected":
+                with h5py.File(path) as file:
+                    found[str(path.relative_to(self.home))] = sorted(_hashes(file))
         return found
 
     def entries(self) -> list[tuple[str, int, int]]:
@@ -157,7 +183,7 @@ class Living:
     def __init__(self, beamline: Beamline, *flags: str, env: dict[str, str] | None = None) -> None:
         self.beamline = beamline
         command = [HITSIEVE, "watch", str(beamline.top), "--config", str(beamline.config()), *flags]
-        self.log = beamline.home / "log.txt"
+        self.log = beamline.log
         with self.log.open("a") as log:
             self.process = subprocess.Popen(command, stderr=log, env=os.environ | (env or {}))
 
@@ -223,3 +249,15 @@ def token_of(fake: FakeSciCat, folder: Path) -> Path:
     path.touch(mode=0o600)
     path.write_text(answer["access_token"])
     return path
+
+
+def registered(fake: FakeSciCat) -> dict[str, int]:
+    """How much of each kind a server holds; nothing of it twice."""
+    with fake.store.held() as store:
+        datasets, blocks = list(store.datasets.values()), list(store.blocks)
+        kinds = [(one["type"], one["sourceFolder"]) for one in datasets]
+        listed = [(block["datasetId"], file["path"]) for block in blocks for file in block["dataFileList"]]
+        pictures = [one["datasetId"] for one in store.attachments]
+    for one in (kinds, listed, pictures):
+        assert len(one) == len(set(one)), one
+    return {"datasets": len(kinds), "files": len(listed), "pictures": len(pictures)}

@@ -12,9 +12,7 @@ import pytest
 from hitsieve.cli.commands import call as run_command
 from hitsieve.testing.scicat import FakeSciCat
 
-from .conftest import Beamline, Living, call, token_of, until
-
-FACTS = {"pi": "Ada Lovelace", "pi_email": "ada@example.org", "owner_group": "p12345", "beam": "synchrotron"}
+from .conftest import FACTS, Beamline, Living, call, token_of, until
 
 
 def test_runs_are_sieved_checked_proven_entered_and_registered(beamline: Beamline) -> None:
