@@ -60,9 +60,11 @@ def retry(
         chosen = [row for row in rows if row.state in TROUBLE] if all else _chosen(rows, runs, opened.path)
         changed = 0
         for row in chosen:
-            if not (again or as_it_is or forget) and row.state not in TROUBLE:
+            busy = row.state == "running" and (again or forget)
+            if busy or (not (again or as_it_is or forget) and row.state not in TROUBLE):
                 if not messages.quiet:
-                    print(f"run {row.key}: {row.state}, nothing is to be tried again: {row.path}")
+                    why = "is at work: wait until it is done" if busy else f"{row.state}: nothing is to be tried again"
+                    print(f"run {row.key}: {why}: {row.path}")
                 continue
             if forget:
                 opened.mark(row.key, "forgotten")

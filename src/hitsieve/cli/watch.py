@@ -51,8 +51,11 @@ def watch(
         from hitsieve.pipeline.watch.steps import check_scicat
         from hitsieve.pipeline.watch.watching import WatchRequest
         from hitsieve.pipeline.watch.watching import watch as go
+
+        if settings.watch.notify is not None:
+            import hitsieve.pipeline.watch.notices  # noqa: F401 - for what it needs
     except ModuleNotFoundError as error:
-        raise SettingsError(f"hitsieve watch needs {error.name}", mend="pip install watchfiles") from None
+        raise SettingsError(f"hitsieve watch needs {error.name}", mend="pip install cbor2 pyzmq watchfiles") from None
     check_scicat(settings.scicat)
     request = WatchRequest(folder.absolute(), settings, settings.watch.journal or default_journal(), once)
     with stopped_once(*_STOPS) as stop:

@@ -80,6 +80,10 @@ class Apart(Closing):
         """Ask what is done there to stop; work that looks at `is_asked_to_stop` does."""
         self._asked.value = 1
 
+    def take_back(self) -> None:
+        """Ask no more to stop."""
+        self._asked.value = 0
+
     def kill(self) -> None:
         """End the process at once."""
         if self._pid is not None and self._pool is not None:

@@ -39,7 +39,17 @@ _WATCHERS = (
 )
 _OF_RUN = "key, top, path, identity, found, folder, stem, files, begun, as_it_is, n_images, n_hits, gone"
 _OF_STEP = "name, state, attempts, deaths, started, ended, said, mend, next_try"
+_FIRST = "CREATE INDEX IF NOT EXISTS open_steps ON steps (run, place) WHERE state != 'done'"
 _OPEN = "SELECT run FROM steps WHERE state != 'done'"
+_DUE = (
+    # With min(), SQLite takes the other columns from the row that has it: the first step that is not done.
+    "SELECT run FROM (SELECT run, state, next_try, min(place) FROM steps WHERE state != 'done' GROUP BY run) "
+    "WHERE state = 'running' OR (state IN ('waiting', 'failed') AND next_try <= ?)"
+)
+_TROUBLED = "SELECT run FROM steps WHERE state IN ('failed', 'held')"
+_BELOW = "substr(path, 1, length(?)) = ?"
+HEARD = 60.0
+"""Time (s) for which a watcher that says nothing is taken to be alive; it says something far more often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +134,28 @@ class Journal(Closing):
 
     def due(self, top: Path, now: float) -> list[RunRow]:
         """Whole runs below a folder with something to be done now, in the order in which they were found."""
-        rows = self.rows(f"top = ? AND identity != '' AND gone = '' AND key IN ({_OPEN})", (str(top),))
-        return [row for row in rows if row.next is not None and row.next.is_due(now)]
+        return self.rows(f"{_BELOW} AND identity != '' AND gone = '' AND key IN ({_DUE})", (*_below(top), now))
 
     def open(self, top: Path) -> list[RunRow]:
         """Runs below a folder that are not whole yet."""
-        return self.rows("top = ? AND identity = '' AND gone = ''", (str(top),))
+        return self.rows(f"{_BELOW} AND identity = '' AND gone = ''", _below(top))
+
+    def troubled(self, top: Path) -> list[RunRow]:
+        """Runs below a folder of which a step failed or is held."""
+        return self.rows(f"{_BELOW} AND gone = '' AND key IN ({_TROUBLED})", _below(top))
+
+    def below(self, top: Path) -> list[RunRow]:
+        """All runs below a folder."""
+        return self.rows(_BELOW, _below(top))
 
     def identities(self, top: Path) -> dict[Path, set[str]]:
-        """Masters that were found whole, with all identities that each has had."""
+        """Masters below a folder, with all identities that each has had; that of one that is not whole yet is empty."""
         known: dict[Path, set[str]] = {}
         with self._using():
-            found = self._connection.execute("SELECT path, identity FROM runs WHERE top = ?", (str(top),)).fetchall()
+            found = self._connection.execute(
+                f"SELECT path, identity FROM runs WHERE {_BELOW}",  # noqa: S608
+                _below(top),
+            ).fetchall()
         for path, identity in found:
             known.setdefault(Path(path), set()).add(identity)
         return known
@@ -248,10 +268,9 @@ class Journal(Closing):
     def wake(self, top: Path) -> None:
         """Try at once what was to be tried later."""
         with self._using():
-            self._connection.execute(
-                "UPDATE steps SET next_try = 0 WHERE state = 'failed' AND run IN (SELECT key FROM runs WHERE top = ?)",
-                (str(top),),
-            )
+            below = f"SELECT key FROM runs WHERE {_BELOW}"  # noqa: S608
+            change = f"UPDATE steps SET next_try = 0 WHERE state = 'failed' AND run IN ({below})"  # noqa: S608
+            self._connection.execute(change, _below(top))
 
     def retry(self, key: int, *, as_it_is: bool = False, again: bool = False) -> None:
         """See to a run again that failed or is held: where it stands, or from its start."""
@@ -274,6 +293,7 @@ class Journal(Closing):
     def beat(self, top: Path, started: float) -> None:
         """Say that the watcher of this process is alive."""
         with self._using():
+            self._connection.execute("DELETE FROM watchers WHERE seen < ?", (time.time() - HEARD,))
             self._connection.execute(
                 "INSERT OR REPLACE INTO watchers VALUES (?, ?, ?, ?)", (os.getpid(), str(top), started, time.time())
             )
@@ -284,13 +304,12 @@ class Journal(Closing):
             self._connection.execute("DELETE FROM watchers WHERE pid = ? AND top = ?", (os.getpid(), str(top)))
 
     def watchers(self) -> list[Alive]:
-        """Watchers whose processes are there; what others have left is removed."""
+        """Watchers that said something lately; their processes may be in a container, and not be seen from here."""
         with self._using():
-            rows = self._connection.execute("SELECT pid, top, started, seen FROM watchers ORDER BY pid").fetchall()
-            for pid, *_ in rows:
-                if not Path(f"/proc/{pid}").exists():
-                    self._connection.execute("DELETE FROM watchers WHERE pid = ?", (pid,))
-        return [Alive(pid, Path(top), *when) for pid, top, *when in rows if Path(f"/proc/{pid}").exists()]
+            rows = self._connection.execute(
+                "SELECT pid, top, started, seen FROM watchers WHERE seen > ? ORDER BY pid", (time.time() - HEARD,)
+            ).fetchall()
+        return [Alive(pid, Path(top), *when) for pid, top, *when in rows]
 
     def _forget(self, key: int) -> None:
         self._connection.execute("DELETE FROM steps WHERE run = ?", (key,))
@@ -326,7 +345,7 @@ class Journal(Closing):
                 connection.execute("PRAGMA journal_mode = WAL")
         with self._together():
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            for table in (_RUNS, _STEPS, _WATCHERS):
+            for table in (_RUNS, _STEPS, _WATCHERS, _FIRST):
                 connection.execute(table)
             connection.execute(f"PRAGMA user_version = {LAYOUT}")
 
@@ -352,6 +371,12 @@ class Journal(Closing):
             if "not a database" in str(error):
                 raise SourceError(f"{self.path}: is not a journal of hitsieve", mend=_OTHER) from error
             raise OutputError(f"{self.path}: the journal cannot be used: {error}", mend=_OTHER) from error
+
+
+def _below(top: Path) -> tuple[str, str]:
+    """Values of _BELOW."""
+    prefix = f"{str(top).rstrip('/')}/"
+    return prefix, prefix
 
 
 def _row(values: Sequence[Any], steps: Iterable[Step]) -> RunRow:

@@ -80,6 +80,10 @@ class ScicatSettings(Settings):
     say who asks."""
     ingestor: bool = False
     """The account is the facility's ingestor."""
+    new_raw: bool = False
+    """Make a raw dataset of each run, though its folder is one already."""
+    replace: bool = False
+    """Put the facts of a run in the place of those of another run of hitsieve on the same images."""
     archive: bool = False
     """Also ask for the raw data to be archived."""
     checksums: Literal["hits", "all", "none"] = "hits"

@@ -228,6 +228,8 @@ def errand_for(chosen: ScicatSettings) -> Errand:
         facts=_facts(chosen),
         facts_file=str(chosen.facts_file) if chosen.facts_file else None,
         archive=chosen.archive,
+        new_raw=chosen.new_raw,
+        replace=chosen.replace,
         ingestor=chosen.ingestor,
         insecure=chosen.insecure,
         checksums=chosen.checksums,

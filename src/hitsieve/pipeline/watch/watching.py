@@ -98,15 +98,12 @@ def watch(request: WatchRequest, stop: Event, processes: Processes | None = None
         watcher = _Watcher(request, journal, processes)
         stack.enter_context(watcher.workers())
         stack.enter_context(watcher.listening())
-        for row in journal.rows("top = ?", (str(request.top),)):
+        for row in journal.below(request.top):
             _sweep(row)
         tell("READY=1")
         watcher.go(stop)
         tell("STOPPING=1")
-        return journal.rows(
-            "top = ? AND gone = '' AND key IN (SELECT run FROM steps WHERE state IN ('failed', 'held'))",
-            (str(request.top),),
-        )
+        return journal.troubled(request.top)
 
 
 def _sweep(row: RunRow) -> None:
@@ -128,6 +125,7 @@ class _Watcher:
         self._started = time.time()
         self._beaten = 0.0
         self._scanned: tuple[float, float] | None = None
+        self._look_from = 0.0
         self._is_there = True
         self._in_work: dict[int, Future[Worked]] = {}
         self._not_before: dict[int, tuple[float, float]] = {}
@@ -159,6 +157,8 @@ class _Watcher:
                     # Whatever it is at can be begun again.
                     apart.kill()
             time.sleep(STEP / 4)
+        for apart in self._aparts:
+            apart.take_back()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -258,9 +258,16 @@ class _Watcher:
         self._arrivals.keep(here)
 
     def _look_at_arrivals(self) -> None:
+        began = time.monotonic()
+        if began < self._look_from:
+            return
         for row in self._journal.open(self._top):
             if self._arrivals.look(self._journal, row):
                 _log.info("%s: is whole", row.path)
+            self._beat()
+        # Many runs that are not whole on a slow share must not take all the time, nor all of the share.
+        ended = time.monotonic()
+        self._look_from = ended + SHARE * (ended - began)
 
     # What is done.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hitsieve.errors import HitsieveError
+from hitsieve.errors import HitsieveError, OutputError
 from hitsieve.pipeline.apart import is_asked_to_stop
 from hitsieve.pipeline.claim import claimed
 from hitsieve.pipeline.watch.journal import Journal
@@ -51,20 +51,29 @@ def _seen_to(job: Job, journal: Journal) -> Worked:
         return Worked("seen to")
     if _replaced(row, journal):
         return Worked("seen to")
+    # It is known before the lock is asked for: that would make the folder.
     hindrance = _hindrance(row, job.settings)
     if hindrance is not None:
-        # It is known before the lock is asked for: that would make the folder.
-        if row.next.state != "running":
-            journal.begin(row.key, row.next.name)
-            _settle(journal, row, hindrance, job.settings)
-            return Worked("seen to")
-        return Worked("not begun", str(hindrance))
-    with claimed(row.folder, row.stem) as mine:
-        if not mine:
-            return Worked("claimed")
-        while _one_step(job, journal):
-            pass
+        return _hindered(row, journal, hindrance, job.settings)
+    try:
+        with claimed(row.folder, row.stem) as mine:
+            if not mine:
+                return Worked("claimed")
+            while _one_step(job, journal):
+                pass
+    except OutputError as error:
+        return _hindered(row, journal, error, job.settings)
     return Worked("stopped" if is_asked_to_stop() else "seen to")
+
+
+def _hindered(row: RunRow, journal: Journal, why: HitsieveError, settings: BeamlineSettings) -> Worked:
+    """Nothing can be done now; said in the journal, unless somebody who may be at work would be contradicted."""
+    now = journal.row(row.key)
+    if now is None or now.next is None or now.next.state == "running":
+        return Worked("not begun", str(why))
+    journal.begin(row.key, now.next.name)
+    _settle(journal, row, why, settings)
+    return Worked("seen to")
 
 
 def _one_step(job: Job, journal: Journal) -> bool:
