@@ -22,6 +22,7 @@ import pytest
 
 from hitsieve.catalogue import Catalogue
 from hitsieve.cli.commands import call as run_command
+from hitsieve.errors import OutputError
 from hitsieve.pipeline import run
 from hitsieve.pipeline.watch import BeamlineSettings, Journal, RunRow
 from hitsieve.pipeline.watch.watching import Processes, WatchRequest, watch
@@ -111,8 +112,12 @@ class Beamline:
         return watch(WatchRequest(self.top.absolute(), self.settings, self.journal, once=True), Event(), self.processes)
 
     def rows(self) -> list[RunRow]:
-        with Journal(self.journal) as journal:
-            return journal.rows()
+        try:
+            with Journal(self.journal) as journal:
+                return journal.rows()
+        except OutputError:
+            # On a full disk, not even reading is always possible.
+            return []
 
     def row(self, master: Path) -> RunRow:
         (row,) = [row for row in self.rows() if row.path == master]
@@ -125,6 +130,11 @@ class Beamline:
     def is_done(self, n: int) -> bool:
         """Whether so many runs are done."""
         return self.journal.exists() and sum(row.state == "done" for row in self.rows()) == n
+
+    def n_steps(self) -> int:
+        """Steps that are done, of all runs."""
+        rows = self.rows() if self.journal.exists() else []
+        return sum(step.state == "done" for row in rows for step in row.steps)
 
     def is_held(self) -> bool:
         """Whether some run waits for somebody."""

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,9 +60,9 @@ class Story:
         self.begin()
         for fault in self.kinds:
             self.add_run()
-            self.pause(1.5)
+            self.work()
             fault()
-            self.pause(1.0)
+            self.pause()
             if self.random_of.random() < 0.7:
                 self.mend()
             if not any(one.process.poll() is None for one in self.watchers):
@@ -78,10 +79,17 @@ class Story:
             self.beamline.add(f"run{self.n_runs}")
             self.n_runs += 1
 
-    def pause(self, most: float) -> None:
-        """For a span that only makes the order of things random."""
-        end = random.Random(self.random_of.random()).uniform(0, most)
-        subprocess.run(["sleep", f"{end:.3f}"], check=True)
+    def work(self) -> None:
+        """Let the watchers do some steps; where they cannot, not for long."""
+        wanted = self.beamline.n_steps() + self.random_of.randint(0, 5)
+        end = time.monotonic() + 10
+        while self.beamline.n_steps() < wanted and time.monotonic() < end:
+            time.sleep(0.02)
+        self.pause()
+
+    def pause(self) -> None:
+        """For a span that only makes it random between which statements things happen."""
+        time.sleep(self.random_of.uniform(0, 0.5))
 
     def mend(self) -> None:
         away = self.beamline.top.with_name("away")
@@ -142,6 +150,7 @@ class Story:
             file.write(bytes(max(0, left - keep)))
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("n", [FEW, pytest.param(MANY, marks=[pytest.mark.long, pytest.mark.timeout(20_000)])])
 def test_random_faults(beamline: Beamline, disk: Path, n: int) -> None:
     kills = runs = 0
@@ -177,7 +186,10 @@ def test_random_faults(beamline: Beamline, disk: Path, n: int) -> None:
 def finish(beamline: Beamline, story: Story) -> None:
     """The last watcher is not disturbed; what it leaves is what an undisturbed one would have left."""
     with Living(beamline) as last:
-        until(lambda: beamline.is_done(story.n_runs) or beamline.is_held(), 120)
+        n_steps = -1
+        while n_steps < beamline.n_steps() and not beamline.is_done(story.n_runs):
+            n_steps = beamline.n_steps()
+            until(lambda: beamline.n_steps() > n_steps or beamline.is_held() or beamline.is_done(story.n_runs), 120)  # noqa: B023
         assert not beamline.is_held(), beamline.rows()
         assert last.stop() == 0
     assert len(beamline.rows()) == story.n_runs

@@ -28,6 +28,7 @@ SAYS = {
     "replaced": "replaced by others before they were done",
     "forgotten": "forgotten",
 }
+ERRORS = "errors"
 MARKS = {"done": "done", "running": "now", "waiting": "-", "failed": "again", "held": "HELD"}
 
 
@@ -90,7 +91,7 @@ def _print(rows: Sequence[RunRow]) -> None:
 
     table: list[tuple[str, ...]] = [("run", "found", *STEPS, "images", "hits", "master")]
     for row in rows:
-        marks = {step.name: MARKS[step.state] for step in row.steps}
+        marks = {step.name: ERRORS if _found_errors(step) else MARKS[step.state] for step in row.steps}
         numbers = ("" if n is None else f"{n:,}" for n in (row.n_images, row.n_hits))
         cells = (marks.get(name, "") for name in STEPS)
         note = f"  ({row.gone})" if row.gone else ""
@@ -100,13 +101,21 @@ def _print(rows: Sequence[RunRow]) -> None:
         print("  ".join((*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1])))
     print()
     for row in rows:
-        step = row.next
-        if step is not None and not row.gone and step.said:
+        told = [step for step in row.steps if _found_errors(step)]
+        if row.next is not None and row.next.said:
+            told.append(row.next)
+        for step in () if row.gone else told:
             print(f"run {row.key}: {_told(step)}")
 
 
+def _found_errors(step: Step) -> bool:
+    """Whether a check is done, and found errors: they fail no run, and are told all the same."""
+    return step.name == "check" and step.state == "done" and " errors in " in step.said
+
+
 def _told(step: Step) -> str:
-    lines = [f"{step.name} {'waits' if step.state == 'waiting' else step.state}: {step.said}"]
+    what = {"waiting": "waits", "done": "found"}.get(step.state, step.state)
+    lines = [f"{step.name} {what}: {step.said}"]
     if step.mend:
         lines.append(f"    mend: {step.mend}")
     if step.state == "failed":

@@ -64,7 +64,13 @@ def judge(error: Exception, row: RunRow, step: Step, settings: WatchSettings) ->
         As it is since it began: with this attempt counted.
     settings : WatchSettings
     """
-    if not isinstance(error, HitsieveError):
+    if isinstance(error, OSError):
+        said, mend, passes = (
+            f"{error.filename or row.path}: {error.strerror or error}",
+            "see that its disk is there",
+            True,
+        )
+    elif not isinstance(error, HitsieveError):
         said, mend = f"internal error: {type(error).__name__}: {error}", "please report it; then hitsieve retry"
         passes = step.attempts < MOST_INTERNAL
     elif isinstance(error, Died):

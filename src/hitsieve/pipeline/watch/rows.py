@@ -42,6 +42,14 @@ class Stamp:
         return f"{self.size}:{self.seconds}"
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; whatever the system says of one that is away, it is not."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def stamps_of(paths: Iterable[Path]) -> tuple[Stamp | None, ...]:
     """All of them as they are now."""
     return tuple(Stamp.of(path) for path in paths)

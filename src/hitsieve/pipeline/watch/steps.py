@@ -32,7 +32,7 @@ from hitsieve.pipeline.run import run
 from hitsieve.pipeline.verify import verify
 from hitsieve.pipeline.watch.journal import Journal
 from hitsieve.pipeline.watch.mending import Held, Later
-from hitsieve.pipeline.watch.rows import RUN, STEPS, RunRow
+from hitsieve.pipeline.watch.rows import RUN, STEPS, RunRow, is_folder
 from hitsieve.pipeline.watch.settings import BeamlineSettings, ScicatSettings
 from hitsieve.write import Outputs, Summary, remove_leftovers
 
@@ -132,7 +132,7 @@ def _whole(row: RunRow, settings: BeamlineSettings) -> tuple[Outputs, Summary]:
     summary = finished(outputs)
     if summary is None:
         folder = outputs.summary.parent
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise Later(f"{folder}: is not there", mend="bring back the share that it is on")
         lost = next((path for path in outputs if not path.is_file()), outputs.summary)
         raise Held(f"{lost}: is gone, or damaged", mend=_AGAIN)

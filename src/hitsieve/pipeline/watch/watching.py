@@ -21,7 +21,7 @@ from hitsieve.pipeline.watch.finding import Finder, inside
 from hitsieve.pipeline.watch.finished import Arrivals
 from hitsieve.pipeline.watch.journal import Journal
 from hitsieve.pipeline.watch.mending import judge
-from hitsieve.pipeline.watch.rows import RunRow, Stamp
+from hitsieve.pipeline.watch.rows import RunRow, Stamp, is_folder
 from hitsieve.pipeline.watch.settings import BeamlineSettings
 from hitsieve.pipeline.watch.telling import tell
 from hitsieve.pipeline.watch.work import Job, Worked, work
@@ -91,7 +91,7 @@ def watch(request: WatchRequest, stop: Event, processes: Processes | None = None
     """
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(request.journal))
-        if not request.top.is_dir() and not journal.identities(request.top):
+        if not is_folder(request.top) and not journal.identities(request.top):
             raise SourceError(f"{request.top}: there is no such folder", mend="name the folder that runs appear in")
         if processes is None:
             processes = stack.enter_context(Processes(request.settings.watch.parallel))
@@ -108,9 +108,12 @@ def watch(request: WatchRequest, stop: Event, processes: Processes | None = None
 
 def _sweep(row: RunRow) -> None:
     """Remove the lock of a run that is done, if whoever did it was killed before it could."""
-    if row.next is None and row.folder is not None and lock_of(row.folder, row.stem).exists():
-        with suppress(HitsieveError), claimed(row.folder, row.stem):
-            pass
+    if row.next is not None or row.folder is None:
+        return
+    with suppress(HitsieveError, OSError):
+        if lock_of(row.folder, row.stem).exists():
+            with claimed(row.folder, row.stem):
+                pass
 
 
 class _Watcher:
@@ -178,8 +181,10 @@ class _Watcher:
             for part in (self._beat, self._scan_if_due, self._look_at_arrivals, self._collect, self._give_out):
                 try:
                     part()
-                except HitsieveError as error:
+                except (HitsieveError, OSError) as error:
                     # The journal cannot be used for a while, as on a full disk: it would not know what is begun.
+                    if self._once:
+                        raise
                     _log.error("%s", error)
                     stop.wait(LEFT[0])
                     break
@@ -203,17 +208,18 @@ class _Watcher:
 
     def _scan_if_due(self) -> None:
         hinted = self._take_hints()
+        was_there = self._is_there
+        if not self._is_top_there():
+            self._scanned = (time.monotonic(), time.monotonic())
+            return
         now = time.monotonic()
-        if self._scanned is not None:
+        if self._scanned is not None and was_there:
             began, ended = self._scanned
-            overdue = now - began >= self._settings.watch.rescan
+            overdue = now - ended >= self._settings.watch.rescan
             if not overdue and (not hinted or now - ended < SHARE * (ended - began)):
                 if hinted:
                     self._hints.put([])
                 return
-        if not self._is_top_there():
-            self._scanned = (now, now)
-            return
         if self._events is not None:
             # Before the look: what changes after it is told.
             self._events.listen()
@@ -231,7 +237,7 @@ class _Watcher:
         return hinted
 
     def _is_top_there(self) -> bool:
-        there = self._top.is_dir()
+        there = is_folder(self._top)
         if self._is_there and not there:
             _log.warning("%s: is not there; runs in it wait until it is back", self._top)
         elif there and not self._is_there:
@@ -253,7 +259,7 @@ class _Watcher:
                 _log.info("%s: found", path)
         here = {*found.masters, *found.bad}
         for row in self._journal.open(self._top):
-            if row.path not in here and self._top.is_dir():
+            if row.path not in here and is_folder(self._top):
                 self._journal.forget(row)
         self._arrivals.keep(here)
 

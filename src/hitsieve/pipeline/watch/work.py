@@ -12,7 +12,7 @@ from hitsieve.pipeline.apart import is_asked_to_stop
 from hitsieve.pipeline.claim import claimed
 from hitsieve.pipeline.watch.journal import Journal
 from hitsieve.pipeline.watch.mending import Later, judge
-from hitsieve.pipeline.watch.rows import RUN, RunRow, Stamp
+from hitsieve.pipeline.watch.rows import RUN, RunRow, Stamp, is_folder
 from hitsieve.pipeline.watch.settings import BeamlineSettings, root_of
 from hitsieve.pipeline.watch.steps import DO, Stopped
 
@@ -40,7 +40,7 @@ def work(job: Job) -> Worked:
     try:
         with Journal(job.journal) as journal:
             return _seen_to(job, journal)
-    except HitsieveError as error:
+    except (HitsieveError, OSError) as error:
         # The journal itself cannot be written, or nothing can where the outputs go.
         return Worked("not begun", str(error))
 
@@ -121,8 +121,8 @@ def _hindrance(row: RunRow, settings: BeamlineSettings) -> Later | None:
         if Stamp.of(row.path) is None:
             return Later(f"{row.path}: is not there", mend="bring back the share that it is on")
         root = root_of(settings.watch, row.top)
-        if not root.is_dir():
+        if not is_folder(root):
             return Later(f"{root}: is not there", mend="make the folder, or bring back the share that it is on")
-    elif row.folder is not None and not row.folder.is_dir():
+    elif row.folder is not None and not is_folder(row.folder):
         return Later(f"{row.folder}: is not there", mend="bring back the share that it is on")
     return None
