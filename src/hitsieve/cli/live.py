@@ -98,9 +98,9 @@ def live(
     tells = _Tells(quiet=messages.quiet)
     with ExitStack() as stack, _stopped_once() as stop:
         watchers: list[Watcher] = [tells, *_asked_for(chosen, stack)]
-        if not messages.quiet:
-            print(f"waiting for series from {', '.join(addresses)}", file=sys.stderr)
-        ended = receive(addresses, settings, chosen, watchers=watchers, stop=stop)
+        ended = receive(
+            addresses, settings, chosen, watchers=watchers, stop=stop, ready=lambda: tells.waiting(addresses)
+        )
     return FAILED if any(series.failed for series in ended) else 0
 
 
@@ -145,6 +145,9 @@ class _Tells:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
+
+    def waiting(self, addresses: tuple[str, ...]) -> None:
+        self._say(f"waiting for series from {', '.join(addresses)}", sys.stderr)
 
     def started(self, name: str, key: SeriesKey, n_images: int | None) -> None:
         announced = "an unknown number of" if n_images is None else f"{n_images:,}"

@@ -14,6 +14,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
+from hitsieve.errors import OutputError
 from hitsieve.filters import register_filters
 from hitsieve.model import Codec, Detector, PackedImage, SeriesStart
 from hitsieve.model.detector import Panel
@@ -24,6 +25,8 @@ IMAGES_PER_FILE = 1000
 """A file that is full is closed, and whole whatever happens later."""
 MOST_OPEN = 4
 """Data files open at a time: images may come out of order."""
+RESERVE = 2 << 20
+"""Bytes held free on the disk of a series: once it is full, what has been kept can still be closed and told."""
 _PLACE = "/entry/instrument/detector/transformations/translation"
 
 
@@ -64,6 +67,8 @@ class ReceivedSeries:
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            self._reserve = folder / ".reserve"
+            _hold(self._reserve)
 
     def why_not(self, packed: PackedImage) -> str:
         """Why an image does not fit the others of its series; empty where it does."""
@@ -117,6 +122,7 @@ class ReceivedSeries:
         self._known = max(self._known, n_images)
         n = len(self)
         with writing(self.folder):
+            self._reserve.unlink(missing_ok=True)
             last = self._last // IMAGES_PER_FILE
             if (last + 1) * IMAGES_PER_FILE > n:
                 self._rows[last] = n - last * IMAGES_PER_FILE
@@ -155,10 +161,14 @@ class ReceivedSeries:
 
     def _write_master(self) -> None:
         temporary = self.master.with_name(f".{self.master.name}.tmp")
-        with writing(self.master):
-            with h5py.File(temporary, "w") as file:
-                self._state(file)
-            temporary.replace(self.master)
+        try:
+            with writing(self.master):
+                with h5py.File(temporary, "w") as file:
+                    self._state(file)
+                temporary.replace(self.master)
+        except OutputError:
+            temporary.unlink(missing_ok=True)
+            raise
         self._mastered = tuple(self._files)
 
     def _state(self, file: h5py.File) -> None:
@@ -183,6 +193,16 @@ class ReceivedSeries:
             source = h5py.VirtualSource(path.name, "/entry/data/data", (rows, *self.shape), self.dtype)
             virtual[first : first + count] = source[:count]
         data.create_virtual_dataset("data", virtual, fillvalue=absent_value(self.dtype))
+
+
+def _hold(path: Path) -> None:
+    """Take up room on the disk, or leave nothing."""
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, RESERVE)
+        except OSError:
+            path.unlink()
+            raise
 
 
 def _filters(codec: Codec | None) -> Mapping[str, Any]:

@@ -38,6 +38,7 @@ class Publisher(Closing):
         self._socket = self._context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.SNDHWM, QUEUED)
         self._lock = Lock()
+        self._sent = 0
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
@@ -80,8 +81,10 @@ class Publisher(Closing):
         self._publish(about | values)
 
     def _publish(self, values: dict[str, Any]) -> None:
-        message = json.dumps(values).encode()
         with self._lock:
+            # Whoever was too slow sees by the gaps how much it has missed.
+            message = json.dumps({**values, "sequence": self._sent}).encode()
+            self._sent += 1
             self._socket.send(message)
 
     def close(self) -> None:

@@ -151,7 +151,8 @@ class Series:
         sieved = self.means.apart.sieve(Job(received.master, self.means.settings, known, self.means.keep))
         if not sieved.failed:
             return sieved
-        return replace(sieved, failed=f"{sieved.failed}; what was received is kept: hitsieve run {received.master}")
+        again = f"hitsieve run {received.master} --misses keep -o {self.means.settings.write.output}"
+        return replace(sieved, failed=f"{sieved.failed}; what was received is kept: {again}")
 
     def _keep(self, image: SeriesImage) -> str:
         """Keep the bytes of an image; why that is not possible, empty where it was."""

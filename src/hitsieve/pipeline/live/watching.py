@@ -79,6 +79,8 @@ class Load:
     """Series that have begun and not ended."""
     finishing: int
     """Series that have ended, and whose outputs are being written."""
+    free: int
+    """Bytes free where received images lie."""
 
 
 class Watcher(Protocol):
