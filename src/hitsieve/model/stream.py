@@ -11,6 +11,9 @@ from hitsieve.model.detector import Detector
 from hitsieve.model.lattice import CellParameters
 from hitsieve.model.run import Codec, Problem
 
+DROPPED_FIELD = "dropped_before_disk"
+"""Field of detectorSpecific, in the master file of a received series, that tells by which rule images were dropped."""
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesKey:

@@ -46,6 +46,7 @@ from hitsieve.write.summary import (
     SourceSummary,
     Summary,
     TimeLine,
+    VetoSummary,
 )
 from hitsieve.write.verify import FailedImage, VerifyReport, verify_hits
 
@@ -87,6 +88,7 @@ __all__ = [
     "Summary",
     "TimeLine",
     "VerifyReport",
+    "VetoSummary",
     "changed_copy",
     "choose_audit",
     "compare_images",

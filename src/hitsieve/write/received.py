@@ -16,7 +16,7 @@ import numpy as np
 
 from hitsieve.errors import OutputError
 from hitsieve.filters import register_filters
-from hitsieve.model import Codec, Detector, PackedImage, SeriesStart
+from hitsieve.model import DROPPED_FIELD, Codec, Detector, PackedImage, SeriesStart
 from hitsieve.model.detector import Panel
 from hitsieve.write.atomic import writing
 from hitsieve.write.virtual import absent_value
@@ -63,6 +63,8 @@ class ReceivedSeries:
         self._last = -1
         self._known = 0
         self._mastered: tuple[int, ...] = ()
+        self.dropping = ""
+        """By which rule images are dropped before they come here, in words; stated in the master file."""
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):
@@ -181,6 +183,8 @@ class ReceivedSeries:
         if self._start is not None:
             _write_start(entry, self._start, self.shape)
         _field(_specific(detector), "nimages", len(self))
+        if self.dropping:
+            _field(_specific(detector), DROPPED_FIELD, self.dropping)
         self._link(entry, len(self))
 
     def _link(self, entry: h5py.Group, n: int) -> None:

@@ -271,6 +271,21 @@ class AuditSummary(_Part):
     """Share of the misses that was asked for."""
 
 
+class VetoSummary(_Part):
+    """Misses of a stream that were dropped before they were written."""
+
+    min_spots: Annotated[int, Field(ge=1)]
+    """Images with fewer counted spots were dropped."""
+    n: Count
+    """Images that were."""
+    fraction: Share
+    """Share of the misses that was kept at random."""
+    seed: Count
+    """Image i was, where numpy.random.default_rng([seed, 2, i]).random() is below the fraction."""
+    statement: str
+    """The rule in words."""
+
+
 class Facts(_Part):
     """Detector and beam as used; null where the source says nothing."""
 
@@ -355,6 +370,11 @@ class Summary(_Part):
     ice_fraction: Share | None = None
     """Share of the searched images with ice; null where no resolution is known."""
     audit: AuditSummary
+    veto: VetoSummary | None = None
+    """null where all images were written, of a stream or of a stored run."""
+    n_dropped: Count = 0
+    """Images of a stream of which nothing is kept once what was received is removed: misses, but for the random sample,
+    and unreadable ones, where the user wanted that. They are counted as what they are. 0 for stored runs."""
     seconds: Annotated[float, Field(ge=0)]
     """Wall time of the run (s)."""
     images_per_second: Annotated[float, Field(ge=0)]

@@ -145,13 +145,19 @@ def _sieved(job: Job) -> Sieved:
         min_spots=summary.rule.min_spots,
         outputs=tuple(outputs),
         problems=tuple(map(str, report.problems)),
+        dropped=len(job.known.dropped.images),
     )
-    return sieved if job.keep else _without_received(sieved, report, job.master)
+    if job.keep:
+        return sieved
+    if summary.veto is not None and summary.n_unreadable:
+        what = f"{summary.n_unreadable} images cannot be read, which no veto drops; what was received is kept"
+        return replace(sieved, problems=(*sieved.problems, f"{what}: {job.master}"))
+    return _without_received(sieved, report, job.master)
 
 
 def _without_received(sieved: Sieved, report: RunReport, master: Path) -> Sieved:
     """Remove what was received, once all that is to be kept of it is proven to be in the outputs."""
-    summary, outputs = report.summary, report.outputs
+    outputs = report.outputs
     try:
         proof = _proven(master, outputs)
     except HitsieveError as error:
@@ -159,8 +165,7 @@ def _without_received(sieved: Sieved, report: RunReport, master: Path) -> Sieved
     # It would show blanks in place of images that are gone.
     left = [*_removed(outputs.annotated), *_removed(master.parent)]
     kept = tuple(path for path in (*outputs, *proof) if path != outputs.annotated)
-    dropped = 0 if outputs.misses is not None else summary.n_misses - summary.audit.n + summary.n_unreadable
-    return replace(sieved, outputs=kept, problems=(*sieved.problems, *left), dropped=dropped)
+    return replace(sieved, outputs=kept, problems=(*sieved.problems, *left), dropped=report.summary.n_dropped)
 
 
 def _proven(master: Path, outputs: Outputs) -> tuple[Path, ...]:

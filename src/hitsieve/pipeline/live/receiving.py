@@ -11,10 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import Literal
 
-from hitsieve.errors import SourceError
+from hitsieve.errors import SettingsError, SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.live.finishing import Apart
-from hitsieve.pipeline.live.judging import Workers
+from hitsieve.pipeline.live.judging import Workers, sure
 from hitsieve.pipeline.live.series import Means, Series
 from hitsieve.pipeline.live.spool import check_folders, claimed, free_bytes, left_empty, sweep, tell_left
 from hitsieve.pipeline.live.watching import Ended, Load, Verdict, Watcher
@@ -73,7 +73,7 @@ def receive(
     OutputError
         The folder cannot be written.
     """
-    settings = losing_nothing(settings)
+    settings = losing_nothing(settings, live)
     workers = settings.workers or len(os.sched_getaffinity(0))
     spool = live.spool or settings.write.output / "received"
     check_folders(settings.write.output, spool)
@@ -89,17 +89,32 @@ def receive(
         ThreadPoolExecutor(1, "finish") as finisher,
     ):
         receiver = _Receiver(endpoints, finisher, live, watchers)
-        receiver.means = Means(settings, spool, live.keep_received, Workers(pool, receiver.judged), apart)
+        told = Workers(pool, receiver.judged)
+        receiver.means = Means(settings, spool, live.keep_received, live.veto != "off", told, apart)
         if ready is not None:
             ready()
         receiver.go(stop or Event())
         return [future.result() for future in receiver.finishing]
 
 
-def losing_nothing(settings: RunSettings) -> RunSettings:
-    """Have all misses kept where nobody has said otherwise: of a stream there are no raw files that would hold them."""
+def losing_nothing(settings: RunSettings, live: LiveSettings) -> RunSettings:
+    """Have all misses kept where nobody has said otherwise: of a stream there are no raw files that would hold them.
+
+    Raises
+    ------
+    SettingsError
+        Misses are to be dropped before they are written, and by these settings none is sure, or all are to be kept.
+    """
     update: dict[str, object] = {"overwrite": False}
-    if "misses" not in settings.write.model_fields_set:
+    said = "misses" in settings.write.model_fields_set
+    if live.veto != "off":
+        if settings.verdict.min_spots is None or not sure(settings):
+            what = "--veto drops images for good, and needs verdicts that nothing changes later"
+            raise SettingsError(what, mend="give --min-spots, and --rule spots or --indexing off")
+        if said and settings.write.misses == "keep":
+            raise SettingsError("--veto drops misses and --misses keep keeps all", mend="leave out one of them")
+        update["misses"] = "sample"
+    elif not said:
         update["misses"] = "keep"
     return settings.model_copy(update={"write": settings.write.model_copy(update=update)})
 
@@ -136,6 +151,8 @@ class _Receiver:
             arrived = self._endpoints.take(STEP)
             if arrived is not None:
                 self._take(arrived)
+            for series in self._open.values():
+                series.settle()
             now = time.monotonic()
             if now - looked >= STEP:
                 looked = now

@@ -37,6 +37,8 @@ class Verdict:
     """Spots that were enough at that time."""
     final: bool = False
     """The end of the series cannot change the state."""
+    dropped: bool = False
+    """Nothing of the image is kept, by the veto."""
     seconds: float = 0.0
     """From the arrival of the message to the verdict."""
 
