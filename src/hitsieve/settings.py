@@ -249,6 +249,8 @@ class LiveSettings(Settings):
     series: Annotated[int, Field(ge=0)] = 0
     """Stop after so many series; 0: go on until Ctrl-C."""
     publish: str | None = None
-    """Address where results are published (ZeroMQ PUB, JSON), such as tcp://*:5556."""
+    """Address where results are published (ZeroMQ PUB), such as tcp://*:5556."""
+    publish_format: Literal["json", "cbor"] = "json"
+    """What each published message is: JSON, or CBOR with the same keys and values."""
     metrics: str | None = None
     """Where Prometheus reads metrics: [HOST]:PORT, such as :9100."""

@@ -115,7 +115,7 @@ def _asked_for(chosen: LiveSettings, stack: ExitStack) -> Iterator[Watcher]:
     if chosen.publish is not None:
         from hitsieve.pipeline.live.publish import Publisher
 
-        yield stack.enter_context(Publisher(chosen.publish))
+        yield stack.enter_context(Publisher(chosen.publish, chosen.publish_format))
 
 
 @contextmanager

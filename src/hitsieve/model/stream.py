@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +71,8 @@ class SeriesImage:
     packed: PackedImage | None
     """None: the message holds no image that can be used; `reason` says why."""
     reason: str = ""
+    values: Mapping[str, int | float | str] = field(default_factory=dict)
+    """Numbers and short texts that the message states besides, by name."""
 
 
 @dataclass(frozen=True, slots=True)

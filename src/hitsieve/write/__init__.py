@@ -46,9 +46,9 @@ from hitsieve.write.summary import (
     SourceSummary,
     Summary,
     TimeLine,
-    VetoSummary,
 )
 from hitsieve.write.verify import FailedImage, VerifyReport, verify_hits
+from hitsieve.write.vetosummary import VetoSummary
 
 __all__ = [
     "PROOF_SUFFIX",

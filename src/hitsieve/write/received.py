@@ -19,6 +19,7 @@ from hitsieve.filters import register_filters
 from hitsieve.model import DROPPED_FIELD, Codec, Detector, PackedImage, SeriesStart
 from hitsieve.model.detector import Panel
 from hitsieve.write.atomic import writing
+from hitsieve.write.streamvalues import StreamValues
 from hitsieve.write.virtual import absent_value
 
 IMAGES_PER_FILE = 1000
@@ -27,6 +28,10 @@ MOST_OPEN = 4
 """Data files open at a time: images may come out of order."""
 RESERVE = 2 << 20
 """Bytes held free on the disk of a series: once it is full, what has been kept can still be closed and told."""
+MOST_CELLS = 1 << 20
+"""Values of images that are written while a series is received: the master file is written anew each time."""
+IMAGE_VALUES = "image_values"
+"""Group of detectorSpecific with what images brought along."""
 _PLACE = "/entry/instrument/detector/transformations/translation"
 
 
@@ -63,6 +68,9 @@ class ReceivedSeries:
         self._last = -1
         self._known = 0
         self._mastered: tuple[int, ...] = ()
+        self.values = StreamValues()
+        """What images bring along; written in the end, and with each data file that is begun while it is little."""
+        self._finished = False
         self.dropping = ""
         """By which rule images are dropped before they come here, in words; stated in the master file."""
         with writing(folder):
@@ -121,7 +129,7 @@ class ReceivedSeries:
         OutputError
             No space or permission.
         """
-        self._known = max(self._known, n_images)
+        self._known, self._finished = max(self._known, n_images), True
         n = len(self)
         with writing(self.folder):
             self._reserve.unlink(missing_ok=True)
@@ -186,6 +194,8 @@ class ReceivedSeries:
         if self.dropping:
             _field(_specific(detector), DROPPED_FIELD, self.dropping)
         self._link(entry, len(self))
+        if len(self.values) and (self._finished or len(self) * len(self.values) <= MOST_CELLS):
+            self.values.write(_group(_specific(detector), IMAGE_VALUES, "NXcollection"), len(self))
 
     def _link(self, entry: h5py.Group, n: int) -> None:
         data = _group(entry, "data", "NXdata")

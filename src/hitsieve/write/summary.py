@@ -5,14 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
+from hitsieve.write.summarypart import Count, Share
+from hitsieve.write.summarypart import SummaryPart as _Part
+from hitsieve.write.vetosummary import VetoSummary
 
 
 class SourceSummary(_Part):
@@ -269,21 +266,6 @@ class AuditSummary(_Part):
     """Seed of numpy.random.default_rng."""
     fraction: Share
     """Share of the misses that was asked for."""
-
-
-class VetoSummary(_Part):
-    """Misses of a stream that were dropped before they were written."""
-
-    min_spots: Annotated[int, Field(ge=1)]
-    """Images with fewer counted spots were dropped."""
-    n: Count
-    """Images that were."""
-    fraction: Share
-    """Share of the misses that was kept at random."""
-    seed: Count
-    """Image i was, where numpy.random.default_rng([seed, 2, i]).random() is below the fraction."""
-    statement: str
-    """The rule in words."""
 
 
 class Facts(_Part):

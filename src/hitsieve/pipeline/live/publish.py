@@ -1,4 +1,4 @@
-"""Results for other programs, as they come: JSON through a ZeroMQ PUB socket."""
+"""Results for other programs, as they come: JSON or CBOR through a ZeroMQ PUB socket."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict
 from threading import Lock
 from typing import Any, Literal
 
+import cbor2
 import zmq
 
 from hitsieve.errors import SettingsError
@@ -26,6 +27,8 @@ class Publisher(Closing):
     ----------
     address : str
         Such as tcp://*:5556.
+    form : str
+        What each message is: json or cbor.
 
     Raises
     ------
@@ -33,7 +36,8 @@ class Publisher(Closing):
         The address makes no sense or is taken.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, form: Literal["json", "cbor"] = "json") -> None:
+        self._packed = _json if form == "json" else _cbor
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.SNDHWM, QUEUED)
@@ -83,10 +87,22 @@ class Publisher(Closing):
     def _publish(self, values: dict[str, Any]) -> None:
         with self._lock:
             # Whoever was too slow sees by the gaps how much it has missed.
-            message = json.dumps({**values, "sequence": self._sent}).encode()
+            message = self._packed({**values, "sequence": self._sent})
             self._sent += 1
             self._socket.send(message)
 
     def close(self) -> None:
         """Publish no more."""
         self._context.destroy(linger=LINGER)
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return json.dumps(values).encode()
+
+
+def _cbor(values: dict[str, Any]) -> bytes:
+    try:
+        return cbor2.dumps(values)
+    except UnicodeEncodeError:
+        # Names of files may be no text; JSON has a way to write them all the same, which is read back here as text.
+        return cbor2.dumps(json.loads(json.dumps(values).encode("ascii").replace(b"\\udc", b"\\\\udc")))

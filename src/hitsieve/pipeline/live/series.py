@@ -102,11 +102,13 @@ class Series:
             self._seen.extend(bytes(number + 1 - len(self._seen)))
         self._seen[number] = 1
         self.n_received += 1
-        if self._held(image, at):
-            return
-        reason = image.reason
-        if image.packed is not None:
+        held, reason = self._held(image, at), image.reason
+        if not held and image.packed is not None:
             reason = self._keep(number, image.packed)
+        if self._received is not None and not reason:
+            self._received.values.add(number, image.values)
+        if held:
+            return
         if reason:
             self._lose(number, reason)
         elif image.packed is not None and not (self._judge and self._judge.submit(number, image.packed, at)):
@@ -133,8 +135,10 @@ class Series:
         found = self._judge.finish() if self._judge is not None else ()
         self.settle()
         problems = tuple(map(str, self.start.problems if self.start else ()))
+        if self._received is not None and (more := self._received.values.refused):
+            problems += (f"{self.name}: images bring too many values; not kept are {', '.join(sorted(more))}",)
         if self.start is None:
-            problems = (f"{self.name}: its start was missed: geometry, mask and number of images are unknown",)
+            problems += (f"{self.name}: its start was missed: geometry, mask and number of images are unknown",)
         if self._received is None:
             sieved = Sieved({}, None, (), (), self._unkept or "no image came that can be read")
             with suppress(OSError):
