@@ -58,7 +58,7 @@ def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -
         rule=plan.rule.kind, min_spots=threshold.min_spots, origin=threshold.origin, reason=threshold.reason
     )
     context = Context(rule, run.pump, run.images.file, tuple(str(file.path) for file in run.files))
-    lost = run.images.missing.keys() | run.images.unreadable.keys()
+    lost = run.images.missing.keys() | run.images.unreadable.keys() | set(work.dropped.images.tolist())
     directly = all(image in lost for image in np.flatnonzero(run.images.offset < 0).tolist())
     index = _index(run, settings, findings)
     dropped, fraction, found = work.dropped, settings.write.audit_fraction, content(findings.tally, context)

@@ -7,6 +7,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ class ReceivedSeries:
             self._open.move_to_end(part)
             return self._open[part]["entry/data/data"]
         while len(self._open) >= MOST_OPEN:
-            self._open.popitem(last=False)[1].close()
+            self._close(self._open.popitem(last=False)[1])
         if part in self._files:
             self._open[part] = h5py.File(self._files[part], "r+")
             return self._open[part]["entry/data/data"]
@@ -164,6 +165,13 @@ class ReceivedSeries:
         return data.create_dataset(
             "data", shape, self.dtype, chunks=(1, *self.shape), maxshape=shape, fillvalue=fill, **packing
         )
+
+    def _close(self, file: h5py.File) -> None:
+        """Close a data file; what it still has to write finds room on a full disk too."""
+        self._reserve.unlink(missing_ok=True)
+        file.close()
+        with suppress(OSError):
+            _hold(self._reserve)
 
     def __len__(self) -> int:
         """Images of the series, as far as is known."""
