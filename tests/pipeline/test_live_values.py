@@ -61,7 +61,7 @@ def test_values_of_images_are_in_hits_and_misses_and_tell_pump_states(tmp_path: 
 
 @pytest.mark.parametrize("form", ["json", "cbor"])
 def test_results_are_published_in_either_form(form: Literal["json", "cbor"]) -> None:
-    key = SeriesKey(3, "ä")
+    key = SeriesKey(3, "ä👍")
     odd = Path(os.fsdecode(b"/out/\xff_hits.h5"))
     read = json.loads if form == "json" else cbor2.loads
     with zmq.Context() as context, context.socket(zmq.SUB) as subscriber, Publisher("tcp://127.0.0.1:*", form) as told:
@@ -79,7 +79,7 @@ def test_results_are_published_in_either_form(form: Literal["json", "cbor"]) -> 
     image, end = messages[-2:]
     found = {"n_spots": 9, "background": 0.5, "resolution": None}
     assert image.items() >= {"type": "image", "image_id": 7, **found}.items()
-    assert (image["series_unique_id"], image["sequence"] + 1) == ("ä", end["sequence"])
+    assert (image["series_unique_id"], image["sequence"] + 1) == ("ä👍", end["sequence"])
     assert end["counts"] == {"hit": 1}
     (output,) = end["outputs"]
     assert output.endswith("_hits.h5")

@@ -133,10 +133,12 @@ def _values(content: dict[Any, Any]) -> dict[str, int | float | str]:
     """Numbers and short texts beside the image, under names that a file can have; lists and maps are passed over."""
     values: dict[str, int | float | str] = {}
     for name, stated in content.items():
+        if len(values) >= MOST_VALUES:
+            break
         if not isinstance(name, str) or name in _NOT_VALUES or not _VALUE_NAME.fullmatch(name):
             continue
         value = _value(name, stated)
-        if value is not None and len(values) < MOST_VALUES:
+        if value is not None:
             values[name] = value
     return values
 

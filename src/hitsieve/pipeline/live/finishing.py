@@ -79,7 +79,7 @@ class Apart:
                 self._pool = _begun()
             remove_leftovers(outputs)
             if any(path.exists() for path in outputs):
-                why = "the process that sieved it has died after outputs had appeared; compare them: hitsieve release"
+                why = "who sieved it has died after outputs had appeared: are they whole? see hitsieve release"
                 return Sieved({}, None, (), (), why)
         return Sieved({}, None, (), (), "the process that sieved it has died twice, for want of memory perhaps")
 

@@ -101,8 +101,13 @@ def _json(values: dict[str, Any]) -> bytes:
 
 
 def _cbor(values: dict[str, Any]) -> bytes:
-    try:
-        return cbor2.dumps(values)
-    except UnicodeEncodeError:
-        # Names of files may be no text; JSON has a way to write them all the same, which is read back here as text.
-        return cbor2.dumps(json.loads(json.dumps(values).encode("ascii").replace(b"\\udc", b"\\\\udc")))
+    return cbor2.dumps(_text(values))
+
+
+def _text(value: Any) -> Any:
+    """A value whose texts are such: names of files may hold bytes that are none, which JSON has a way to write."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {name: _text(item) for name, item in value.items()}
+    return [_text(item) for item in value] if isinstance(value, list | tuple) else value

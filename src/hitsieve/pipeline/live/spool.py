@@ -73,7 +73,9 @@ def remove_series(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-    shutil.rmtree(aside)
+    # Another program that has just started may sweep it at the same time.
+    with suppress(FileNotFoundError):
+        shutil.rmtree(aside)
 
 
 def sweep(spool: Path) -> None:
