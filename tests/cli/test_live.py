@@ -154,6 +154,8 @@ def test_results_for_other_programs(series: StreamedSeries, tmp_path: Path) -> N
     assert f'hitsieve_final_images_total{{state="miss"}} {N - len(hits)}.0' in text
     assert f"hitsieve_latency_seconds_count {N}.0" in text
     assert 'hitsieve_series_total{result="sieved"} 1.0' in text
+    (free,) = (line for line in text.splitlines() if line.startswith("hitsieve_spool_free_bytes "))
+    assert float(free.split()[1]) > 0
 
 
 def test_a_stored_run_is_sent_by_the_command(made: Simulated, tmp_path: Path) -> None:

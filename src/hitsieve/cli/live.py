@@ -93,9 +93,10 @@ def live(
         raise SettingsError(
             f"hitsieve live needs {error.name}", mend="pip install cbor2 prometheus-client pyzmq"
         ) from None
+    kept = losing_nothing(settings, chosen).write.misses
     if chosen.veto != "off":
         _log.warning("--veto: of the misses only a random sample is written, the others are lost for good")
-    elif losing_nothing(settings, chosen).write.misses == "sample" and not chosen.keep_received:
+    elif kept == "sample" and not chosen.keep_received:
         _log.warning("--misses sample: of the misses only a random sample is kept, the others are lost for good")
     tells = _Tells(quiet=messages.quiet)
     with ExitStack() as stack, _stopped_once() as stop:
