@@ -33,6 +33,7 @@ REMEMBERED = 1000
 """Series that have ended, and of which late images are known as such."""
 TOLD = 5
 """Messages of one kind that are logged one by one; of more, every thousandth."""
+_NO_VETO = LiveSettings()
 Refusal = Literal["bad", "late", "doubled"]
 
 
@@ -97,7 +98,7 @@ def receive(
         return [future.result() for future in receiver.finishing]
 
 
-def losing_nothing(settings: RunSettings, live: LiveSettings) -> RunSettings:
+def losing_nothing(settings: RunSettings, live: LiveSettings = _NO_VETO) -> RunSettings:
     """Have all misses kept where nobody has said otherwise: of a stream there are no raw files that would hold them.
 
     Raises
