@@ -14,6 +14,7 @@ from hitsieve.errors import OutputError
 from hitsieve.model import Detector, PackedImage, SeriesKey, SeriesStart
 from hitsieve.source import open_run
 from hitsieve.write import ReceivedSeries
+from hitsieve.write.received import RESERVE
 from hitsieve.write.streamvalues import MOST_NAMES
 
 SHAPE = (16, 24)
@@ -74,6 +75,19 @@ def test_what_the_start_states_is_read_again(tmp_path: Path) -> None:
         assert '"odd": "kept"' in kept["start_message"].asstr()[()]
         assert kept["series_unique_id"].asstr()[()] == "unique"
         assert file["entry/instrument/detector/count_time"][()] == 0.5
+
+
+def test_many_files_in_any_order_and_nothing_else_is_left(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    received = ReceivedSeries(folder, "name", packed(0, tmp_path), start(None))
+    numbers = [5000, 0, 1000, 2000, 3000, 4000, 5001, 1]
+    for number in numbers:
+        received.add(number, packed(number, tmp_path))
+        assert (folder / ".reserve").stat().st_size == RESERVE
+    received.finish()
+    assert len(list(folder.iterdir())) == 6 + 1
+    with open_run(received.master) as opened:
+        assert [opened.stored(number) for number in numbers] == [chunk(number, tmp_path) for number in numbers]
 
 
 def test_values_that_images_bring_along(tmp_path: Path) -> None:

@@ -170,8 +170,9 @@ class ReceivedSeries:
         """Close a data file; what it still has to write finds room on a full disk too."""
         self._reserve.unlink(missing_ok=True)
         file.close()
-        with suppress(OSError):
-            _hold(self._reserve)
+        if not self._finished:
+            with suppress(OSError):
+                _hold(self._reserve)
 
     def __len__(self) -> int:
         """Images of the series, as far as is known."""
