@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,23 @@ def test_what_stays_incomplete_is_told_as_stuck_and_can_be_taken(beamline: Beaml
     assert beamline.once() == []
     row = beamline.row(master)
     assert (row.state, row.n_images) == ("done", 6)
+
+
+def test_what_stays_incomplete_is_taken_where_that_is_wanted(beamline: Beamline) -> None:
+    master = beamline.add("a", linked=False)
+    master.with_name("tiny_data_000001.h5").unlink()
+    beamline.rooms = {"watch": {"give_up": 1e-6, "incomplete": "sieve"}}
+    assert beamline.once() == []
+    assert (beamline.row(master).state, beamline.row(master).n_images) == ("done", 6)
+
+
+def test_without_the_extra(tmp_path: Path) -> None:
+    """Who has not installed what watching needs is told how."""
+    program = "import sys; sys.modules['watchfiles'] = None; from hitsieve.cli import main; main()"
+    command = [sys.executable, "-c", program, "watch", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 2
+    assert "pip install cbor2 pyzmq watchfiles" in result.stderr
 
 
 def test_a_master_that_is_replaced_is_a_run_of_its_own(beamline: Beamline) -> None:

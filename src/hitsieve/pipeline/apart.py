@@ -74,6 +74,7 @@ class Apart(Closing):
         except BrokenProcessPool:
             pool, self._pool = self._pool, None
             pool.shutdown()
+            self.begin()
             raise Died("the process that did it has died, for want of memory perhaps") from None
 
     def ask_to_stop(self) -> None:

@@ -302,8 +302,7 @@ class _Watcher:
             try:
                 worked = future.result()
             except Died as died:
-                self._has_died(key, died)
-                worked = Worked("seen to")
+                worked = self._has_died(key, died)
             if worked.what in ("claimed", "not begun"):
                 _, delay = self._not_before.get(key, (0.0, LEFT[0] / 2))
                 delay = min(2 * delay, LEFT[1])
@@ -314,16 +313,19 @@ class _Watcher:
                 self._not_before.pop(key, None)
             self._tell(key)
 
-    def _has_died(self, key: int, died: Died) -> None:
+    def _has_died(self, key: int, died: Died) -> Worked:
         step = self._journal.died(key)
         row = self._journal.row(key)
-        if row is None:
-            return
-        if step is None:
-            _sweep(row)
-            return
+        if row is None or step is None:
+            if row is not None:
+                _sweep(row)
+            return Worked("seen to")
+        if step.state != "running":
+            # It had not begun, or between two steps.
+            return Worked("not begun", f"{row.path}: {died}")
         outcome = judge(died, row, step, self._settings.watch)
         self._journal.fail(key, step.name, (outcome.said, outcome.mend), outcome.state, outcome.next_try)
+        return Worked("seen to")
 
     def _tell(self, key: int) -> None:
         """One line for what became of a run, where that is something else than before."""
