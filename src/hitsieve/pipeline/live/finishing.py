@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
 
+from hitsieve._core import hold_memory
 from hitsieve.errors import HitsieveError, VerificationError
 from hitsieve.model import State
 from hitsieve.pipeline.deletion import delete
@@ -100,6 +101,7 @@ def _begun() -> ProcessPoolExecutor:
 def _settle(parent: int) -> None:
     """Begin in the other process."""
     os.nice(NICE)
+    hold_memory()
     Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 

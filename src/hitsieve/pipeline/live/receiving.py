@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 from typing import Literal
 
+from hitsieve._core import hold_memory
 from hitsieve.errors import SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.live.finishing import Apart
@@ -72,6 +73,7 @@ def receive(
     OutputError
         The folder cannot be written.
     """
+    hold_memory()
     settings = losing_nothing(settings)
     workers = settings.workers or len(os.sched_getaffinity(0))
     spool = live.spool or settings.write.output / "received"
