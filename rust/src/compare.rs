@@ -21,8 +21,8 @@ const READ: usize = 4 << 20;
 const PIECE: usize = 256 << 10;
 /// Where memory and file places must be a multiple of this, nothing is in the way of reading past the page cache.
 const ALIGNMENT: usize = 4096;
-/// Blocks that are read ahead.
-const AHEAD: usize = 2;
+/// Blocks in memory: one is compared while the next is read.
+const BLOCKS: usize = 2;
 
 /// A chunk of the file, and the same number of bytes of a source that it is compared with.
 #[derive(Debug, Clone, Copy)]
@@ -228,9 +228,9 @@ struct Reading {
 impl Reading {
     fn start(path: &Path) -> Result<Self> {
         let mut file = OpenFile::open(path)?;
-        let (to, blocks) = sync_channel(AHEAD);
-        let (free, used) = sync_channel::<Block>(AHEAD + 1);
-        for _ in 0..AHEAD {
+        let (to, blocks) = sync_channel(BLOCKS);
+        let (free, used) = sync_channel::<Block>(BLOCKS);
+        for _ in 0..BLOCKS {
             let _ = free.send(Block::new());
         }
         let thread = std::thread::spawn(move || {
