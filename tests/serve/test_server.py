@@ -51,7 +51,7 @@ def ended(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
     return process.returncode, said
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_it_prints_its_address_and_ends_cleanly(site: Site, number: int, code: int) -> None:
     with started("--catalogue", str(site.settings.catalogue)) as (process, url):
         assert url.startswith("http://127.0.0.1:")
