@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import calling
+from calling import Hitsieve
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -47,3 +50,15 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"no test data at {path}: set HITSIEVE_DATA to their folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def hitsieve() -> Hitsieve:
+    """Call hitsieve with arguments, in this process; text of both streams and the exit code."""
+    return calling.hitsieve
+
+
+@pytest.fixture(scope="session")
+def process() -> Hitsieve:
+    """As `hitsieve`, in a process of its own: where what is proven is how it starts, ends or is seen from outside."""
+    return calling.process
