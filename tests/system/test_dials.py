@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import hdf5plugin
 import numpy as np
 import nxmx
 import pytest
 
 import hitsieve
+from dialsprograms import dials, needs_dials
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 from .reading import Found, read
-
-needs_dials = pytest.mark.skipif(shutil.which("dials.import") is None, reason="DIALS is not installed")
 
 LIST_SPOTS = """
 import json, sys
@@ -33,15 +28,6 @@ def places_and_intensities(path):
 
 print(json.dumps([places_and_intensities(path) for path in sys.argv[1:]]))
 """
-
-
-def dials(folder: Path, *command: str) -> str:
-    """Run a program of DIALS, on the Python that it belongs to."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment |= {"HDF5_PLUGIN_PATH": str(hdf5plugin.PLUGIN_PATH), "PATH": f"/usr/bin:{os.environ.get('PATH', '')}"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -68,9 +54,8 @@ def dials_spots(folder: Path, paths: Sequence[Path], *settings: str) -> list[Dia
         as_stills = "convert_sequences_to_stills=True"
         imported.append(dials(here, "dials.import", str(path), "output.log=None", as_stills))
         dials(here, "dials.find_spots", "imported.expt", "output.log=None", "nproc=1", *settings)
-    python = Path(shutil.which("dials.import") or "").read_text().splitlines()[0].removeprefix("#!").strip()
     found = [str(folder / f"dials{number}" / "strong.refl") for number in range(len(paths))]
-    listed = json.loads(dials(folder, python, "-c", LIST_SPOTS, *found))
+    listed = json.loads(dials(folder, "-c", LIST_SPOTS, *found))
     return [
         DialsSpots(np.array(places).reshape(-1, 3), np.array(intensity), told)
         for (places, intensity), told in zip(listed, imported, strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from dialsprograms import dials, needs_dials
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 from .conftest import Hitsieve
-
-needs_dials = pytest.mark.skipif(shutil.which("dials.import") is None, reason="DIALS is not installed")
 
 LOOK = """
 import json, sys
@@ -47,20 +44,6 @@ def look(models, reflections):
 
 print(json.dumps([look(*pair) for pair in zip(sys.argv[1::2], sys.argv[2::2])]))
 """
-
-
-def dials(folder: Path, *command: str) -> str:
-    """Run a program of DIALS, on the Python that it belongs to."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment |= {"HDF5_PLUGIN_PATH": str(hdf5plugin.PLUGIN_PATH), "PATH": f"/usr/bin:{os.environ.get('PATH', '')}"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def dials_python() -> str:
-    """The Python that DIALS runs on."""
-    return Path(shutil.which("dials.import") or "").read_text().splitlines()[0].removeprefix("#!").strip()
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +95,7 @@ def seen(run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path_factory: pyte
     dials(folder / "hits", "dials.refine", "simulated.expt", "simulated.refl", "output.log=None", few)
     stems = {name: folder / name / "simulated" for name in EXPORTS} | {"refined": folder / "hits" / "refined"}
     files = [f"{stem}{end}" for stem in stems.values() for end in (".expt", ".refl")]
-    told = json.loads(dials(folder, dials_python(), "-c", LOOK, *files))
+    told = json.loads(dials(folder, "-c", LOOK, *files))
     return {name: Seen(stems[name].parent, said.get(name, ""), one) for name, one in zip(stems, told, strict=True)}
 
 

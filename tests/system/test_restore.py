@@ -20,6 +20,7 @@ import pytest
 
 import calling
 import hitsieve
+from dialsprograms import needs_dials
 from hitsieve.errors import SourceError
 from hitsieve.pipeline.restore import RestoreRequest
 from hitsieve.pipeline.restore import restore as rebuild
@@ -30,7 +31,7 @@ from hitsieve.testing.lists import IMAGE_FILES
 
 from .conftest import HITSIEVE, Hitsieve
 from .reading import names
-from .test_dials import dials_spots, needs_dials
+from .test_dials import dials_spots
 
 SMALL = {"name": "small", "detector": "test-256k", "images": 24, "images_per_file": 10, "hit_fraction": 0.5, "seed": 2}
 LEFT_OUT = ("image_nr_low", "image_nr_high")
