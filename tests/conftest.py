@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marks, and keep the runs of tests out of the user's own catalogue."""
+    # Shells have Ctrl-C ignored in the background, and the commands that tests start would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["HITSIEVE_CATALOGUE"] = str(Path(tempfile.mkdtemp(prefix="hitsieve-tests-")) / "catalogue.sqlite")
     settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
     settings.load_profile("untimed")

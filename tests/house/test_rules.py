@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from types import ModuleType
 import pytest
 
 import hitsieve
+from calling import Hitsieve
 from hitsieve.settings import LiveSettings, RunSettings, Settings
 from hitsieve.testing import SimulateSettings, StreamSettings
 
@@ -114,17 +114,18 @@ def test_sample_settings_are_the_defaults() -> None:
     assert sorted(unset) == sorted(optional)
 
 
-def test_help_says_what_the_reference_says(generate: ModuleType) -> None:
+def test_help_says_what_the_reference_says(
+    generate: ModuleType, hitsieve: Hitsieve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every flag of the reference is in the help of its command, and every flag of the help in the reference."""
     page = generate.cli_page()
-    command = str(Path(sys.executable).with_name("hitsieve"))
+    monkeypatch.setenv("COLUMNS", "200")
     for section in page.split("\n## hitsieve ")[1:]:
         name = section.split("\n", maxsplit=1)[0]
         # The first cell of a row holds the flags.
         cells = re.findall(r"^\| (`-[^|]*) \|", section, flags=re.MULTILINE)
         written = set(re.findall(r"`(--?[a-z0-9-]+)`", " ".join(cells)))
-        wide = os.environ | {"COLUMNS": "200"}
-        shown = subprocess.run([command, name, "--help"], capture_output=True, text=True, check=True, env=wide).stdout
+        shown = hitsieve(name, "--help").stdout
         said = set(
             re.findall(r"(?:^|(?<= ))--?[a-z][a-z0-9-]*(?= |$)", "\n".join(_flag_columns(shown)), flags=re.MULTILINE)
         )
