@@ -77,12 +77,21 @@ def dials(folder: Path, *command: str) -> str:
         It ends with another code than 0.
     """
     program = command[0] if command[0] == "-c" else shutil.which(command[0])
+    with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as said:
+        code = _answer((str(folder), [out.name, said.name], [program, *command[1:]]))
+        printed = out.read()
+        assert code == "0", f"{command}: {code}\n{printed}{said.read()}"
+    return printed
+
+
+def _answer(request: tuple[str, list[str], list[str | None]]) -> str:
     server = _server()
     assert server.stdin is not None and server.stdout is not None
-    with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as said:
-        request = (str(folder), [out.name, said.name], [program, *command[1:]])
+    try:
         print(json.dumps(request), file=server.stdin, flush=True)
-        ended = server.stdout.readline().strip()
-        printed = out.read()
-        assert ended == "0", f"{command}: {ended}\n{printed}{said.read()}"
-    return printed
+        return server.stdout.readline().strip()
+    except BaseException:
+        # Whoever asks next must not get the answer that nobody has waited for.
+        server.kill()
+        _server.cache_clear()
+        raise
