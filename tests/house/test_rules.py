@@ -13,8 +13,8 @@ from types import ModuleType
 
 import pytest
 
+import calling
 import hitsieve
-from calling import Hitsieve
 from hitsieve.settings import LiveSettings, RunSettings, Settings
 from hitsieve.testing import SimulateSettings, StreamSettings
 
@@ -114,9 +114,7 @@ def test_sample_settings_are_the_defaults() -> None:
     assert sorted(unset) == sorted(optional)
 
 
-def test_help_says_what_the_reference_says(
-    generate: ModuleType, hitsieve: Hitsieve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_help_says_what_the_reference_says(generate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every flag of the reference is in the help of its command, and every flag of the help in the reference."""
     page = generate.cli_page()
     monkeypatch.setenv("COLUMNS", "200")
@@ -125,7 +123,7 @@ def test_help_says_what_the_reference_says(
         # The first cell of a row holds the flags.
         cells = re.findall(r"^\| (`-[^|]*) \|", section, flags=re.MULTILINE)
         written = set(re.findall(r"`(--?[a-z0-9-]+)`", " ".join(cells)))
-        shown = hitsieve(name, "--help").stdout
+        shown = calling.hitsieve(name, "--help").stdout
         said = set(
             re.findall(r"(?:^|(?<= ))--?[a-z][a-z0-9-]*(?= |$)", "\n".join(_flag_columns(shown)), flags=re.MULTILINE)
         )
