@@ -64,7 +64,7 @@ def _server() -> subprocess.Popen[str]:
     environment |= {"HDF5_PLUGIN_PATH": str(hdf5plugin.PLUGIN_PATH), "PATH": f"/usr/bin:{os.environ.get('PATH', '')}"}
     pipe = subprocess.PIPE
     server = subprocess.Popen([python, "-c", SERVE], env=environment, stdin=pipe, stdout=pipe, text=True)
-    atexit.register(server.communicate)
+    atexit.register(server.kill)
     return server
 
 
