@@ -49,6 +49,7 @@ from hitsieve.write.summary import (
 )
 from hitsieve.write.texts import write_texts
 from hitsieve.write.verify import FailedImage, VerifyReport, verify_hits
+from hitsieve.write.vetosummary import VetoSummary
 
 __all__ = [
     "PROOF_SUFFIX",
@@ -88,6 +89,7 @@ __all__ = [
     "Summary",
     "TimeLine",
     "VerifyReport",
+    "VetoSummary",
     "changed_copy",
     "choose_audit",
     "compare_images",
