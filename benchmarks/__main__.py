@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import (
     answers,
+    campaign,
     copying,
     indexing,
     indexing_peers,
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "weak": answers.weak_set,
     "search": search.search,
     "ingest": ingesting.ingesting,
+    "campaign": campaign.campaign,
     "help": speed.help_text,
     "agree": answers.agreement,
     "index": indexing.indexing,
@@ -58,6 +60,7 @@ SMOKE = (
     "weak",
     "search",
     "ingest",
+    "campaign",
     "agree",
 )
 

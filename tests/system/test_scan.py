@@ -87,6 +87,10 @@ def test_a_scan_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
     assert facts(place) == facts(tmp_path / "whole.sqlite")
     left = {path.name for path in out.rglob("*") if path.is_file()}
     assert left == {f"tiny_{end}" for end in ("hits.h5", "annotated.h5", "images.parquet", "summary.json")}
+    (out / "visit0" / "run0" / ".tiny.scan").touch()
+    (out / "visit0" / "run0" / ".tiny_hits.h5.0123abcd.tmp").write_text("left by one that was killed at the very end")
+    assert f"{N} known already" in inside(*command(archive, out)[1:]).stdout
+    assert not [path for path in out.rglob(".*") if path.is_file()]
     third = inside(*command(archive, tmp_path / "elsewhere")[1:])
     assert third.stdout.splitlines()[-2] == f"{N} runs: {N} known already"
     assert not (tmp_path / "elsewhere").exists()

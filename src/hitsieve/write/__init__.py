@@ -47,6 +47,7 @@ from hitsieve.write.summary import (
     Summary,
     TimeLine,
 )
+from hitsieve.write.texts import write_texts
 from hitsieve.write.verify import FailedImage, VerifyReport, verify_hits
 from hitsieve.write.vetosummary import VetoSummary
 
@@ -119,5 +120,6 @@ __all__ = [
     "source_names",
     "verify_hits",
     "write_proof",
+    "write_texts",
     "writing",
 ]
