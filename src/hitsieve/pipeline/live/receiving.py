@@ -20,7 +20,7 @@ from hitsieve.pipeline.live.judging import Workers
 from hitsieve.pipeline.live.series import Means, Series
 from hitsieve.pipeline.live.watching import Ended, Load, Verdict, Watcher
 from hitsieve.pipeline.searcher import working
-from hitsieve.settings import LiveSettings, RunSettings
+from hitsieve.settings import ClusterSettings, LiveSettings, RunSettings
 from hitsieve.source.endpoints import Arrived, Endpoints
 from hitsieve.write import writing
 
@@ -93,11 +93,15 @@ def receive(
 
 
 def losing_nothing(settings: RunSettings) -> RunSettings:
-    """Have all misses kept where nobody has said otherwise: of a stream there are no raw files that would hold them."""
+    """Have all misses kept where nobody has said otherwise: of a stream there are no raw files that would hold them.
+
+    Its images are searched as they come, here: no cluster is asked.
+    """
     update: dict[str, object] = {"overwrite": False}
     if "misses" not in settings.write.model_fields_set:
         update["misses"] = "keep"
-    return settings.model_copy(update={"write": settings.write.model_copy(update=update)})
+    write = settings.write.model_copy(update=update)
+    return settings.model_copy(update={"write": write, "cluster": ClusterSettings()})
 
 
 def _claimed(folder: Path) -> bool:
