@@ -34,6 +34,8 @@ TRIES = 5
 """How often a unit is given out whose workers die."""
 CONNECT = 20.0
 """Time (s) to wait for a scheduler."""
+UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""What workers on this computer begin with: Ctrl-C reaches them as well, but it is this process that stops them."""
 LOOK = 1.0
 """Time (s) between looks at who is there."""
 _log = logging.getLogger(__name__)
@@ -97,7 +99,8 @@ def _client(chosen: ClusterSettings, workers: int, stack: ExitStack) -> Client:
             threads_per_worker=1,
             processes=True,
             dashboard_address="127.0.0.1:0",
-            silence_logs=50,
+            silence_logs=logging.CRITICAL,
+            preload=UNDISTURBED,
         )
         return Client(stack.enter_context(local), set_as_default=False)
     address = chosen.scheduler or ""
