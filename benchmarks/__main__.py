@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import (
     answers,
     campaign,
+    cluster,
     copying,
     indexing,
     indexing_peers,
@@ -32,6 +33,7 @@ from hitsieve.testing import SimulateSettings
 PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "run": speed.over_decoding,
     "workers": speed.two_workers,
+    "cluster": cluster.cluster,
     "index-speed": speed.indexing_too,
     "copy": copying.copied,
     "keep": keeping.kept,

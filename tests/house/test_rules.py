@@ -109,9 +109,13 @@ def test_sample_settings_are_the_defaults() -> None:
     sample = page.split("```toml\n")[1].split("```")[0]
     assert RunSettings.model_validate(tomllib.loads(sample)) == RunSettings()
     unset = re.findall(r"^# (\w+) =$", sample, flags=re.MULTILINE)
-    rooms = [getattr(RunSettings(), name) for name in RunSettings.model_fields]
-    optional = [name for room in rooms if isinstance(room, Settings) for name, value in room if value is None]
-    assert sorted(unset) == sorted(optional)
+    assert sorted(unset) == sorted(unset_settings(RunSettings()))
+
+
+def unset_settings(room: Settings) -> list[str]:
+    """Names of the settings of a room, and of rooms in it, that have no default."""
+    inside = [unset_settings(value) for _, value in room if isinstance(value, Settings)]
+    return [name for name, value in room if value is None] + [name for names in inside for name in names]
 
 
 def test_help_says_what_the_reference_says(generate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from hitsieve.catalogue import Catalogue
 from hitsieve.errors import HitsieveError
 from hitsieve.pipeline.archive import ScanRequest, results_of, runs_in
+from hitsieve.pipeline.engine import scanning
 from hitsieve.pipeline.searcher import Searcher, working
 from hitsieve.settings import RunSettings
 from hitsieve.source import Master, OpenedRun, open_run
@@ -131,10 +133,17 @@ def _open(master: Master, settings: RunSettings) -> _Opened:
 def _try(one: _Opened, settings: RunSettings) -> tuple[int, int, float] | None:
     """Images searched, their pixels, and the time it took; None where none could be read."""
     workers = settings.workers or len(os.sched_getaffinity(0))
+    # Nothing is to be left behind.
+    settings = settings.model_copy(update={"cluster": settings.cluster.model_copy(update={"resume": False})})
+    paths = [one.master.path]
     try:
-        with open_run([one.master.path], settings.source) as source, working(workers) as pool:
+        with ExitStack() as stack:
+            source = stack.enter_context(open_run(paths, settings.source))
+            pool = stack.enter_context(working(workers))
+            finder = build_finder(source.run, settings.spots)
+            scan = stack.enter_context(scanning(source.run, finder, paths, settings, workers))
+            searcher = Searcher(source, finder, scan, pool)
             images = _some(source)
-            searcher = Searcher(source, build_finder(source.run, settings.spots), pool, workers)
             start = time.monotonic()
             with searcher.searching(images) as batches:
                 n = sum(len(these) - len(searched.reasons) for these, searched in batches)
