@@ -12,6 +12,8 @@ from pathlib import Path
 
 from benchmarks import (
     answers,
+    campaign,
+    cluster,
     copying,
     indexing,
     indexing_peers,
@@ -32,6 +34,7 @@ from hitsieve.testing import SimulateSettings
 PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "run": speed.over_decoding,
     "workers": speed.two_workers,
+    "cluster": cluster.cluster,
     "index-speed": speed.indexing_too,
     "copy": copying.copied,
     "keep": keeping.kept,
@@ -42,6 +45,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "search": search.search,
     "serve": serving.serving,
     "ingest": ingesting.ingesting,
+    "campaign": campaign.campaign,
     "help": speed.help_text,
     "agree": answers.agreement,
     "index": indexing.indexing,
@@ -61,6 +65,7 @@ SMOKE = (
     "search",
     "serve",
     "ingest",
+    "campaign",
     "agree",
 )
 
