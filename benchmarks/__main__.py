@@ -12,6 +12,8 @@ from pathlib import Path
 
 from benchmarks import (
     answers,
+    campaign,
+    cluster,
     copying,
     indexing,
     indexing_peers,
@@ -21,6 +23,7 @@ from benchmarks import (
     memory,
     peers,
     search,
+    serving,
     speed,
 )
 from benchmarks.bench import Bench
@@ -31,6 +34,7 @@ from hitsieve.testing import SimulateSettings
 PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "run": speed.over_decoding,
     "workers": speed.two_workers,
+    "cluster": cluster.cluster,
     "index-speed": speed.indexing_too,
     "copy": copying.copied,
     "keep": keeping.kept,
@@ -39,7 +43,9 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "answers": answers.hits_and_blanks,
     "weak": answers.weak_set,
     "search": search.search,
+    "serve": serving.serving,
     "ingest": ingesting.ingesting,
+    "campaign": campaign.campaign,
     "help": speed.help_text,
     "agree": answers.agreement,
     "index": indexing.indexing,
@@ -57,7 +63,9 @@ SMOKE = (
     "answers",
     "weak",
     "search",
+    "serve",
     "ingest",
+    "campaign",
     "agree",
 )
 
