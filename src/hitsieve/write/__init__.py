@@ -3,6 +3,7 @@
 from hitsieve.write.atomic import remove_leftovers, signals_held, writing
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.belonging import pump_state_of
+from hitsieve.write.composed import ComposedFile
 from hitsieve.write.copied import changed_copy
 from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
@@ -28,6 +29,7 @@ from hitsieve.write.runwriter import RunWriter
 from hitsieve.write.sameness import differences, metadata_differences
 from hitsieve.write.selfcontained import leads_elsewhere
 from hitsieve.write.stored import StoredResults, open_results
+from hitsieve.write.subset import HitsToChoose, store
 from hitsieve.write.summary import (
     AuditSummary,
     BiasTest,
@@ -57,6 +59,7 @@ __all__ = [
     "BlanksSummary",
     "CellSummary",
     "Compared",
+    "ComposedFile",
     "Deletion",
     "Described",
     "Facts",
@@ -64,6 +67,7 @@ __all__ = [
     "FilePrint",
     "GeometrySummary",
     "HitRuleSummary",
+    "HitsToChoose",
     "IndexSummary",
     "KeptImages",
     "KeptRun",
@@ -115,6 +119,7 @@ __all__ = [
     "signals_held",
     "size_of_metadata",
     "source_names",
+    "store",
     "verify_hits",
     "write_proof",
     "writing",
