@@ -20,7 +20,7 @@ from hitsieve.cli.subset import subset as command
 from hitsieve.errors import HitsieveError, OutputError, SettingsError, SourceError
 from hitsieve.pipeline.check import check
 from hitsieve.pipeline.verify import verify
-from hitsieve.pipeline.view.subset import Choice, SubsetRequest, count_chosen, subset, write_subset
+from hitsieve.pipeline.view.subset import Choice, SubsetRequest, choose, count_chosen, write_subset
 from hitsieve.write import KeptRun, Outputs, open_results
 
 HITS = [1, 2, 3, 5, 8, 9, 11, 14, 17, 20, 21, 23]
@@ -162,16 +162,16 @@ def test_a_choice_gives_the_hits_it_says(made: Outputs, tmp_path: Path, choice: 
 
 def test_any_part_of_it_can_be_read_and_is_the_same_again(made: Outputs, tmp_path: Path) -> None:
     whole = part(made, tmp_path / "few.h5", first=4).read_bytes()
-    with subset(made.hits, Choice(first=4)) as one, subset(made.hits, Choice(first=4)) as other:
+    with choose(made.hits, Choice(first=4)) as one, choose(made.hits, Choice(first=4)) as other:
         assert one.tag == other.tag and one.size == len(whole)
         rng = np.random.default_rng(1)
         for start, stop in np.sort(rng.integers(0, len(whole) + 1, (200, 2)), axis=1).tolist():
             assert b"".join(one.read(start, stop)) == whole[start:stop]
-    with subset(made.hits, Choice(first=5)) as another:
+    with choose(made.hits, Choice(first=5)) as another:
         assert another.tag != one.tag
     code = (
-        "import sys; from pathlib import Path; from hitsieve.pipeline.view.subset import Choice, subset\n"
-        "print(subset(Path(sys.argv[1]), Choice(first=4)).tag)"
+        "import sys; from pathlib import Path; from hitsieve.pipeline.view.subset import Choice, choose\n"
+        "print(choose(Path(sys.argv[1]), Choice(first=4)).tag)"
     )
     again = subprocess.run([sys.executable, "-c", code, made.hits], capture_output=True, text=True, check=True)
     assert again.stdout.strip() == one.tag
@@ -205,7 +205,7 @@ def changed(hits: Path, how: str) -> Iterator[Any]:
 def test_damage_on_the_way_ends_the_reading(made: Outputs, tmp_path: Path, how: str) -> None:
     hits = tmp_path / "copy_hits.h5"
     hits.write_bytes(made.hits.read_bytes())
-    with subset(hits, Choice()) as composed:
+    with choose(hits, Choice()) as composed:
         whole, pieces = b"".join(composed.read()), composed.read()
         got = [next(pieces)]
         list(changed(hits, how))

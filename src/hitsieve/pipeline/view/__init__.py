@@ -1,1 +1,1 @@
-"""What a page shows of a finished run: plain functions that give frozen dataclasses and arrays."""
+"""What the pages and reports show of finished runs: plain facts, without web and without drawing."""

@@ -14,6 +14,11 @@ from hitsieve.errors import SettingsError, SourceError
 from hitsieve.write import ComposedFile, HitsToChoose, store
 
 Step = Callable[[int, int], None]
+_MOST = 2**63 - 1
+
+
+class NothingChosenError(SourceError):
+    """No hit is as it is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class Choice:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise SettingsError(f"{name} is {value}", mend=f"give {least} or more")
+            if value is not None and value > _MOST:
+                raise SettingsError(f"{name} is too large", mend=f"give at most {_MOST}")
         if self.d_max is not None and not (np.isfinite(self.d_max) and self.d_max > 0):
             raise SettingsError(f"d_max is {self.d_max}", mend="give a number of angstrom above 0")
 
@@ -107,7 +114,7 @@ def count_chosen(hits: Path, choice: Choice) -> Chosen:
         return Chosen(len(rows), len(file), int(file.sizes[rows].sum()))
 
 
-def subset(hits: Path, choice: Choice) -> ComposedFile:
+def choose(hits: Path, choice: Choice) -> ComposedFile:
     """The hit-only file of a choice: its metadata are made now, its images are read from `hits` when it is read.
 
     Parameters
@@ -123,8 +130,10 @@ def subset(hits: Path, choice: Choice) -> ComposedFile:
 
     Raises
     ------
+    NothingChosenError
+        No hit is chosen.
     SourceError
-        No hit is chosen; or `hits` is no such file, or is damaged.
+        `hits` is no such file, or is damaged.
     SettingsError
         The run has no such pump state.
     OutputError
@@ -133,7 +142,8 @@ def subset(hits: Path, choice: Choice) -> ComposedFile:
     with HitsToChoose(hits) as file:
         rows = _rows(file, choice)
         if not len(rows):
-            raise SourceError(f"{hits}: none of its {len(file):,} hits is chosen by {choice}", mend="choose otherwise")
+            what = f"{hits}: none of its {len(file):,} hits is chosen by {choice}"
+            raise NothingChosenError(what, mend="choose otherwise")
         return file.compose(rows, {"choice": choice.given})
 
 
@@ -162,7 +172,7 @@ def write_subset(request: SubsetRequest, *, progress: Step | None = None) -> Cho
     """
     with HitsToChoose(request.hits) as file:
         n_of = len(file)
-    with subset(request.hits, request.choice) as composed:
+    with choose(request.hits, request.choice) as composed:
         store(composed, request.output, request.hits, overwrite=request.overwrite, step=progress)
         return Chosen(len(composed), n_of, composed.size)
 
