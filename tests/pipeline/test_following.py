@@ -111,7 +111,11 @@ def test_what_was_missed_is_counted() -> None:
     for sequence in (4, 5, 9, 0, 1):
         heard.take(image(sequence, sequence=sequence), NOW)
     assert heard.n_missed == 3
-    heard.take(message("refused", kind="bad", what="?"), NOW)
+    assert not only(heard)["lost"]
+    heard.take(message("refused", kind="bad", what="?", sequence=0), NOW)
+    assert only(heard)["lost"]
+    heard.take(image(9), NOW)
+    assert not only(heard)["lost"] and only(heard, NOW + 1000)["lost"]
     assert heard.refused == {"bad": 1, "late": 0, "doubled": 0}
 
 

@@ -24,6 +24,8 @@ SECONDS = 60
 """For so long the images of each second are counted."""
 RECENT = 10
 """Seconds over which the rate is taken."""
+GIVEN_UP = 600.0
+"""Time (s) without a word after which a series is taken as lost: its receiver would have ended it."""
 LONGEST = 300
 """Letters of a text, and items of a list, that are kept."""
 _BIN_SIZES = (1, 2, 5, 10, 20, 50, 100)
@@ -51,6 +53,8 @@ class HeardSeries:
     last_hit: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
     """What its last message says; None while it runs."""
+    orphan: bool = False
+    """Its publisher has started again, and has said nothing of it since."""
     changed: int = 0
     """Which change of all series was its last."""
     _codes: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(KEPT, np.uint8))
@@ -101,6 +105,7 @@ class HeardSeries:
             "last_image": self.last_image,
             "last_hit": self.last_hit,
             "end": self.end,
+            "lost": self.end is None and (self.orphan or now - self.last_heard > GIVEN_UP),
             "bin_size": size,
             "bins": bins,
         }
@@ -161,7 +166,7 @@ class Heard:
             self.refused[message["kind"]] += 1
             return
         series = self._find(message, now)
-        series.last_heard, series.changed = now, self.changes
+        series.last_heard, series.changed, series.orphan = now, self.changes, False
         if message["type"] == "start":
             series.announced, series.from_start = message["number_of_images"], True
         elif message["type"] == "image":
@@ -191,9 +196,13 @@ class Heard:
         return () if series is None or series.end is None else tuple(series.end["outputs"])
 
     def _count_missed(self, sequence: int | None) -> None:
-        # A smaller number is of a publisher that has started again.
-        if sequence is not None and self._sequence is not None and sequence > self._sequence:
-            self.n_missed += sequence - self._sequence - 1
+        if sequence is not None and self._sequence is not None:
+            if sequence > self._sequence:
+                self.n_missed += sequence - self._sequence - 1
+            else:
+                # The publisher has started again, and what it told of before is gone with it.
+                for series in self._open.values():
+                    series.orphan = True
         self._sequence = sequence
 
     def _find(self, message: dict[str, Any], now: float) -> HeardSeries:
