@@ -152,6 +152,7 @@ def test_page_follows_series_that_come_and_go(
 ) -> None:
     from playwright.sync_api import expect
 
+    expect.set_options(timeout=60_000)
     page.goto("/live")
     state = page.locator("#state-text")
     expect(state).to_contain_text("No connection to hitsieve live")
@@ -185,7 +186,7 @@ def test_page_follows_series_that_come_and_go(
                 sender.raw(one.end)
                 row = page.locator("#done tr").filter(has_text="series_000001")
                 expect(row.locator("td").nth(2)).to_have_text("40")
-                expect(row.locator("td").nth(7)).to_have_text("all images came")
+                expect(row.locator("td").nth(7)).to_have_text("its end came")
                 expect(page.locator("#none")).to_be_visible()
     expect(state).to_contain_text("No connection to hitsieve live")
     expect(page.locator("#heard")).to_contain_text("nothing heard for")

@@ -127,6 +127,7 @@ def test_form_says_what_a_choice_gives(
 ) -> None:
     from playwright.sync_api import expect
 
+    expect.set_options(timeout=60_000)
     page.goto(f"/runs/{site.pumped.id}/choose?first=4")
     expect(page.locator("#count")).to_contain_text(f"4 of {site.pumped.n_hits} hits")
     page.get_by_label("Pump state").select_option("light")
