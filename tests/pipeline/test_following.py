@@ -6,6 +6,7 @@ import json
 import socket
 from typing import Any
 
+import cbor2
 import pytest
 import zmq
 
@@ -119,7 +120,20 @@ def test_what_was_missed_is_counted() -> None:
     assert heard.refused == {"bad": 1, "late": 0, "doubled": 0}
 
 
+def test_cbor_says_the_same() -> None:
+    heard = Heard()
+    for frames in (message("start", number_of_images=7), image(3, "miss"), image(4, resolution=None)):
+        heard.take([cbor2.dumps(json.loads(frames[0]))], NOW)
+    assert heard.n_foreign == 0
+    assert (only(heard)["announced"], only(heard)["judged"], only(heard)["last_hit"]["image_id"]) == (7, 2, 4)
+
+
 HOSTILE = [
+    [cbor2.dumps({"type": "image"})],
+    [cbor2.dumps([1])],
+    [b"\xa1\xd8\x1c\x80"],
+    [b"\xbf" * 100],
+    [b"\xfb"],
     [b""],
     [b"\xff\xfe"],
     [b"null"],

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.source.cbor import loads
+
 STATES = ("hit", "miss", "unreadable", "missing", "later")
 KEPT = 10_000
 """Verdicts of a series that are remembered one by one."""
@@ -233,7 +235,8 @@ def _message(frames: list[bytes]) -> dict[str, Any] | None:
     if len(frames) != 1:
         return None
     try:
-        said = json.loads(frames[0])
+        # A map of CBOR begins otherwise.
+        said = json.loads(frames[0]) if frames[0][:1] == b"{" else loads(frames[0])
         kind = said["type"]
         found: dict[str, Any] = {"type": kind, "sequence": _optional(said.get("sequence"))}
         if kind == "refused":
@@ -249,7 +252,7 @@ def _message(frames: list[bytes]) -> dict[str, Any] | None:
             found["end"] = _end(said)
         else:
             return None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except Exception:  # noqa: BLE001 - a decoder of hostile bytes may raise what it likes
         return None
     return found
 
