@@ -46,6 +46,10 @@ class Predicted:
     def __len__(self) -> int:
         return len(self.x)
 
+    def take(self, which: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Predicted:
+        """The chosen reflections."""
+        return Predicted(self.hkl[which], self.x[which], self.y[which], self.excitation[which])
+
 
 def excitations(q: npt.ArrayLike, beam: Beam) -> Floats:
     """Distance |s0 + q| - |s0| (1/angstrom) of points q, shape (n, 3), from the Ewald sphere; |s0| = 1 / wavelength.
@@ -125,9 +129,9 @@ def predict(A: Floats, detector: Detector, beam: Beam, *, reach: float, d_min: f
     for index in range(-most[first], most[first] + 1):
         step = index * A[:, first]
         squares = square + 2.0 * in_plane @ step + step @ step
-        near = np.flatnonzero((np.abs(squares + off_plane + 2.0 * step @ s0) <= limit) & (squares <= q_max**2))
-        hkl = np.empty((len(near), 3), dtype=np.int32)
-        hkl[:, first], hkl[:, others] = index, plane[near]
+        these = np.flatnonzero((np.abs(squares + off_plane + 2.0 * step @ s0) <= limit) & (squares <= q_max**2))
+        hkl = np.empty((len(these), 3), dtype=np.int32)
+        hkl[:, first], hkl[:, others] = index, plane[these]
         found.append(hkl)
     hkl = np.concatenate(found)
     hkl = hkl[hkl.any(axis=1)]
@@ -135,7 +139,8 @@ def predict(A: Floats, detector: Detector, beam: Beam, *, reach: float, d_min: f
         hkl = hkl[_CENTRED[centring](hkl)]
     q = hkl @ A.T
     off = excitations(q, beam)
-    hkl, q, off = (values[np.abs(off) <= reach] for values in (hkl, q, off))
+    near = np.abs(off) <= reach
+    hkl, q, off = hkl[near], q[near], off[near]
     x, y = detector.meets(q + s0)
     on = ~np.isnan(x)
     return Predicted(hkl[on], x[on], y[on], off[on])

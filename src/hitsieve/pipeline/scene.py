@@ -68,7 +68,7 @@ def scene_of(run: Run, finder: Finder, account: Account, pixels: Image, stored: 
     stored : StoredResults
     """
     settings, spots = stored.settings, account.results.spots
-    profile = background_profile(run, finder, settings.spots, pixels)
+    profile = background_profile(finder, settings.spots, pixels)
     beam = run.beam.of(account.image)
     known = bool(run.detector.panels) and beam.wavelength is not None
     state = stored.column("state")

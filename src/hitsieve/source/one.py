@@ -14,7 +14,7 @@ from hitsieve.filters import why_not_unpacked
 from hitsieve.model import Codec, Detector, Place
 from hitsieve.source.access import FileUnavailable, reading
 from hitsieve.source.apart import read_apart
-from hitsieve.source.chunks import codec_of
+from hitsieve.source.chunks import BITSHUFFLE, codec_of
 from hitsieve.source.detector import Metadata, read_metadata
 from hitsieve.source.fields import member
 from hitsieve.source.images import read_pixels
@@ -102,12 +102,22 @@ def _through_core(item: h5py.Dataset, place: Place, codec: Codec) -> Image | Non
     reason = why_not_unpacked(stored, codec, (slow, fast), item.dtype.name)
     if reason:
         raise SourceError(f"{place}: the image cannot be decoded: {reason}", mend="copy the file again from its origin")
-    # The file may change at any time: what is unpacked are the bytes that were proven.
+    return _unpacked(item, (slow, fast), stored)
+
+
+def _unpacked(item: h5py.Dataset, shape: tuple[int, int], stored: bytes) -> Image:
+    """Unpack the chunk by the library, in memory: its file may change at any time, these bytes are the proven ones."""
+    number, flags, values, _ = item.id.get_create_plist().get_filter(0)
+    # What bitshuffle prepends by itself, version and size of a number, it would prepend once more.
+    given = values[3:] if number == BITSHUFFLE else values
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk(shape)
+    plist.set_filter(number, flags, tuple(given))
     with h5py.File(io.BytesIO(), "w") as memory:
-        space = h5py.h5s.create_simple((1, *item.shape[1:]) if item.ndim == 3 else item.shape)
-        made = h5py.Dataset(h5py.h5d.create(memory.id, b"image", item.id.get_type(), space, item.id.get_create_plist()))
-        made.id.write_direct_chunk((0,) * item.ndim, stored)
-        return np.asarray(made[0] if item.ndim == 3 else made[()])
+        space = h5py.h5s.create_simple(shape)
+        made = h5py.Dataset(h5py.h5d.create(memory.id, b"image", item.id.get_type(), space, plist))
+        made.id.write_direct_chunk((0, 0), stored)
+        return np.asarray(made[()])
 
 
 def _only_built_in(item: h5py.Dataset) -> bool:
