@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 import hitsieve
-from hitsieve.settings import LiveSettings, RunSettings, Settings
+from hitsieve.settings import LiveSettings, RunSettings, ServeSettings, Settings
 from hitsieve.testing import SimulateSettings, StreamSettings
 
 if sys.version_info >= (3, 11):
@@ -86,7 +86,9 @@ def models(model: type[Settings]) -> list[type[Settings]]:
 
 
 @pytest.mark.parametrize(
-    "model", [*models(RunSettings), LiveSettings, SimulateSettings, StreamSettings], ids=lambda model: model.__name__
+    "model",
+    [*models(RunSettings), LiveSettings, ServeSettings, SimulateSettings, StreamSettings],
+    ids=lambda model: model.__name__,
 )
 def test_settings_are_frozen_documented_and_strict(model: type[Settings]) -> None:
     assert model.model_config["frozen"]

@@ -34,6 +34,7 @@ COMMANDS = {
     "catalog": "Enter finished runs into the local catalogue, remove them, or list all.",
     "ingest": "Register a finished run in SciCat: the raw data with their hit rate, and the hits.",
     "export": "Export lattices and hits of a finished run to DIALS or CrystFEL, or pack the hits to be published.",
+    "serve": "Show the catalogue, runs, images and a running series in the browser.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
 }

@@ -1,0 +1,182 @@
+"""The application behind a socket: an address, its limits, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import resource
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from hitsieve.errors import SettingsError
+from hitsieve.model import Closing
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from hitsieve.settings import ServeSettings
+
+PATIENCE = 20.0
+"""Longest time (s) from the opening of a connection, or the first byte of a request, to the end of its head."""
+IDLE = 30
+"""Longest time (s) that a connection stays open between two requests."""
+LAST_ANSWERS = 1
+"""Longest time (s) for answers that are on their way when the server ends."""
+LONGEST_HEAD = 32 * 1024
+"""Bytes of a request's first line and headers."""
+MOST_CONNECTIONS = 2000
+"""At once; beyond, each is told to come again."""
+SPARE = 128
+"""Open files beside connections."""
+BACKLOG = 1024
+
+
+class Server(Closing):
+    """Serves an application; close it, or use it in a `with` statement.
+
+    Parameters
+    ----------
+    app : FastAPI
+    settings : ServeSettings
+
+    Raises
+    ------
+    SettingsError
+        The address cannot be listened at.
+    """
+
+    def __init__(self, app: FastAPI, settings: ServeSettings) -> None:
+        self._socket = _listening(settings.host, settings.port)
+        host, port = self._socket.getsockname()[:2]
+        self.port = int(port)
+        """Port that it listens at."""
+        shown = settings.host or host
+        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+        """Address of the first page, without any token."""
+        config = uvicorn.Config(
+            app,
+            http=_Impatient,
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            # Whoever sends nonsense is told so, not the log.
+            log_level="critical",
+            # Addresses may hold a token.
+            access_log=False,
+            server_header=False,
+            proxy_headers=settings.behind_proxy,
+            limit_concurrency=_most_connections(),
+            timeout_keep_alive=IDLE,
+            timeout_graceful_shutdown=LAST_ANSWERS,
+            h11_max_incomplete_event_size=LONGEST_HEAD,
+        )
+        self._server = uvicorn.Server(config)
+
+    def run(self) -> None:
+        """Serve until `stop` is called from another thread, or Ctrl-C, which is raised again at the end."""
+        self._server.run(sockets=[self._socket])
+
+    @property
+    def started(self) -> bool:
+        """Whether it answers."""
+        return self._server.started
+
+    def stop(self) -> None:
+        """Ask `run` to return soon."""
+        self._server.should_exit = True
+
+    def close(self) -> None:
+        """Free the address."""
+        self._socket.close()
+
+
+class _Impatient(H11Protocol):
+    """Does not wait for ever for a request whose head comes drop by drop, or never."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None:
+            self._wait()
+        super().data_received(data)
+
+    def handle_events(self) -> None:
+        before = self.scope
+        super().handle_events()
+        if self.scope is not before and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._deadline = self.loop.call_later(PATIENCE, self._give_up)
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            self.transport.close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises
+    ------
+    SettingsError
+    """
+    made: socket.socket | None = None
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = found[0]
+        # asyncio sends small answers at once on sockets of this protocol only; on others each waits for 40 ms.
+        made = socket.socket(family, kind, socket.IPPROTO_TCP)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(BACKLOG)
+    except (OSError, UnicodeError) as error:
+        if made is not None:
+            made.close()
+        raise SettingsError(f"{host}:{port} {_why(error)}", mend=_mend(error)) from None
+    return made
+
+
+def _why(error: Exception) -> str:
+    code = getattr(error, "errno", None)
+    if code == errno.EADDRINUSE:
+        return "is taken: another program listens there"
+    if code == errno.EACCES:
+        return "may not be listened at by this user"
+    return f"cannot be listened at: {(getattr(error, 'strerror', None) or str(error)).lower()}"
+
+
+def _mend(error: Exception) -> str:
+    if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
+        return "give another port with --port; 0 is a free one"
+    return "give an address of this computer with --host"
+
+
+def _most_connections() -> int:
+    """As many as wanted, or as the system lets a program have open; its own limit is raised as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted: Any = MOST_CONNECTIONS + SPARE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
+        return max(1, min(MOST_CONNECTIONS, soft - SPARE))
+    return MOST_CONNECTIONS

@@ -1,0 +1,58 @@
+"""Numbers as people read them; used in templates as filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+_SIZES = ("B", "kB", "MB", "GB", "TB", "PB")
+NOTHING = "–"  # noqa: RUF001 - an en dash stands for what is not known
+
+
+def count(value: float | None) -> str:
+    """1234567 as 1,234,567."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """0.0523 as 5.23 %, with three digits that count."""
+    if share is None:
+        return NOTHING
+    value = 100 * share
+    return f"{value:.3g} %" if value < 99.95 else f"{value:.4g} %"
+
+
+def size(n_bytes: float | None) -> str:
+    """1.5e9 as 1.5 GB."""
+    if n_bytes is None:
+        return NOTHING
+    value, unit = float(n_bytes), 0
+    while value >= 999.5 and unit < len(_SIZES) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {_SIZES[unit]}"
+
+
+def date(time: datetime | None) -> str:
+    """A time to the minute."""
+    return NOTHING if time is None else f"{time:%Y-%m-%d %H:%M}"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many digits that count."""
+    return NOTHING if value is None else f"{value:.{digits}g}"
+
+
+def fixed(value: float | None, decimals: int = 2) -> str:
+    """A number with so many decimals."""
+    return NOTHING if value is None else f"{value:.{decimals}f}"
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "count": count,
+    "percent": percent,
+    "size": size,
+    "date": date,
+    "number": number,
+    "fixed": fixed,
+}
