@@ -60,10 +60,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
             SimulateSettings(name=name, detector="test-256k", images=images, hit_fraction=0.4, pump=pump),
         )
         rooms: dict[str, Any] = {
-            "source": {
-                "pump": pump or None,
-                "set": ["sample_name=lysozyme" if pump else "sample_name=<b>thaumatin</b>"],
-            },
+            "source": {"pump": pump or None, "set": [f"sample_name={SAMPLES[name]}"]},
             "write": {"output": folder / "out" / name, "split_pump": bool(pump)},
             "catalogue": {"catalogue": catalogue},
         }

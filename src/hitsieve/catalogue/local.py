@@ -174,13 +174,16 @@ class Catalogue(Closing):
         with self._using(), self._reading() as connection:
             sql, values = self._where(connection, condition, near)
             n_found = connection.execute(f"SELECT count(*) FROM facts WHERE {sql}", values).fetchone()[0]  # noqa: S608
-            text = (
-                f"SELECT r.record, facts.key FROM facts JOIN runs r USING (key) WHERE {sql} "  # noqa: S608 - our own names
-                f"ORDER BY {order.sql(near=bool(near))} LIMIT ? OFFSET ?"
-            )
-            rows = connection.execute(text, [*values, most, first]).fetchall()
+            # Keys alone are sorted, not the whole records.
+            order_by = order.sql(near=bool(near))
+            text = f"SELECT key FROM facts WHERE {sql} ORDER BY {order_by} LIMIT ? OFFSET ?"  # noqa: S608 - our own names
+            keys = [key for (key,) in connection.execute(text, [*values, most, first])]
+            records = [
+                connection.execute("SELECT record FROM runs WHERE key = ?", (key,)).fetchone()[0] for key in keys
+            ]
         strains = near[0] if near else {}
-        return Part(tuple((read_record(record), strains.get(key)) for record, key in rows), int(n_found))
+        found = zip(map(read_record, records), map(strains.get, keys), strict=True)
+        return Part(tuple(found), int(n_found))
 
     def extents(self, fields: Sequence[str]) -> dict[str, tuple[float, float] | None]:
         """Least and largest value of fields that are numbers, over all runs; None where no run has one."""

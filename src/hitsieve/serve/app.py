@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from hitsieve.errors import HitsieveError, SettingsError
-from hitsieve.serve import catalogue, downloads, image, live, report, run, subset
+from hitsieve.serve import catalogue, downloads, facts, image, live, report, run, subset
 from hitsieve.serve.doors import Doors
 from hitsieve.serve.pages import STATIC
 from hitsieve.serve.refusals import refuse, status_of
@@ -46,9 +46,10 @@ def create_app(settings: ServeSettings, *, token: str | None = None) -> FastAPI:
     # The pages that FastAPI makes by itself load scripts from elsewhere.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, middleware=[doors])
     app.state.live = settings.live
+    app.state.token = token is not None
     _add_refusals(app)
     runs = Runs(settings)
-    for room in (catalogue, run, report, image, subset, downloads):
+    for room in (catalogue, facts, run, report, image, subset, downloads):
         app.include_router(room.router(runs))
     app.include_router(live.router(settings.live))
 

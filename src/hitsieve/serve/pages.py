@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 import hitsieve
-from hitsieve.serve import words
+from hitsieve.serve import marks, words
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -27,6 +27,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     made.filters |= words.FILTERS
+    made.filters |= {"line": marks.line_of, "along": marks.said_of, "share": marks.share_of}
     made.globals["version"] = hitsieve.__version__
     return made
 
@@ -41,5 +42,6 @@ def render(name: str, context: Mapping[str, Any]) -> str:
 
 def page(request: Request, name: str, context: Mapping[str, Any], *, status: int = 200) -> HTMLResponse:
     """Answer with a page, made from a template that extends base.html."""
-    live = getattr(request.app.state, "live", None) if "app" in request.scope else None
-    return HTMLResponse(render(name, {"path": request.url.path, "live": live, **context}), status)
+    state = request.app.state
+    shared = {"path": request.url.path, "live": state.live, "token": state.token}
+    return HTMLResponse(render(name, shared | dict(context)), status)

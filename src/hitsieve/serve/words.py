@@ -17,10 +17,7 @@ def count(value: float | None) -> str:
 
 def percent(share: float | None) -> str:
     """0.0523 as 5.23 %, with three digits that count."""
-    if share is None:
-        return NOTHING
-    value = 100 * share
-    return f"{value:.3g} %" if value < 99.95 else f"{value:.4g} %"
+    return NOTHING if share is None else f"{_three(100 * share)} %"
 
 
 def size(n_bytes: float | None) -> str:
@@ -30,7 +27,7 @@ def size(n_bytes: float | None) -> str:
     value, unit = float(n_bytes), 0
     while value >= 999.5 and unit < len(_SIZES) - 1:
         value, unit = value / 1000, unit + 1
-    return f"{value:.3g} {_SIZES[unit]}"
+    return f"{_three(value) if unit else int(n_bytes)} {_SIZES[unit]}"
 
 
 def date(time: datetime | None) -> str:
@@ -46,6 +43,15 @@ def number(value: float | None, digits: int = 4) -> str:
 def fixed(value: float | None, decimals: int = 2) -> str:
     """A number with so many decimals."""
     return NOTHING if value is None else f"{value:.{decimals}f}"
+
+
+def _three(value: float) -> str:
+    """Three digits that count, so that a column of such numbers is even."""
+    if value == 0:
+        return "0"
+    if value >= 99.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}" if value >= 0.9995 else f"{value:.3g}"
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
