@@ -12,6 +12,7 @@ from hitsieve.testing.stills import CRYSTALS, Crystal, reflections
 
 PIXEL, DISTANCE, SHAPE = 75e-6, 0.12, (1000, 1100)
 BEAM = Beam(wavelength=1.2)
+S0 = np.array([0, 0, 1 / 1.2])
 
 
 def detector(panels: int = 1) -> Detector:
@@ -43,9 +44,9 @@ def test_every_reflection_near_the_sphere_is_predicted_where_it_falls(name: str,
 
     hkl = all_reflections(crystal, d_min)
     q = hkl @ A.T
-    off = np.linalg.norm(q + [0, 0, 1 / 1.2], axis=1) - 1 / 1.2
+    off = np.linalg.norm(q + S0, axis=1) - 1 / 1.2
     near = np.abs(off) <= reach
-    x, _ = place.meets(q[near] + [0, 0, 1 / 1.2])
+    x, _ = place.meets(q[near] + S0)
     wanted = {tuple(h) for h in hkl[near][~np.isnan(x)].tolist()}
     assert {tuple(h) for h in found.hkl.tolist()} == wanted
 
@@ -67,13 +68,13 @@ def test_reach_is_that_of_the_reflections_indexed() -> None:
     crystal, random = CRYSTALS["tetragonal"], np.random.default_rng(1)
     A = random_rotation(random) @ reciprocal_matrix(crystal.cell)
     hkl = reflections(crystal)
-    off = np.abs(np.linalg.norm(hkl @ A.T + [0, 0, 1 / 1.2], axis=1) - 1 / 1.2)
+    off = np.abs(np.linalg.norm(hkl @ A.T + S0, axis=1) - 1 / 1.2)
     shown = hkl[off < 1e-3]
     reach = reach_of(A, shown, BEAM)
     assert 8e-4 < reach < 1e-3
     predicted = {tuple(h) for h in predict(A, detector(), BEAM, reach=reach, d_min=2.5).hkl.tolist()}
     inside = shown[np.abs(off[off < 1e-3]) <= reach]
-    x, _ = detector().meets(inside @ A.T + [0, 0, 1 / 1.2])
+    x, _ = detector().meets(inside @ A.T + S0)
     assert {tuple(h) for h in inside[~np.isnan(x)].tolist()} <= predicted
 
 

@@ -130,7 +130,7 @@ def test_spots_of_a_lattice_lie_on_its_predictions(seen: RunImages) -> None:
 def test_an_unreadable_image_says_why_and_is_not_decoded(seen: RunImages) -> None:
     facts = seen.facts(BROKEN)
     assert facts.account.state == State.UNREADABLE
-    with pytest.raises(NotShown, match="image 5 is unreadable: .*few_data_000001.h5"):
+    with pytest.raises(NotShown, match=r"image 5 is unreadable: .*few_data_000001\.h5"):
         seen.picture(BROKEN)
     with pytest.raises(NotShown, match="unreadable"):
         seen.shown(BROKEN)
@@ -194,11 +194,15 @@ def test_an_original_that_is_damaged_since_is_told(alone: tuple[RunImages, Path]
 
 
 def test_files_outside_of_what_may_be_read_are_not(results: Path) -> None:
+    def admit(path: Path, source: bool) -> None:
+        if source:
+            raise SourceError(f"{path.name} is none of your business")
+
     with open_results(results) as stored:
-        seen = RunImages(stored, may_read=lambda path: False)
+        seen = RunImages(stored, admit=admit)
         picture = seen.picture(int(np.flatnonzero(stored.column("state") == State.HIT)[0]))
         assert picture.place.path == stored.outputs.hits
-        assert "outside the folders that may be read here" in picture.why_not_original
+        assert picture.why_not_original == "few_data_000001.h5 is none of your business"
 
 
 def test_what_the_search_sees(seen: RunImages) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from hitsieve.model import Place, State
 from hitsieve.pipeline.account import Account
@@ -57,9 +58,15 @@ def original_place(stored: StoredResults, image: int) -> Place | None:
 
 def _row(stored: StoredResults, image: int) -> tuple[int, Path] | None:
     """Row and hit-only file of an image: the file in use where it has it, else that of all hits."""
-    every = np.flatnonzero(stored.column("state") == State.HIT)
-    for path, hits in ((stored.hits_file, stored.hits), (stored.outputs.hits, every)):
-        row = int(np.searchsorted(hits, image))
-        if row < len(hits) and hits[row] == image:
-            return row, path
-    return None
+    found = _place_among(stored.hits, image)
+    if found is not None:
+        return found, stored.hits_file
+    if stored.pump_state is None:
+        return None
+    found = _place_among(np.flatnonzero(stored.column("state") == State.HIT), image)
+    return None if found is None else (found, stored.outputs.hits)
+
+
+def _place_among(hits: npt.NDArray[np.int64], image: int) -> int | None:
+    row = int(np.searchsorted(hits, image))
+    return row if row < len(hits) and hits[row] == image else None

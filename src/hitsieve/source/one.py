@@ -41,7 +41,7 @@ def metadata_of(path: Path, shape: tuple[int, int], n: int, dtype: np.dtype[np.g
         return read_metadata(file, path, shape, n, dtype)
 
 
-def read_image(place: Place, detector: Detector, dtype: np.dtype[np.generic]) -> Image:
+def read_image(place: Place, detector: Detector, dtype: np.dtype[np.generic], *, confined: bool = False) -> Image:
     """Counts of one image, shape (slow, fast), in the run's type.
 
     Damaged bytes reach no plug-in of HDF5 in this process: the compiled core unpacks what it can first, and tells of
@@ -53,20 +53,22 @@ def read_image(place: Place, detector: Detector, dtype: np.dtype[np.generic]) ->
     detector : Detector
         Its shape is that of the image.
     dtype : dtype
+    confined : bool
+        Refuse what another file holds, to which this one leads by a link or a virtual dataset.
 
     Raises
     ------
     SourceError
         The image is not there, cannot be decoded, or is another than that of the run.
     """
-    values = _from_hdf5(place) if place.dataset else read_pixels(place.path, place.row)
+    values = _from_hdf5(place, confined=confined) if place.dataset else read_pixels(place.path, place.row)
     if values.shape != detector.shape or values.dtype.newbyteorder("=") != dtype:
         what = f"{place}: the image is {values.dtype} {values.shape}, the run is {dtype} {detector.shape}"
         raise SourceError(what, mend="put the original file back")
     return values.astype(dtype, copy=False)
 
 
-def _from_hdf5(place: Place) -> Image:
+def _from_hdf5(place: Place, *, confined: bool) -> Image:
     with reading(place.path) as file:
         item = member(file, place.dataset)
         if not isinstance(item, h5py.Dataset) or item.ndim not in (2, 3):
@@ -77,6 +79,8 @@ def _from_hdf5(place: Place) -> Image:
             raise SourceError(f"{place}: there is no such image, only {n}", mend="put the original file back")
         if int(np.prod(item.shape[-2:], dtype=object)) * item.dtype.itemsize > _MOST_BYTES:
             raise SourceError(f"{place}: the image is of more than {_MOST_BYTES >> 20} MiB")
+        if confined and (item.is_virtual or item.external or item.file.filename != file.filename):
+            raise SourceError(f"{place}: the image is in another file, to which this one leads; that is not followed")
         codec = codec_of(item)
         if codec is not None:
             found = _through_core(item, place, codec)

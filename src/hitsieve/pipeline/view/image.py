@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.errors import SourceError
+from hitsieve.errors import HitsieveError, SourceError
 from hitsieve.index import Predicted, predict, reach_of
 from hitsieve.model import Beam, ImageTable, Place, Run, State
 from hitsieve.picture import Scene
@@ -35,6 +35,9 @@ KINDS: tuple[Kind, ...] = ("image", "hit", "miss", "unreadable", "missing", "ind
 """What one can go on to; image: any."""
 MOST_PREDICTED = 20_000
 """Reflections of a lattice that are given at most, those nearest to the Ewald sphere."""
+
+MOST_SHEETS = 16
+"""Layouts of the detector that are kept: of a run whose images have a wavelength each."""
 
 
 class NotShown(SourceError):
@@ -85,8 +88,8 @@ class Shown:
     """With what another search found."""
 
 
-def _anywhere(_: Path) -> bool:
-    return True
+Admit = Callable[[Path, bool], object]
+"""Raises HitsieveError for a file that is not to be read; told whether it is one that the run was made from."""
 
 
 class RunImages:
@@ -98,21 +101,28 @@ class RunImages:
         Stays open as long as this is used; whoever opened it closes it.
     recent : Recent, optional
         Keeps images that were unpacked; may be shared between runs.
-    may_read : callable, optional
-        Whether a file that is not among the outputs may be read; all may, by default.
+    admit : callable, optional
+        Asked before a file that holds images is read; all may be, by default.
+    confined : bool
+        Files that lead to other files by links or virtual datasets are not followed.
     """
 
     def __init__(
         self,
         stored: StoredResults,
         recent: Recent[Picture] | None = None,
-        may_read: Callable[[Path], bool] = _anywhere,
+        admit: Admit | None = None,
+        *,
+        confined: bool = False,
     ) -> None:
         self.stored = stored
         self._recent = Recent() if recent is None else recent
-        self._may_read = may_read
+        self._admit = admit
+        self._confined = confined
         self._lock = Lock()
+        self._building = Lock()
         self._key = object()
+        self._sheets: dict[float | None, Sheet] = {}
 
     def __len__(self) -> int:
         return len(self.stored)
@@ -166,6 +176,16 @@ class RunImages:
         left, right = int(np.searchsorted(images, image)), int(np.searchsorted(images, image, side="right"))
         return int(images[left - 1]) if left else None, int(images[right]) if right < len(images) else None
 
+    def account(self, image: int) -> Account:
+        """What is recorded of an image.
+
+        Raises
+        ------
+        SourceError
+            The run has no such image, or its outputs cannot be read.
+        """
+        return recorded(self.stored, image)
+
     def facts(self, image: int) -> ImageFacts:
         """What the outputs tell of an image.
 
@@ -174,7 +194,7 @@ class RunImages:
         SourceError
             The run has no such image, or its outputs cannot be read.
         """
-        account = recorded(self.stored, image)
+        account = self.account(image)
         run, beam = self.run, self.run.beam.of(image)
         predicted, reach = self._predicted(account, beam)
         return ImageFacts(
@@ -182,11 +202,23 @@ class RunImages:
             n_images=len(self),
             around={kind: self.around(image, kind) for kind in KINDS},
             kinds=spot_kinds(account.results.spots, ice=account.verdict.ice),
-            sheet=sheet_of(run.detector, beam),
+            sheet=self._sheet(beam),
             predicted=predicted,
             reach=reach,
             saturated_above=run.detector.saturation_value,
         )
+
+    def _sheet(self, beam: Beam) -> Sheet:
+        """The detector, laid out once for each wavelength."""
+        with self._lock:
+            found = self._sheets.get(beam.wavelength)
+        if found is None:
+            found = sheet_of(self.run.detector, beam)
+            with self._lock:
+                if len(self._sheets) >= MOST_SHEETS:
+                    self._sheets.clear()
+                self._sheets[beam.wavelength] = found
+        return found
 
     def _predicted(self, account: Account, beam: Beam) -> tuple[tuple[Predicted, ...], tuple[float, ...]]:
         """Reflections of each lattice, up to the resolution of the spots that it indexes."""
@@ -223,7 +255,7 @@ class RunImages:
             raise SourceError(f"{self.stored.outputs.annotated}: has no image {image}, only {len(self)}")
         state = State(int(self.stored.read_column("state", [image])[0]))
         if state not in (State.HIT, State.MISS):
-            account = recorded(self.stored, image)
+            account = self.account(image)
             why = account.results.reasons.get(image) or "no reason is recorded"
             raise NotShown(f"image {image} is {state.name.lower()}: {why}")
 
@@ -235,23 +267,25 @@ class RunImages:
 
     def _read(self, image: int) -> tuple[npt.NDArray[np.generic], Place, bool, str]:
         """Counts, where they are from, whether that is the original, and why not."""
-        run, place, why = self.run, original_place(self.stored, image), "no file is known for it"
+        place, why = original_place(self.stored, image), "no file is known for it"
         if place is not None:
-            if not self._may_read(place.path):
-                why = f"{place.path} lies outside the folders that may be read here"
-            else:
-                try:
-                    return read_image(place, run.detector, run.dtype), place, True, ""
-                except SourceError as error:
-                    why = error.what
+            try:
+                return self._read_at(place, source=True), place, True, ""
+            except HitsieveError as error:
+                why = error.what
         held = held_at(self.stored.outputs, image)
         if held is None:
             what = f"image {image} cannot be shown: {why}; and no output holds it"
             raise NotShown(what, mend="bring the original file back (hitsieve recall says which)")
         try:
-            return read_image(held, run.detector, run.dtype), held, False, why
-        except SourceError as error:
+            return self._read_at(held, source=False), held, False, why
+        except HitsieveError as error:
             raise NotShown(f"image {image} cannot be shown: {why}; {error.what}", mend=error.mend) from error
+
+    def _read_at(self, place: Place, *, source: bool) -> npt.NDArray[np.generic]:
+        if self._admit is not None:
+            self._admit(place.path, source)
+        return read_image(place, self.run.detector, self.run.dtype, confined=self._confined)
 
     def shown(self, image: int) -> Shown:
         """What the search sees on an image now.
@@ -264,9 +298,10 @@ class RunImages:
             The run has no such image.
         """
         pixels = self.picture(image).pyramid.pixels
-        account = recorded(self.stored, image)
-        with self._lock:
+        account = self.account(image)
+        with self._building:
             finder = self._finder
-        again = searched_again(finder, self.stored.settings.spots, account, pixels)
-        account = replace(account, again=again)
-        return Shown(scene_of(self.run, finder, account, pixels, self.stored), account)
+        with self._recent.turn:
+            again = searched_again(finder, self.stored.settings.spots, account, pixels)
+            account = replace(account, again=again)
+            return Shown(scene_of(self.run, finder, account, pixels, self.stored), account)

@@ -81,6 +81,13 @@ class Pyramid:
         """The whole image on the last level."""
         return self.smaller[-1] if self.smaller else _encoded(self.pixels, self.used, wide=self.wide)
 
+    def has(self, level: int, column: int, row: int) -> bool:
+        """Whether there is such a tile."""
+        if not 0 <= level < self.levels or column < 0 or row < 0:
+            return False
+        slow, fast = (self.used if level == 0 else self.smaller[level - 1]).shape
+        return bool(row * TILE < slow and column * TILE < fast)
+
     def tile(self, level: int, column: int, row: int) -> Cells:
         """A part of a level: at most TILE cells a side, fewer at the edges.
 
@@ -89,16 +96,12 @@ class Pyramid:
         SourceError
             There is no such tile.
         """
-        if 0 <= level < self.levels and column >= 0 and row >= 0:
-            here = np.s_[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
-            part = (
-                _encoded(self.pixels[here], self.used[here], wide=self.wide)
-                if level == 0
-                else self.smaller[level - 1][here]
-            )
-            if part.size:
-                return part
-        raise SourceError(f"the image has no tile {column}, {row} on level {level}, only {self.levels} levels")
+        if not self.has(level, column, row):
+            raise SourceError(f"the image has no tile {column}, {row} on level {level}, only {self.levels} levels")
+        here = np.s_[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
+        if level == 0:
+            return _encoded(self.pixels[here], self.used[here], wide=self.wide)
+        return self.smaller[level - 1][here]
 
     def contrast(self) -> tuple[float, float]:
         """Counts to draw as white and as black, so that what is strong stands out of the background."""
@@ -107,8 +110,8 @@ class Pyramid:
         known = some[some != self.no_data]
         if not len(known):
             return 0.0, 4.0
-        low, high = (float(value) - self.offset for value in np.percentile(known, [1, 99.7]))
-        return min(low, 0.0), max(high, min(low, 0.0) + 4.0)
+        low, high = (float(value) - self.offset for value in np.percentile(known, [25, 99.7]))
+        return low, max(high, low + 4.0)
 
 
 def _encoded(pixels: npt.NDArray[np.generic], used: npt.NDArray[np.bool_], *, wide: bool) -> Cells:
@@ -151,14 +154,15 @@ class Recent(Generic[T]):
         self._most_bytes = most_bytes
         self._kept: OrderedDict[Hashable, T] = OrderedDict()
         self._lock = Lock()
-        self._turn = BoundedSemaphore(at_once)
+        self.turn = BoundedSemaphore(at_once)
+        """Taken by whoever makes something large."""
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """What is kept under a key, or is made now; `make` waits for its turn."""
         found = self._find(key)
         if found is not None:
             return found
-        with self._turn:
+        with self.turn:
             # Another may have made it while this one waited.
             found = self._find(key)
             if found is None:
