@@ -42,9 +42,11 @@ def file_answer(path: Path, request: Request) -> Response:
         "content-disposition": f'attachment; filename="{_plain(path.name)}"',
     }
     if tag in request.headers.get("if-none-match", ""):
+        file.close()
         return Response(status_code=304, headers=headers)
     span = _span(request, told.st_size, (tag, headers["last-modified"]))
     if span is None:
+        file.close()
         what = f"{path.name} has {told.st_size:,} bytes"
         return refuse(request, 416, what, headers={"content-range": f"bytes */{told.st_size}"})
     first, after = span
