@@ -23,6 +23,7 @@ from hitsieve.testing import SimulateSettings, simulate
 CHROMIUM = Path(os.environ.get("HITSIEVE_CHROMIUM", "/usr/bin/chromium"))
 SAMPLES = {"pumped": "lysozyme", "plain": "<b>thaumatin</b>"}
 """The second is not to become a part of a page."""
+TOKEN = "a-token-of-many-letters"  # noqa: S105
 WAIT = 60_000
 """Longest time (ms) that a page is waited for: the machine may be busy."""
 
@@ -112,21 +113,37 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(chromium: Any, address: str) -> Iterator[Any]:
+def wrong() -> list[str]:
+    """What went wrong in the page so far; a test that asks for what is refused clears it."""
+    return []
+
+
+@pytest.fixture
+def page(chromium: Any, address: str, wrong: list[str]) -> Iterator[Any]:
     """A fresh tab at 1280 x 800; errors of scripts, what the policy refuses, and requests elsewhere fail the test."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, base_url=address)
     context.set_default_timeout(WAIT)
     tab = context.new_page()
-    wrong: list[str] = []
     tab.on("pageerror", lambda error: wrong.append(str(error)))
     tab.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     tab.on(
         "request",
-        lambda asked: None if asked.url.startswith((address, "data:", "blob:")) else wrong.append(asked.url),
+        lambda asked: (
+            None if asked.url.startswith(("http://127.0.0.1:", "data:", "blob:")) else wrong.append(asked.url)
+        ),
     )
     yield tab
     context.close()
     assert wrong == []
+
+
+@pytest.fixture
+def expect(chromium: Any) -> Any:
+    """What playwright waits for, with patience; wait_for_function is refused by the policy of our pages."""
+    from playwright.sync_api import expect as patient
+
+    patient.set_options(timeout=WAIT)
+    return patient
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from hitsieve.catalogue import Catalogue, Order, Part, Record, homes
-from hitsieve.errors import HitsieveError, SettingsError
+from hitsieve.errors import SettingsError, SourceError
 from hitsieve.serve.commands import TOOLS, Tool, origin_of, script
 from hitsieve.serve.pages import page
 from hitsieve.serve.refusals import status_of
@@ -101,7 +101,7 @@ def _strain(far: float | None) -> dict[str, float]:
 
 def _answer(runs: Runs, request: Request, asked: Asked) -> Response:
     """The page; a query that is wrong is shown with what is wrong, and its place."""
-    problem: HitsieveError | None = None
+    problem: SettingsError | None = None
     status, part, told = 200, Part((), 0), _Told(0, dict.fromkeys(SLIDERS))
     try:
         with runs.catalogue() as catalogue:
@@ -109,10 +109,10 @@ def _answer(runs: Runs, request: Request, asked: Asked) -> Response:
             part = catalogue.part(asked.q, asked.order, first=(asked.page - 1) * asked.size, most=asked.size)
     except SettingsError as error:
         status, problem = status_of(error), error
-    except HitsieveError as error:
+    except SourceError:
+        # The first run makes it.
         if runs.place.exists():
             raise
-        problem = error
     shown = [record for record, _ in part.records]
     context = {
         "asked": asked,

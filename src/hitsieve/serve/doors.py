@@ -20,6 +20,8 @@ LONGEST_PATH = 2048
 """Characters of a path."""
 LONGEST_QUERY = 8192
 """Characters behind the question mark."""
+LONGEST_HEADERS = 16384
+"""Characters of all headers."""
 MOST_ANSWERS = 256
 """Answers that are being made, or wait for it, at once."""
 MOST_STREAMS = 64
@@ -101,19 +103,16 @@ class Doors:
 
     def _refusal(self, request: Request) -> Response | None:
         """What is said to a request that comes no further."""
-        path, query = request.scope["path"], request.scope["query_string"]
         if request.method not in ("GET", "HEAD"):
             what = "nothing here can be changed"
             return refuse(request, 405, what, mend="ask with GET or HEAD", headers={"Allow": "GET, HEAD"})
-        if len(path) > LONGEST_PATH or len(query) > LONGEST_QUERY:
-            what = f"paths have at most {LONGEST_PATH} characters, queries {LONGEST_QUERY}"
-            return refuse(request, 414, what, mend="ask for less")
-        if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
-            return refuse(request, 400, "a request brings nothing along", mend="ask without a body")
-        if _is_crooked(path):
+        if (unfit := _too_much(request)) is not None:
+            return unfit
+        if _is_crooked(request.scope["path"]):
             return refuse(request, 400, "the path is not one of this server's", mend="start from the first page")
-        if self._hosts is not None and _host(request.headers) not in self._hosts:
-            what = f"{_host(request.headers)[:80]!r} is not a name of this server"
+        host = _host(request.headers)
+        if self._hosts is not None and host not in self._hosts:
+            what = f"{host[:80]!r} is not a name of this server"
             return refuse(request, 421, what, mend="name it with --allow-host, if it is yours")
         return None if self._token is None else self._asked(request, self._token)
 
@@ -161,6 +160,18 @@ def _add_headers(scope: Scope, message: Message) -> None:
         headers.setdefault(name, value)
     # Pages are asked for again when one comes back to them; what did not change is not sent twice.
     headers.setdefault("cache-control", "no-cache" if scope["path"].startswith("/static/") else "private, no-cache")
+
+
+def _too_much(request: Request) -> Response | None:
+    """Refuse what is longer than any request of these pages."""
+    if len(request.scope["path"]) > LONGEST_PATH or len(request.scope["query_string"]) > LONGEST_QUERY:
+        what = f"paths have at most {LONGEST_PATH} characters, queries {LONGEST_QUERY}"
+        return refuse(request, 414, what, mend="ask for less")
+    if sum(len(name) + len(value) for name, value in request.scope["headers"]) > LONGEST_HEADERS:
+        return refuse(request, 431, f"headers have at most {LONGEST_HEADERS} characters", mend="send fewer cookies")
+    if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        return refuse(request, 400, "a request brings nothing along", mend="ask without a body")
+    return None
 
 
 def _is_stream(path: str) -> bool:

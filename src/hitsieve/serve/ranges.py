@@ -70,7 +70,7 @@ def ranged(request: Request, size: int, headers: dict[str, str], name: str) -> t
     headers["accept-ranges"] = "bytes"
     if headers["etag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    span = _span(request, size, (headers["etag"], headers.get("last-modified", "")))
+    span = _span(request, size, (headers["etag"], headers.get("last-modified", headers["etag"])))
     if span is None:
         return refuse(request, 416, f"{name} has {size:,} bytes", headers={"content-range": f"bytes */{size}"})
     first, after = span

@@ -48,6 +48,7 @@ TITLES = {
     416: "The file has no such bytes",
     421: "This server is not called so",
     422: "That cannot be read",
+    431: "The headers are too long",
     500: "Something went wrong here",
     503: "Too many at once",
 }

@@ -8,6 +8,7 @@ from hitsieve.write.copied import changed_copy
 from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
 from hitsieve.write.given import mask_digest
+from hitsieve.write.held import held_at
 from hitsieve.write.kept import KeptImages
 from hitsieve.write.keptrun import KeptRun, source_names
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
@@ -99,6 +100,7 @@ __all__ = [
     "differences",
     "digest_of_hits",
     "find_outputs",
+    "held_at",
     "leads_elsewhere",
     "mask_digest",
     "merged",

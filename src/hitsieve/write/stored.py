@@ -197,6 +197,10 @@ class StoredResults(Closing):
         """
         return self._column(name, None)
 
+    def read_column(self, name: str, images: npt.ArrayLike) -> npt.NDArray[Any]:
+        """One number of some images, in the order given; of a name as in `column`, shape (n,)."""
+        return self._column(name, np.asarray(images, dtype=np.int64))
+
     def read(self, images: npt.ArrayLike) -> ImageResults:
         """Results, spots and lattices of some images.
 

@@ -91,9 +91,10 @@ async function show(address, { push = true } = {}) {
       location.assign(address);
       return;
     }
+    if (found.querySelector("#problem")) query.setAttribute("aria-invalid", "true");
+    else query.removeAttribute("aria-invalid");
     results.replaceWith(document.adoptNode(found));
     document.title = page.title;
-    query.toggleAttribute("aria-invalid", Boolean(page.getElementById("problem")));
     if (push) history.pushState(null, "", address);
   } catch (error) {
     if (error.name === "AbortError") return;
