@@ -61,8 +61,8 @@ def test_a_series_from_start_to_end() -> None:
     heard.take(message("end", **END), NOW + 4)
     found = only(heard, NOW + 5)
     assert found["end"]["counts"] == {"hit": 1, "miss": 2}
-    assert heard.outputs(found["number"]) == ("/a/b_hits.h5",)
-    assert heard.outputs(99) == ()
+    assert found["end"]["outputs"] == ["/a/b_hits.h5"]
+    assert (heard.name_of(found["number"]), heard.name_of(99)) == ("series_000001", None)
 
 
 @pytest.mark.parametrize("n", [1, 100, 101, 999, 10_000, 10_050, 23_456])

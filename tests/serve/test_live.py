@@ -57,9 +57,16 @@ def publish() -> int:
 
 
 @pytest.fixture(scope="module")
-def live_site(site: Site, publish: int) -> Iterator[Server]:
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where series are received, and their outputs written."""
+    return tmp_path_factory.mktemp("live")
+
+
+@pytest.fixture(scope="module")
+def live_site(site: Site, publish: int, output: Path) -> Iterator[Server]:
     """The site, with a live page."""
-    with served(site.settings.model_copy(update={"live": f"tcp://127.0.0.1:{publish}"})) as server:
+    live = {"live": f"tcp://127.0.0.1:{publish}", "live_spool": output / "received"}
+    with served(site.settings.model_copy(update=live)) as server:
         yield server
 
 
@@ -120,6 +127,14 @@ def test_events_go_on_where_they_were(live_site: Server) -> None:
     again.close()
 
 
+def test_there_are_pictures_of_series_only(live_site: Server) -> None:
+    import httpx
+
+    for number, image, status in ((0, 0, 404), (-1, 0, 400), (10**30, 0, 400), ("..%2f", "x", 400)):
+        answer = httpx.get(f"{live_site.url}api/live/series/{number}/images/{image}.png")
+        assert answer.status_code in (status, 404) and "Traceback" not in answer.text
+
+
 def test_too_many_listeners_are_told_to_wait(live_site: Server) -> None:
     import httpx
 
@@ -148,7 +163,7 @@ def test_page_follows_series_that_come_and_go(
     publish: int,
     series: Callable[[int], StreamedSeries],
     screenshot: Callable[[str], None],
-    tmp_path: Path,
+    output: Path,
 ) -> None:
     from playwright.sync_api import expect
 
@@ -157,7 +172,7 @@ def test_page_follows_series_that_come_and_go(
     state = page.locator("#state-text")
     expect(state).to_contain_text("No connection to hitsieve live")
     page.evaluate("window.sameForAllThatTime = true")
-    with StreamSender(["tcp://127.0.0.1:*"]) as sender, living(sender.addresses[0], publish, tmp_path):
+    with StreamSender(["tcp://127.0.0.1:*"]) as sender, living(sender.addresses[0], publish, output):
         expect(state).to_have_text("Connected, no series runs")
 
         def heard() -> bool:
@@ -179,6 +194,7 @@ def test_page_follows_series_that_come_and_go(
             assert card.locator('[data-is="verdicts"] rect').count() == 30
             expect(card.locator('[data-is="last-hit"]')).to_contain_text("counts a pixel")
             expect(state).to_have_text("1 series runs")
+            expect(card.get_by_role("img", name="the more counts, the darker")).to_be_visible()
             screenshot(f"live-{number}")
             if number == 1:
                 for image in range(30, 40):

@@ -8,13 +8,16 @@ import json
 import re
 import secrets
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Request
+from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from hitsieve.errors import SettingsError
+from hitsieve.errors import HitsieveError, SettingsError
+from hitsieve.serve.kept import Kept
 from hitsieve.serve.pages import page
 from hitsieve.serve.refusals import NotFound, refuse
 
@@ -26,19 +29,24 @@ PAUSE = 1.0
 BEAT = 5
 """So many looks without a change are told of."""
 MOST_LISTENERS = 32
+MOST_PICTURES = 16
+"""Kept for those who ask for the same."""
+Whole = Annotated[int, InPath(ge=0, le=10**12)]
 RETRY = 2000
 """Time (ms) after which a browser asks again."""
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _SEEN = re.compile(r"([0-9a-f]{8})-(\d{1,15})")
 
 
-def router(live: str | None) -> APIRouter:
+def router(live: str | None, spool: Path | None = None) -> APIRouter:
     """Routes of the live page.
 
     Parameters
     ----------
     live : str, optional
         Where `hitsieve live` publishes; None: there is no such page.
+    spool : Path, optional
+        Folder of what it receives; None: there are no pictures.
 
     Raises
     ------
@@ -51,13 +59,33 @@ def router(live: str | None) -> APIRouter:
     @routes.get("/live")
     def live_page(request: Request) -> Response:
         _there(listeners)
-        return page(request, "live.html", {"address": live})
+        return page(request, "live.html", {"address": live, "pictures": spool is not None})
 
     @routes.get("/api/live/events")
     async def events(request: Request) -> Response:
         return _there(listeners).answer(request)
 
+    kept = Kept(MOST_PICTURES)
+
+    @routes.get("/api/live/series/{number}/images/{image}.png")
+    def picture(number: Whole, image: Whole) -> Response:
+        name = _there(listeners).name_of(number)
+        if spool is None or name is None:
+            raise NotFound("there is no picture of it", mend="name the folder of received series with --live-spool")
+        try:
+            drawn = kept.get((number, image), lambda: _glimpse(spool, name, image))
+        except HitsieveError:
+            # It reaches the disk some seconds after its verdict, and is gone when its series is done.
+            return Response(status_code=204, headers={"cache-control": "no-store"})
+        return Response(drawn, 200, {"cache-control": "private, max-age=600"}, "image/png")
+
     return routes
+
+
+def _glimpse(spool: Path, name: str, image: int) -> bytes:
+    from hitsieve.pipeline.live.glimpse import glimpse
+
+    return glimpse(spool, name, image)
 
 
 def _follow(address: str) -> Following:
@@ -93,6 +121,10 @@ class _Listeners:
         seen = _SEEN.fullmatch(request.headers.get("last-event-id", ""))
         since = int(seen[2]) if seen and seen[1] == self._self else -1
         return StreamingResponse(self._events(since), 200, HEADERS, "text/event-stream")
+
+    def name_of(self, number: int) -> str | None:
+        """Name of a series that is followed."""
+        return self._following.name_of(number)
 
     async def _events(self, since: int) -> AsyncIterator[str]:
         self._now += 1

@@ -68,27 +68,49 @@ def read_image(place: Place, detector: Detector, dtype: np.dtype[np.generic], *,
     return values.astype(dtype, copy=False)
 
 
+def read_growing(place: Place) -> Image:
+    """Counts of one image of an HDF5 file that another program may be writing; as `read_image` reads, confined.
+
+    What that program has flushed can be read; the rest is not there yet, or looks damaged.
+
+    Raises
+    ------
+    SourceError
+        The image is not there, or cannot be decoded.
+    """
+    try:
+        with h5py.File(place.path, "r", locking=False) as file:
+            return _from_open(file, place, confined=True)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise SourceError(f"{place}: cannot be read, or not yet: {' '.join(str(error).split())}") from None
+
+
 def _from_hdf5(place: Place, *, confined: bool) -> Image:
     with reading(place.path) as file:
-        item = member(file, place.dataset)
-        if not isinstance(item, h5py.Dataset) or item.ndim not in (2, 3):
-            what = f"{place.path}: has no images at {place.dataset}"
-            raise FileUnavailable(what, mend="put the original file back", missing=True)
-        n = item.shape[0] if item.ndim == 3 else 1
-        if not 0 <= place.row < n:
-            raise SourceError(f"{place}: there is no such image, only {n}", mend="put the original file back")
-        if int(np.prod(item.shape[-2:], dtype=object)) * item.dtype.itemsize > _MOST_BYTES:
-            raise SourceError(f"{place}: the image is of more than {_MOST_BYTES >> 20} MiB")
-        if confined and (item.is_virtual or item.external or item.file.filename != file.filename):
-            raise SourceError(f"{place}: the image is in another file, to which this one leads; that is not followed")
-        codec = codec_of(item)
-        if codec is not None:
-            found = _through_core(item, place, codec)
-            if found is not None:
-                return found
-        if not _only_built_in(item):
-            return read_apart(place)
-        return np.asarray(item[place.row] if item.ndim == 3 else item[()])
+        return _from_open(file, place, confined=confined)
+
+
+def _from_open(file: h5py.File, place: Place, *, confined: bool) -> Image:
+    """As `_from_hdf5`, from an open file."""
+    item = member(file, place.dataset)
+    if not isinstance(item, h5py.Dataset) or item.ndim not in (2, 3):
+        what = f"{place.path}: has no images at {place.dataset}"
+        raise FileUnavailable(what, mend="put the original file back", missing=True)
+    n = item.shape[0] if item.ndim == 3 else 1
+    if not 0 <= place.row < n:
+        raise SourceError(f"{place}: there is no such image, only {n}", mend="put the original file back")
+    if int(np.prod(item.shape[-2:], dtype=object)) * item.dtype.itemsize > _MOST_BYTES:
+        raise SourceError(f"{place}: the image is of more than {_MOST_BYTES >> 20} MiB")
+    if confined and (item.is_virtual or item.external or item.file.filename != file.filename):
+        raise SourceError(f"{place}: the image is in another file, to which this one leads; that is not followed")
+    codec = codec_of(item)
+    if codec is not None:
+        found = _through_core(item, place, codec)
+        if found is not None:
+            return found
+    if not _only_built_in(item):
+        return read_apart(place)
+    return np.asarray(item[place.row] if item.ndim == 3 else item[()])
 
 
 def _through_core(item: h5py.Dataset, place: Place, codec: Codec) -> Image | None:

@@ -29,6 +29,7 @@ from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
 from hitsieve.write.sameness import differences, metadata_differences
 from hitsieve.write.selfcontained import leads_elsewhere
+from hitsieve.write.spooled import spooled
 from hitsieve.write.stored import StoredResults, open_results
 from hitsieve.write.subset import HitsToChoose, store
 from hitsieve.write.summary import (
@@ -121,6 +122,7 @@ __all__ = [
     "signals_held",
     "size_of_metadata",
     "source_names",
+    "spooled",
     "store",
     "verify_hits",
     "write_proof",

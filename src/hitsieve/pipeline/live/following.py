@@ -82,10 +82,10 @@ class Following(Closing):
             told = self._heard.told(since, time.time())
         return {"address": self.address, "connected": self._connected, **told}
 
-    def outputs(self, number: int) -> tuple[str, ...]:
-        """Outputs of a series that has ended, as it names them."""
+    def name_of(self, number: int) -> str | None:
+        """Name of a series; None of one unknown."""
         with self._lock:
-            return self._heard.outputs(number)
+            return self._heard.name_of(number)
 
     def _follow(self) -> None:
         poller = zmq.Poller()

@@ -192,10 +192,10 @@ class Heard:
             "series": [series.told(now) for series in every if series.changed > since or series.end is None],
         }
 
-    def outputs(self, number: int) -> tuple[str, ...]:
-        """Outputs of a series that has ended, as its last message names them; none of one unknown."""
+    def name_of(self, number: int) -> str | None:
+        """Name of a series; None of one unknown."""
         series = self._series.get(number)
-        return () if series is None or series.end is None else tuple(series.end["outputs"])
+        return None if series is None else series.name
 
     def _count_missed(self, sequence: int | None) -> None:
         if sequence is not None and self._sequence is not None:

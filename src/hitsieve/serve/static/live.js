@@ -2,6 +2,7 @@
 
 const STATES = ["hit", "miss", "unreadable", "missing", "later"];
 const SILENT = 10; // seconds without a word from a series that runs
+const TRIES = 8; // for a picture
 const SVG = "http://www.w3.org/2000/svg";
 const known = new Map();
 const shown = new Map();
@@ -125,6 +126,7 @@ function drawRunning(series, place) {
   verdicts(part("verdicts"), series);
   put(part("counts"), STATES.filter((name) => series.counts[name]).map((name) => `${count(series.counts[name])} ${name}`).join(", "));
   lastHit(part("no-hit"), part("last-hit"), series);
+  picture(part("picture"), series);
 }
 
 function progress(element, series) {
@@ -196,6 +198,43 @@ function lastHit(none, list, series) {
       return [dt, dd];
     }),
   );
+}
+
+// What was received reaches the disk some seconds later: a picture is asked for until it is there, then that of the
+// hit that is the last by then.
+function picture(element, series) {
+  if (!byId("running").dataset.pictures || series.last_hit === null || element.asking) {
+    return;
+  }
+  const image = series.last_hit.image_id;
+  if (image !== element.drawn) {
+    element.asking = { image, tries: 0 };
+    ask(element, series.number);
+  }
+}
+
+async function ask(element, number) {
+  const asking = element.asking;
+  const answer = await fetch(`/api/live/series/${number}/images/${asking.image}.png`).catch(() => null);
+  if (answer?.status === 200) {
+    const drawn = element.querySelector("img");
+    URL.revokeObjectURL(drawn.src);
+    drawn.src = URL.createObjectURL(await answer.blob());
+    drawn.alt = `Image ${count(asking.image)}: the more counts, the darker`;
+    put(element.querySelector("figcaption"), `Image ${count(asking.image)}`);
+    element.hidden = false;
+    element.drawn = asking.image;
+    element.asking = null;
+    return;
+  }
+  asking.tries += 1;
+  if (asking.tries < TRIES && element.isConnected) {
+    setTimeout(ask, 700, element, number);
+  } else {
+    // The next hit has its turn.
+    element.drawn = asking.image;
+    element.asking = null;
+  }
 }
 
 function drawDone(done) {
