@@ -221,7 +221,7 @@ async function ask(element, number) {
     URL.revokeObjectURL(drawn.src);
     drawn.src = URL.createObjectURL(await answer.blob());
     drawn.alt = `Image ${count(asking.image)}: the more counts, the darker`;
-    put(element.querySelector("figcaption"), `Image ${count(asking.image)}`);
+    put(element.querySelector("figcaption"), `Picture of image ${count(asking.image)}`);
     element.hidden = false;
     element.drawn = asking.image;
     element.asking = null;
