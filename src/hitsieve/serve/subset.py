@@ -14,15 +14,20 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from hitsieve.errors import HitsieveError, SettingsError
-from hitsieve.pipeline.view.subset import Choice, NothingChosenError, choose, count_chosen
+from hitsieve.pipeline.view.subset import Choice, NothingChosenError, choose, count_chosen, read_numbers
 from hitsieve.serve.kept import Kept
 from hitsieve.serve.pages import page
 from hitsieve.serve.ranges import ranged
+from hitsieve.serve.refusals import Gone
 from hitsieve.serve.runs import Runs, Served
 from hitsieve.write import ComposedFile
 
 MOST_KEPT = 4
 """Choices whose metadata are kept for the next request: a download may come in several parts."""
+MOST_COUNTED = 16
+"""Files whose numbers are kept to count with: some 20 bytes a hit."""
+BLOCK = 1 << 18
+"""Bytes that are sent at a time, at least: images may be small."""
 LONGEST = 200
 """Letters of a value."""
 _KINDS: dict[str, Callable[[str], Any]] = {
@@ -39,7 +44,7 @@ _WORDS: dict[Any, str] = {int: "a whole number", float: "a number"}
 def router(runs: Runs) -> APIRouter:
     """Routes of chosen hits."""
     routes = APIRouter()
-    kept = Kept(MOST_KEPT)
+    kept, numbers = Kept(MOST_KEPT), Kept(MOST_COUNTED)
 
     @routes.get("/runs/{identity}/choose")
     def form(request: Request, identity: str) -> Response:
@@ -54,7 +59,7 @@ def router(runs: Runs) -> APIRouter:
         served = runs.served(identity)
         choice, hits = choice_of(request.query_params), _hits_of(runs, served)
         with _briefly(hits):
-            found = count_chosen(hits, choice)
+            found = count_chosen(numbers.get(_key(hits), lambda: read_numbers(hits)), choice)
         told = {"n_hits": found.n_hits, "n_of": found.n_of, "n_bytes": found.n_bytes, "name": _name(served, choice)}
         return JSONResponse({**told, "query": urlencode(choice.given)})
 
@@ -62,10 +67,8 @@ def router(runs: Runs) -> APIRouter:
     def file(request: Request, identity: str) -> Response:
         served = runs.served(identity)
         choice, hits = choice_of(request.query_params), _hits_of(runs, served)
-        told = hits.stat()
-        key = (hits, told.st_mtime_ns, told.st_size, told.st_ino, choice)
         with _briefly(hits):
-            composed = kept.get(key, lambda: choose(hits, choice))
+            composed = kept.get((*_key(hits), choice), lambda: choose(hits, choice))
             composed.check()
         return _answer(request, composed, _name(served, choice))
 
@@ -100,6 +103,15 @@ def _hits_of(runs: Runs, served: Served) -> Path:
     return runs.allowed(served.outputs.hits, of=served.record)
 
 
+def _key(hits: Path) -> tuple[Path, int, int, int]:
+    """What changes with a file."""
+    try:
+        told = hits.stat()
+    except OSError as error:
+        raise Gone(f"{hits.name} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    return hits, told.st_mtime_ns, told.st_size, told.st_ino
+
+
 @contextmanager
 def _briefly(hits: Path) -> Iterator[None]:
     """Name the file without its folder where something is wrong; that nothing is chosen is no fault of the file."""
@@ -128,11 +140,21 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 async def _pieces(composed: ComposedFile, first: int, after: int) -> AsyncIterator[bytes]:
     try:
-        async for piece in iterate_in_threadpool(composed.read(first, after)):
+        async for piece in iterate_in_threadpool(_blocks(composed.read(first, after))):
             yield piece
     except HitsieveError as error:
         # The connection breaks, and whoever asked knows that the file is not whole.
         raise OSError(f"a chosen part of the hits was cut short: {error}") from None
+
+
+def _blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        if len(held) >= BLOCK:
+            yield bytes(held)
+            held.clear()
+    yield bytes(held)
 
 
 def _name(served: Served, choice: Choice) -> str:

@@ -27,6 +27,7 @@ from hitsieve.write.metadata import entry_of
 from hitsieve.write.perimage import OpenFiles, PerImageArray, Target, write_array
 from hitsieve.write.places import open_output
 from hitsieve.write.process import HITS, RESTORE, SUBSET, contents_of, write_choice, write_contents
+from hitsieve.write.selfcontained import leads_elsewhere
 from hitsieve.write.tree import TreeCopy
 
 Index = npt.NDArray[np.int64]
@@ -71,6 +72,9 @@ class HitsToChoose(Closing):
                 holds = contents_of(self._process)
                 if holds not in (HITS, SUBSET):
                     raise SourceError(f"{path}: holds {holds}, not hits", mend=f"give the {_KIND} of a run")
+                elsewhere = next(leads_elsewhere(self._file), None)
+                if elsewhere is not None:
+                    raise SourceError(f"{path}: does not hold all that it shows: {elsewhere}", mend="copy it again")
                 if RESTORE not in self._process or "lattices" not in self._process:
                     raise SourceError(
                         f"{path}: was written by an older version of hitsieve",

@@ -126,8 +126,9 @@ class Following(Closing):
 
     def close(self) -> None:
         """Follow no more."""
+        if self._stopped:
+            return
         self._stopped = True
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.join()
         self._socket.disable_monitor()
         self._context.destroy(linger=0)

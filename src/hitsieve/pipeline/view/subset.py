@@ -69,6 +69,61 @@ class Choice:
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.given.items()) or "all hits"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HitNumbers:
+    """What hits are chosen by, of all hits of a file."""
+
+    path: Path
+    """Hit-only file."""
+    pump_names: tuple[str, ...]
+    """Pump states; none where the run is not time-resolved."""
+    pump: npt.NDArray[np.int16]
+    """Index in pump_names of each hit; -1 where it is unknown."""
+    resolution: npt.NDArray[np.float32]
+    """Estimate of d (angstrom); NaN where there is none."""
+    n_lattices: npt.NDArray[np.int32]
+    sizes: npt.NDArray[np.int64]
+    """Stored bytes of each image."""
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @classmethod
+    def of(cls, file: HitsToChoose) -> HitNumbers:
+        """Read them."""
+        names = file.pump_names
+        pump = file.column("pump") if names else np.full(len(file), -1, dtype=np.int16)
+        return cls(file.path, names, pump, file.column("resolution"), file.column("n_lattices"), file.sizes)
+
+    def rows(self, choice: Choice) -> npt.NDArray[np.int64]:
+        """Rows of the hits that are chosen, rising.
+
+        Raises
+        ------
+        SettingsError
+            The run has no such pump state.
+        """
+        wanted = np.ones(len(self), dtype=np.bool_)
+        if choice.pump is not None:
+            wanted &= self.pump == self._state(choice.pump)
+        if choice.d_max is not None:
+            with np.errstate(invalid="ignore"):
+                wanted &= self.resolution <= choice.d_max
+        if choice.min_lattices is not None:
+            wanted &= self.n_lattices >= choice.min_lattices
+        rows = np.flatnonzero(wanted)
+        if choice.random is not None and choice.random < len(rows):
+            rows = np.sort(np.random.default_rng(choice.seed).choice(rows, choice.random, replace=False))
+        return rows[: choice.first]
+
+    def _state(self, name: str) -> int:
+        names = self.pump_names
+        if name not in names:
+            mend = f"its pump states are {', '.join(names)}" if names else "the run has none: choose without"
+            raise SettingsError(f"{self.path}: has no pump state {name}", mend=mend)
+        return names.index(name)
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """How much a choice gives."""
@@ -93,25 +148,28 @@ class SubsetRequest:
     """Replace the file if it exists."""
 
 
-def count_chosen(hits: Path, choice: Choice) -> Chosen:
-    """How many hits a choice gives, and how many bytes of images; none is no error.
-
-    Parameters
-    ----------
-    hits : Path
-        Hit-only file.
-    choice : Choice
+def read_numbers(hits: Path) -> HitNumbers:
+    """What the hits of a hit-only file are chosen by.
 
     Raises
     ------
     SourceError
         It is no such file, or is damaged.
+    """
+    with HitsToChoose(hits) as file:
+        return HitNumbers.of(file)
+
+
+def count_chosen(numbers: HitNumbers, choice: Choice) -> Chosen:
+    """How many hits a choice gives, and how many bytes of images; none is no error.
+
+    Raises
+    ------
     SettingsError
         The run has no such pump state.
     """
-    with HitsToChoose(hits) as file:
-        rows = _rows(file, choice)
-        return Chosen(len(rows), len(file), int(file.sizes[rows].sum()))
+    rows = numbers.rows(choice)
+    return Chosen(len(rows), len(numbers), int(numbers.sizes[rows].sum()))
 
 
 def choose(hits: Path, choice: Choice) -> ComposedFile:
@@ -140,7 +198,7 @@ def choose(hits: Path, choice: Choice) -> ComposedFile:
         There is no space for the metadata in the folder for temporary files.
     """
     with HitsToChoose(hits) as file:
-        rows = _rows(file, choice)
+        rows = HitNumbers.of(file).rows(choice)
         if not len(rows):
             what = f"{hits}: none of its {len(file):,} hits is chosen by {choice}"
             raise NothingChosenError(what, mend="choose otherwise")
@@ -175,27 +233,3 @@ def write_subset(request: SubsetRequest, *, progress: Step | None = None) -> Cho
     with choose(request.hits, request.choice) as composed:
         store(composed, request.output, request.hits, overwrite=request.overwrite, step=progress)
         return Chosen(len(composed), n_of, composed.size)
-
-
-def _rows(file: HitsToChoose, choice: Choice) -> npt.NDArray[np.int64]:
-    """Rows of the hits that are chosen, rising."""
-    wanted = np.ones(len(file), dtype=np.bool_)
-    if choice.pump is not None:
-        wanted &= file.column("pump") == _state(file, choice.pump)
-    if choice.d_max is not None:
-        with np.errstate(invalid="ignore"):
-            wanted &= file.column("resolution") <= choice.d_max
-    if choice.min_lattices is not None:
-        wanted &= file.column("n_lattices") >= choice.min_lattices
-    rows = np.flatnonzero(wanted)
-    if choice.random is not None and choice.random < len(rows):
-        rows = np.sort(np.random.default_rng(choice.seed).choice(rows, choice.random, replace=False))
-    return rows[: choice.first]
-
-
-def _state(file: HitsToChoose, name: str) -> int:
-    names = file.pump_names
-    if name not in names:
-        mend = f"its pump states are {', '.join(names)}" if names else "the run has none: choose without"
-        raise SettingsError(f"{file.path}: has no pump state {name}", mend=mend)
-    return names.index(name)
