@@ -208,10 +208,11 @@ def test_files_outside_of_what_may_be_read_are_not(results: Path) -> None:
 def test_what_the_search_sees(seen: RunImages) -> None:
     image = int(np.flatnonzero(seen.stored.column("state") == State.HIT)[0])
     shown = seen.shown(image)
-    curve, spots = shown.scene.curve, shown.scene.spots
     assert not shown.account.differs
-    at = curve.bins[spots.y.astype(int), spots.x.astype(int)]
-    assert (spots.peak > curve.threshold[at]).all()
+    assert shown.angle is not None and not shown.local
+    assert (shown.spots.peak > shown.threshold[shown.bins]).all()
+    d = shown.wavelength / (2 * np.sin(shown.angle[shown.bins] / 2))
+    np.testing.assert_allclose(d, shown.spots.resolution, rtol=0.12)
 
 
 def test_levels_keep_the_largest_count_of_the_used_pixels() -> None:
