@@ -21,6 +21,7 @@ from benchmarks import (
     memory,
     peers,
     search,
+    serving,
     speed,
 )
 from benchmarks.bench import Bench
@@ -39,6 +40,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "answers": answers.hits_and_blanks,
     "weak": answers.weak_set,
     "search": search.search,
+    "serve": serving.serving,
     "ingest": ingesting.ingesting,
     "help": speed.help_text,
     "agree": answers.agreement,
@@ -57,6 +59,7 @@ SMOKE = (
     "answers",
     "weak",
     "search",
+    "serve",
     "ingest",
     "agree",
 )
