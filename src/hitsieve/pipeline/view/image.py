@@ -23,11 +23,11 @@ from hitsieve.picture import IceBands, Scene
 from hitsieve.pipeline.account import Account
 from hitsieve.pipeline.facts import disagreements, facts_of
 from hitsieve.pipeline.recorded import original_place, recorded
-from hitsieve.pipeline.scene import scene_of, searched_again, spot_kinds
+from hitsieve.pipeline.scene import Finders, scene_of, searched_again, spot_kinds
 from hitsieve.pipeline.view.pyramid import Pyramid, Recent
 from hitsieve.pipeline.view.sheet import Sheet, sheet_of
 from hitsieve.source import metadata_of, read_image
-from hitsieve.spots import Finder, build_finder, good_pixels
+from hitsieve.spots import good_pixels
 from hitsieve.write import StoredResults, held_at, mask_digest
 
 Floats = npt.NDArray[np.float64]
@@ -185,8 +185,8 @@ class RunImages:
         return run
 
     @cached_property
-    def _finder(self) -> Finder:
-        return build_finder(self.run, self.stored.settings.spots)
+    def _finders(self) -> Finders:
+        return Finders.of(self.run, self.stored.settings.spots)
 
     @cached_property
     def _of_kind(self) -> dict[Kind, npt.NDArray[np.int64]]:
@@ -336,12 +336,12 @@ class RunImages:
         self._check_read(image)
         account = self.account(image)
         with self._building:
-            finder = self._finder
+            finders = self._finders
 
         def see(picture: Picture) -> Shown:
             pixels = picture.pyramid.pixels
-            again = searched_again(finder, self.stored.settings.spots, account, pixels)
+            again = searched_again(finders, account, pixels)
             known = replace(account, again=again)
-            return Shown.of(scene_of(self.run, finder, known, pixels, self.stored), known)
+            return Shown.of(scene_of(self.run, finders.finder, known, pixels, self.stored), known)
 
         return self._recent.use((self._key, image), lambda: self._made(image), see)
