@@ -51,7 +51,7 @@ def ended(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
     return process.returncode, said
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_it_prints_its_address_and_ends_cleanly(site: Site, number: int, code: int) -> None:
     with started("--catalogue", str(site.settings.catalogue)) as (process, url):
         assert url.startswith("http://127.0.0.1:")
@@ -134,6 +134,15 @@ def test_who_takes_nothing_keeps_no_place(copied: Site, monkeypatch: pytest.Monk
         while (status := httpx.get(server.url + path, headers=part, timeout=PATIENT).status_code) == 503:
             assert time.monotonic() < deadline
         assert status == 206
+
+
+def test_one_connection_more_than_there_may_be(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "MOST_CONNECTIONS", 1)
+    with served(site.settings) as server, httpx.Client(timeout=PATIENT) as first:
+        assert first.get(server.url).status_code == 200
+        answer = httpx.get(server.url, timeout=PATIENT)
+        assert answer.status_code == 503 and answer.headers["retry-after"] == "2"
+        assert first.get(server.url).status_code == 200
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: local"])

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from hitsieve.errors import HitsieveError, SettingsError
 from hitsieve.serve import catalogue, downloads, facts, image, live, report, run, subset
 from hitsieve.serve.doors import Doors
-from hitsieve.serve.pages import STATIC
+from hitsieve.serve.packed import script
+from hitsieve.serve.pages import STATIC, plotly_js
 from hitsieve.serve.refusals import refuse, status_of
 from hitsieve.serve.runs import Runs
 from hitsieve.serve.tokens import Token
@@ -54,8 +52,8 @@ def create_app(settings: ServeSettings, *, token: str | None = None) -> FastAPI:
     app.include_router(live.router(settings.live))
 
     @app.get("/static/plotly.min.js", include_in_schema=False)
-    def plotly() -> Response:
-        return FileResponse(plotly_js(), media_type="text/javascript")
+    def plotly(request: Request) -> Response:
+        return script(plotly_js(), request)
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
@@ -73,23 +71,6 @@ def check_doors(settings: ServeSettings, token: str | None) -> None:
             f"at {settings.host or 'all addresses'} other computers could read all runs, and nothing asks who they are",
             mend="give a token with --token-file or HITSIEVE_TOKEN, or --behind-proxy where a proxy asks",
         )
-
-
-def plotly_js() -> Path:
-    """The script that draws, as the package plotly ships it.
-
-    Raises
-    ------
-    SettingsError
-        The package is not installed.
-    """
-    found = importlib.util.find_spec("plotly")
-    places = found.submodule_search_locations if found else None
-    for place in places or ():
-        path = Path(place) / "package_data" / "plotly.min.js"
-        if path.is_file():
-            return path
-    raise SettingsError("the package plotly, which draws the charts, is not installed", mend="pip install plotly")
 
 
 def _hosts(settings: ServeSettings, token: str | None) -> frozenset[str] | None:

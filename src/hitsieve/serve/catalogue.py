@@ -30,7 +30,7 @@ MOST_CELLS = 10
 MOST_PAGES = 10**6
 COLUMNS = (
     ("stem", "Dataset", False),
-    ("date", "Date", True),
+    ("date", "Date (UTC)", True),
     ("n_images", "Images", True),
     ("n_hits", "Hits", True),
     ("hit_rate", "Hit rate", True),

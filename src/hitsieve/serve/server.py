@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import resource
+import signal
 import socket
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from starlette.responses import PlainTextResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from hitsieve.errors import SettingsError
@@ -17,6 +21,7 @@ from hitsieve.model import Closing
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
     from hitsieve.settings import ServeSettings
 
@@ -54,12 +59,14 @@ class Server(Closing):
         host, port = self._socket.getsockname()[:2]
         self.port = int(port)
         """Port that it listens at."""
-        shown = settings.host or host
+        # An address that stands for all of them is none to visit.
+        shown = socket.gethostname() if host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared only
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
         """Address of the first page, without any token."""
         config = uvicorn.Config(
             app,
-            http=_Impatient,
+            # uvicorn's own limit does not say when to come again.
+            http=type("Impatient", (_Impatient,), {"most": _most_connections()}),
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -70,12 +77,11 @@ class Server(Closing):
             access_log=False,
             server_header=False,
             proxy_headers=settings.behind_proxy,
-            limit_concurrency=_most_connections(),
             timeout_keep_alive=IDLE,
             timeout_graceful_shutdown=LAST_ANSWERS,
             h11_max_incomplete_event_size=LONGEST_HEAD,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Ending(config)
 
     def run(self) -> None:
         """Serve until `stop` is called from another thread, or Ctrl-C, which is raised again at the end."""
@@ -95,13 +101,38 @@ class Server(Closing):
         self._socket.close()
 
 
+class _Ending(uvicorn.Server):
+    """Ends in order when the terminal is closed, too; what the signal does else comes afterwards."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            if threading.current_thread() is not threading.main_thread() or _ignored(signal.SIGHUP):
+                yield
+                return
+            before = signal.signal(signal.SIGHUP, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(signal.SIGHUP, before)
+
+
+def _ignored(number: signal.Signals) -> bool:
+    """Whether the caller does not want to hear of it, as nohup does."""
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
 class _Impatient(H11Protocol):
     """Does not wait for ever for a request whose head comes drop by drop, or never."""
 
+    most = MOST_CONNECTIONS
+    """Connections at once."""
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self.app = _full
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -129,6 +160,12 @@ class _Impatient(H11Protocol):
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete:
             self.transport.close()
+
+
+async def _full(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer where one connection more is too much."""
+    headers = {"Retry-After": "2", "Connection": "close"}
+    await PlainTextResponse("503 Too many at once\n", 503, headers)(scope, receive, send)
 
 
 def _listening(host: str, port: int) -> socket.socket:
