@@ -23,6 +23,7 @@ from benchmarks import (
     search,
     serving,
     speed,
+    viewing,
 )
 from benchmarks.bench import Bench
 from benchmarks.machine import OtherPrograms, facts
@@ -41,6 +42,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "weak": answers.weak_set,
     "search": search.search,
     "serve": serving.serving,
+    "view": viewing.viewing,
     "ingest": ingesting.ingesting,
     "help": speed.help_text,
     "agree": answers.agreement,
@@ -60,6 +62,7 @@ SMOKE = (
     "weak",
     "search",
     "serve",
+    "view",
     "ingest",
     "agree",
 )

@@ -208,10 +208,11 @@ def test_files_outside_of_what_may_be_read_are_not(results: Path) -> None:
 def test_what_the_search_sees(seen: RunImages) -> None:
     image = int(np.flatnonzero(seen.stored.column("state") == State.HIT)[0])
     shown = seen.shown(image)
-    curve, spots = shown.scene.curve, shown.scene.spots
     assert not shown.account.differs
-    at = curve.bins[spots.y.astype(int), spots.x.astype(int)]
-    assert (spots.peak > curve.threshold[at]).all()
+    assert shown.angle is not None and not shown.local
+    assert (shown.spots.peak > shown.threshold[shown.bins]).all()
+    d = shown.wavelength / (2 * np.sin(shown.angle[shown.bins] / 2))
+    np.testing.assert_allclose(d, shown.spots.resolution, rtol=0.12)
 
 
 def test_levels_keep_the_largest_count_of_the_used_pixels() -> None:
@@ -322,3 +323,52 @@ def test_an_image_packed_in_any_way_is_read_by_itself(packing: str, tmp_path: Pa
     (tmp_path / "images.h5").unlink()
     with pytest.raises(SourceError, match="there is no such file"):
         read_image(place, detector, dtype)
+
+
+def test_files_that_lead_elsewhere_are_not_followed_where_folders_confine(tmp_path: Path) -> None:
+    images = np.arange(60, dtype=np.uint16).reshape(2, 5, 6)
+    with h5py.File(tmp_path / "elsewhere.h5", "w") as file:
+        file[DATA] = images
+    images.tofile(tmp_path / "raw")
+    layout = h5py.VirtualLayout(images.shape, images.dtype)
+    layout[:] = h5py.VirtualSource(tmp_path / "elsewhere.h5", DATA, images.shape)
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        file["linked"] = h5py.ExternalLink("elsewhere.h5", DATA)
+        file.create_virtual_dataset("virtual", layout)
+        file.create_dataset("external", images.shape, images.dtype, external=[(tmp_path / "raw", 0, images.nbytes)])
+        file["own"] = images
+    detector, dtype = Detector((5, 6)), np.dtype(np.uint16)
+    for name in ("linked", "virtual", "external"):
+        place = Place(tmp_path / "images.h5", name, 1)
+        with pytest.raises(SourceError, match="not followed"):
+            read_image(place, detector, dtype, confined=True)
+        np.testing.assert_array_equal(read_image(place, detector, dtype), images[1])
+    own = Place(tmp_path / "images.h5", "own", 1)
+    np.testing.assert_array_equal(read_image(own, detector, dtype, confined=True), images[1])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("packing", ["bslz4", "gzip"])
+def test_no_damage_crashes(packing: str, tmp_path: Path) -> None:
+    """Chunks with random bytes changed, cut or made longer: an image, or a plain word."""
+    random = np.random.default_rng(5)
+    images = random.poisson(2.0, (1, 128, 96)).astype(np.uint16)
+    ways = {"gzip": {"compression": "gzip"}, "bslz4": hdf5plugin.Bitshuffle()}
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        made = file.create_dataset(DATA, data=images, chunks=(1, 128, 96), **ways[packing])
+        whole = np.frombuffer(made.id.read_direct_chunk((0, 0, 0))[1], dtype=np.uint8)
+    told = 0
+    for _ in range(1500):
+        stored = whole.copy()
+        for _ in range(random.integers(1, 6)):
+            stored[random.integers(0, min(len(stored), 60 if random.random() < 0.5 else len(stored)))] = (
+                random.integers(256)
+            )
+        stored = stored[: random.integers(1, len(stored) + 1)] if random.random() < 0.3 else stored
+        with h5py.File(tmp_path / "images.h5", "r+") as file:
+            file[DATA].id.write_direct_chunk((0, 0, 0), stored.tobytes())
+        try:
+            read_image(Place(tmp_path / "images.h5", DATA, 0), Detector((128, 96)), np.dtype(np.uint16))
+        except SourceError:
+            told += 1
+    assert told > 500

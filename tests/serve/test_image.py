@@ -261,6 +261,15 @@ def test_results_that_change_are_read_anew(mine: tuple[Site, TestClient]) -> Non
     site, client = mine
     master = site.file(site.runs["few"], "_annotated.h5")
     assert client.get(place(site, 0)).status_code == 200
+    for wrong in (10**15, -3):
+        other = Path(shutil.copyfile(master, master.with_name("other")))
+        with h5py.File(other, "r+") as file:
+            file["entry/hit_finding/spots/offsets"][5] = wrong
+        other.replace(master)
+        for what in (place(site, 4), place(site, 4, api=True), place(site, "5/pixels", api=True)):
+            assert client.get(what).status_code in (200, 422), what
+        answer = client.get(place(site, 4))
+        assert answer.status_code == 422 and "Traceback" not in answer.text
     master.write_bytes(master.read_bytes()[:5000])
     answer = client.get(place(site, 0))
     assert answer.status_code == 422

@@ -12,8 +12,7 @@ from hitsieve.picture import draw, is_drawn
 from hitsieve.pipeline.account import Account
 from hitsieve.pipeline.recorded import recorded
 from hitsieve.pipeline.reopen import reopen
-from hitsieve.pipeline.scene import scene_of, searched_again
-from hitsieve.spots import build_finder
+from hitsieve.pipeline.scene import Finders, scene_of, searched_again
 from hitsieve.write import StoredResults, open_results
 from hitsieve.write.export import writing_files
 
@@ -71,9 +70,9 @@ def explain(
             # What cannot be written is known before the image is searched.
             with writing_files([target], overwrite=overwrite or is_drawn(target), inputs=inputs) as write:
                 pixels = opened.pixels(image)
-                finder = build_finder(run, settings.spots)
-                account = replace(account, again=searched_again(finder, settings.spots, account, pixels))
-                write(target, draw(scene_of(run, finder, account, pixels, stored)))
+                finders = Finders.of(run, settings.spots)
+                account = replace(account, again=searched_again(finders, account, pixels))
+                write(target, draw(scene_of(run, finders.finder, account, pixels, stored)))
     return replace(account, picture=target)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,17 +12,35 @@ from hitsieve.picture import Curve, IceBands, RunCounts, Scene, SpotKind
 from hitsieve.pipeline.account import Account, Again, Rejected
 from hitsieve.pipeline.words import headline, near, rows
 from hitsieve.settings import SpotSettings
-from hitsieve.spots import Finder, Searched, background_profile, good_pixels
+from hitsieve.spots import Finder, Searched, background_profile, build_finder, good_pixels
 from hitsieve.verdict import ICE_RINGS
 from hitsieve.write import StoredResults
 
 Image = npt.NDArray[np.generic]
 
 
-def searched_again(finder: Finder, settings: SpotSettings, account: Account, pixels: Image) -> Again:
+@dataclass(frozen=True, slots=True)
+class Finders:
+    """What an image is searched with again."""
+
+    finder: Finder
+    """With the settings of the run."""
+    lenient: Finder
+    """Takes every group of strong pixels for a spot."""
+    settings: SpotSettings
+
+    @classmethod
+    def of(cls, run: Run, settings: SpotSettings) -> Finders:
+        """Set both up for a run."""
+        finder, most = build_finder(run, settings), run.detector.shape[0] * run.detector.shape[1]
+        anything = {"min_pixels": 1, "max_pixels": most, "spot_snr": 0.0, "max_spots": most}
+        return cls(finder, finder.retuned(settings.model_copy(update=anything)), settings)
+
+
+def searched_again(finders: Finders, account: Account, pixels: Image) -> Again:
     """Search an image again, and compare what is found with what is recorded."""
-    found = finder.find(pixels)
-    return Again(_difference(found, account.results), _rejected(finder, settings, pixels))
+    found = finders.finder.find(pixels)
+    return Again(_difference(found, account.results), _rejected(finders, pixels))
 
 
 def _difference(found: Searched, recorded: ImageResults) -> str:
@@ -37,10 +57,9 @@ def _difference(found: Searched, recorded: ImageResults) -> str:
     return f"searched again, the image gives {'; '.join(said)}: another version, or another image"
 
 
-def _rejected(finder: Finder, settings: SpotSettings, pixels: Image) -> Rejected:
-    """Count the groups of strong pixels that are no spots: the same search, but everything accepted."""
-    anything = {"min_pixels": 1, "max_pixels": pixels.size, "spot_snr": 0.0, "max_spots": pixels.size}
-    found = finder.retuned(settings.model_copy(update=anything)).find(pixels)
+def _rejected(finders: Finders, pixels: Image) -> Rejected:
+    """Count the groups of strong pixels that are no spots."""
+    found, settings = finders.lenient.find(pixels), finders.settings
     small, large = found.n_pixels < settings.min_pixels, found.n_pixels > settings.max_pixels
     weak = ~small & ~large & (found.snr < settings.spot_snr)
     snr = found.snr[weak]

@@ -6,6 +6,7 @@ import json
 import zlib
 from typing import Any
 
+import numpy.typing as npt
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
@@ -76,15 +77,8 @@ def _add_data(routes: APIRouter, opened: OpenedRuns) -> None:
     ) -> Response:
         with opened.images(identity) as (served, images):
             _check(served, images, number)
-            picture = _picture(images, number)
-        pyramid = picture.pyramid
-        if level is None:
-            cells, level = pyramid.overview(), pyramid.levels - 1
-        else:
-            if not pyramid.has(level, column, row):
-                raise NotFound(f"image {number} has no tile {column}, {row} of level {level}")
-            cells = pyramid.tile(level, column, row)
-        told = _told(picture) | {"level": level, "shape": list(cells.shape), "dtype": cells.dtype.name}
+            # The image itself is let go before the cells are packed: many may be asked for at once.
+            cells, told = _cells(_picture(images, number), level, column, row)
         body = cells.astype(cells.dtype.newbyteorder("<"), copy=False).tobytes()
         headers = {**FRESH, "X-Picture": json.dumps(told)}
         return _packed(body, "application/octet-stream", headers)
@@ -126,11 +120,20 @@ def _picture(images: RunImages, number: int) -> Picture:
         raise NotFound(error.what, mend=error.mend) from None
 
 
-def _told(picture: Picture) -> dict[str, Any]:
-    """What a browser must know to draw the cells."""
+def _cells(picture: Picture, level: int | None, column: int, row: int) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+    """Cells of a tile, or of the whole image without a level, and what a browser must know to draw them."""
     pyramid = picture.pyramid
-    return {
+    if level is None:
+        cells, level = pyramid.overview(), pyramid.levels - 1
+    elif pyramid.has(level, column, row):
+        cells = pyramid.tile(level, column, row)
+    else:
+        raise NotFound(f"the image has no tile {column}, {row} of level {level}")
+    told = {
+        "level": level,
         "levels": pyramid.levels,
+        "shape": list(cells.shape),
+        "dtype": cells.dtype.name,
         "offset": pyramid.offset,
         "no_data": pyramid.no_data,
         "contrast": pyramid.contrast(),
@@ -138,6 +141,7 @@ def _told(picture: Picture) -> dict[str, Any]:
         "original": picture.original,
         "why_not_original": picture.why_not_original,
     }
+    return cells, told
 
 
 def _packed(body: bytes, media_type: str, headers: dict[str, str]) -> Response:

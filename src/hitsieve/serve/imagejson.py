@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hitsieve.index import Predicted
 from hitsieve.model import SpotFlag, Spots
-from hitsieve.picture import Scene, round_d
+from hitsieve.picture import round_d
 from hitsieve.pipeline.view.image import ImageFacts, Shown
 from hitsieve.pipeline.view.sheet import Ring, Sheet
 from hitsieve.pipeline.words import headline, rows
@@ -47,25 +47,21 @@ def facts_as_json(facts: ImageFacts) -> dict[str, Any]:
 
 def shown_as_json(shown: Shown) -> dict[str, Any]:
     """Background, thresholds and peaks over resolution, and what another search says."""
-    scene, curve = shown.scene, shown.scene.curve
-    wavelength, angle = scene.beam.wavelength, curve.angle
-    axis, at = "tile", np.arange(len(curve.mean), dtype=np.float64)
-    if angle is not None:
-        axis, at = "angle", np.degrees(angle)
-        if wavelength is not None:
-            axis, at = "q", 2.0 * np.sin(angle / 2.0) / wavelength
-    slow, fast = scene.image.shape
-    spots = scene.spots
-    bins = curve.bins[np.clip(spots.y.astype(int), 0, slow - 1), np.clip(spots.x.astype(int), 0, fast - 1)]
+    axis, at = "tile", np.arange(len(shown.mean), dtype=np.float64)
+    if shown.angle is not None:
+        axis, at = "angle", np.degrees(shown.angle)
+        if shown.wavelength is not None:
+            axis, at = "q", 2.0 * np.sin(shown.angle / 2.0) / shown.wavelength
+    ice = shown.ice
     return {
         "axis": axis,
         "at": numbers(at, 5),
-        "mean": numbers(curve.mean, 4),
-        "threshold": numbers(curve.threshold, 4),
-        "local": curve.local,
-        "spots": {"at": numbers(at[bins], 5), "peak": numbers(spots.peak, 1), "kind": scene.kinds.tolist()},
+        "mean": numbers(shown.mean, 4),
+        "threshold": numbers(shown.threshold, 4),
+        "local": shown.local,
+        "spots": {"at": numbers(at[shown.bins], 5), "peak": numbers(shown.spots.peak, 1), "kind": shown.kinds.tolist()},
         "ticks": round_d(float(at[-1]), N_TICKS) if axis == "q" else [],
-        "ice": _ice(scene),
+        "ice": ice and {"q": ice.q.tolist(), "half_width": ice.half_width, "left_out": ice.left_out},
         "why": rows(shown.account),
     }
 
@@ -123,9 +119,3 @@ def _sheet(sheet: Sheet) -> dict[str, Any]:
 
 def _ring(ring: Ring) -> dict[str, Any]:
     return {"d": ring.d, "lines": [[round(value, 1) for point in line for value in point] for line in ring.lines]}
-
-
-def _ice(scene: Scene) -> dict[str, Any] | None:
-    if scene.ice is None:
-        return None
-    return {"q": scene.ice.q.tolist(), "half_width": scene.ice.half_width, "left_out": scene.ice.left_out}

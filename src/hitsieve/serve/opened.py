@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hitsieve.pipeline.view.image import Picture, RunImages
 from hitsieve.pipeline.view.pyramid import Recent
+from hitsieve.serve.refusals import Gone
 from hitsieve.serve.runs import Runs, Served
 from hitsieve.write import open_results
 
@@ -39,8 +40,8 @@ class OpenedRuns:
         self._runs = runs
         self._recent: Recent[Picture] = Recent()
         self._lock = threading.Lock()
-        self._opening = threading.Lock()
-        self._open: OrderedDict[Hashable, _Open] = OrderedDict()
+        self._opening: dict[Hashable, threading.Lock] = {}
+        self._open: OrderedDict[tuple[Hashable, ...], _Open] = OrderedDict()
 
     @contextmanager
     def images(self, identity: str) -> Iterator[tuple[Served, RunImages]]:
@@ -62,25 +63,36 @@ class OpenedRuns:
 
     def _taken(self, served: Served) -> _Open:
         annotated = self._runs.allowed(served.outputs.annotated, of=served.record)
-        told = [path.stat() for path in (served.outputs.summary, annotated)]
+        try:
+            told = [path.stat() for path in (served.outputs.summary, annotated)]
+        except OSError:
+            raise Gone(f"results of {served.record.stem} are not there any more", mend="bring them back") from None
         key = (served.record.id, annotated, *((one.st_mtime_ns, one.st_size, one.st_ino) for one in told))
         found = self._found(key)
         if found is not None:
             return found
-        with self._opening:
+        with self._lock:
+            opening = self._opening.setdefault(key, threading.Lock())
+        # A run on a slow disk keeps none but its own visitors waiting.
+        with opening:
             found = self._found(key)
-            if found is not None:
-                return found
-            made = _Open(self._opened(served), users=1)
-            with self._lock:
-                for other in [other for other in self._open if isinstance(other, tuple) and other[0] == key[0]]:
-                    self._leave(other)
-                self._open[key] = made
-                while len(self._open) > MOST_OPEN:
-                    self._leave(next(iter(self._open)))
-            return made
+            try:
+                return self._entered(key, self._opened(served)) if found is None else found
+            finally:
+                with self._lock:
+                    self._opening.pop(key, None)
 
-    def _found(self, key: Hashable) -> _Open | None:
+    def _entered(self, key: tuple[Hashable, ...], images: RunImages) -> _Open:
+        made = _Open(images, users=1)
+        with self._lock:
+            for other in [other for other in self._open if other[0] == key[0]]:
+                self._leave(other)
+            self._open[key] = made
+            while len(self._open) > MOST_OPEN:
+                self._leave(next(iter(self._open)))
+        return made
+
+    def _found(self, key: tuple[Hashable, ...]) -> _Open | None:
         with self._lock:
             found = self._open.get(key)
             if found is not None:
@@ -102,7 +114,7 @@ class OpenedRuns:
             raise
         return images
 
-    def _leave(self, key: Hashable) -> None:
+    def _leave(self, key: tuple[Hashable, ...]) -> None:
         one = self._open.pop(key)
         one.left = True
         if not one.users:

@@ -18,18 +18,19 @@ import numpy.typing as npt
 
 from hitsieve.errors import HitsieveError, SourceError
 from hitsieve.index import Predicted, predict, reach_of
-from hitsieve.model import Beam, ImageTable, Place, Run, State
-from hitsieve.picture import Scene
+from hitsieve.model import Beam, ImageTable, Place, Run, Spots, State
+from hitsieve.picture import IceBands, Scene
 from hitsieve.pipeline.account import Account
 from hitsieve.pipeline.facts import disagreements, facts_of
 from hitsieve.pipeline.recorded import original_place, recorded
-from hitsieve.pipeline.scene import scene_of, searched_again, spot_kinds
+from hitsieve.pipeline.scene import Finders, scene_of, searched_again, spot_kinds
 from hitsieve.pipeline.view.pyramid import Pyramid, Recent
 from hitsieve.pipeline.view.sheet import Sheet, sheet_of
 from hitsieve.source import metadata_of, read_image
-from hitsieve.spots import Finder, build_finder, good_pixels
+from hitsieve.spots import good_pixels
 from hitsieve.write import StoredResults, held_at, mask_digest
 
+Floats = npt.NDArray[np.float64]
 Kind = Literal["image", "hit", "miss", "unreadable", "missing", "indexed"]
 KINDS: tuple[Kind, ...] = ("image", "hit", "miss", "unreadable", "missing", "indexed")
 """What one can go on to; image: any."""
@@ -81,11 +82,44 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the search sees on an image: thresholds, and what it finds now."""
+    """What the search sees on an image: background and thresholds, and what it finds now."""
 
-    scene: Scene
+    angle: Floats | None
+    """Scattering angle 2 theta (rad) of each bin; None where bins are tiles of the image, in reading order."""
+    mean: Floats
+    """Counts a pixel of each bin; NaN where it has none."""
+    threshold: Floats
+    """A pixel above it is strong; NaN where thresholds are local."""
+    local: bool
+    """Thresholds were local, of each pixel's surroundings, and not of bins."""
+    wavelength: float | None
+    spots: Spots
+    kinds: npt.NDArray[np.uint8]
+    """SpotKind of each spot."""
+    bins: npt.NDArray[np.int64]
+    """Bin of each spot."""
+    ice: IceBands | None
     account: Account
     """With what another search found."""
+
+    @classmethod
+    def of(cls, scene: Scene, account: Account) -> Shown:
+        """Without the image, which takes much memory."""
+        curve, spots = scene.curve, scene.spots
+        slow, fast = scene.image.shape
+        rows, columns = (np.clip(v.astype(np.int64), 0, n - 1) for v, n in ((spots.y, slow), (spots.x, fast)))
+        return cls(
+            angle=curve.angle,
+            mean=curve.mean,
+            threshold=curve.threshold,
+            local=curve.local,
+            wavelength=scene.beam.wavelength,
+            spots=spots,
+            kinds=scene.kinds,
+            bins=curve.bins[rows, columns].astype(np.int64),
+            ice=scene.ice,
+            account=account,
+        )
 
 
 Admit = Callable[[Path, bool], object]
@@ -151,8 +185,8 @@ class RunImages:
         return run
 
     @cached_property
-    def _finder(self) -> Finder:
-        return build_finder(self.run, self.stored.settings.spots)
+    def _finders(self) -> Finders:
+        return Finders.of(self.run, self.stored.settings.spots)
 
     @cached_property
     def _of_kind(self) -> dict[Kind, npt.NDArray[np.int64]]:
@@ -251,19 +285,21 @@ class RunImages:
         SourceError
             The run has no such image.
         """
+        self._check_read(image)
+        return self._recent.get((self._key, image), lambda: self._made(image))
+
+    def _check_read(self, image: int) -> None:
+        """Raise NotShown for an image that could not be read when the run was searched."""
         if not 0 <= image < len(self):
             raise SourceError(f"{self.stored.outputs.annotated}: has no image {image}, only {len(self)}")
         state = State(int(self.stored.read_column("state", [image])[0]))
         if state not in (State.HIT, State.MISS):
-            account = self.account(image)
-            why = account.results.reasons.get(image) or "no reason is recorded"
+            why = self.account(image).results.reasons.get(image) or "no reason is recorded"
             raise NotShown(f"image {image} is {state.name.lower()}: {why}")
 
-        def make() -> Picture:
-            pixels, place, original, why = self._read(image)
-            return Picture(Pyramid.of(pixels, good_pixels(self.run, pixels)), place, original, why)
-
-        return self._recent.get((self._key, image), make)
+    def _made(self, image: int) -> Picture:
+        pixels, place, original, why = self._read(image)
+        return Picture(Pyramid.of(pixels, good_pixels(self.run, pixels)), place, original, why)
 
     def _read(self, image: int) -> tuple[npt.NDArray[np.generic], Place, bool, str]:
         """Counts, where they are from, whether that is the original, and why not."""
@@ -297,11 +333,15 @@ class RunImages:
         SourceError
             The run has no such image.
         """
-        pixels = self.picture(image).pyramid.pixels
+        self._check_read(image)
         account = self.account(image)
         with self._building:
-            finder = self._finder
-        with self._recent.turn:
-            again = searched_again(finder, self.stored.settings.spots, account, pixels)
-            account = replace(account, again=again)
-            return Shown(scene_of(self.run, finder, account, pixels, self.stored), account)
+            finders = self._finders
+
+        def see(picture: Picture) -> Shown:
+            pixels = picture.pyramid.pixels
+            again = searched_again(finders, account, pixels)
+            known = replace(account, again=again)
+            return Shown.of(scene_of(self.run, finders.finder, known, pixels, self.stored), known)
+
+        return self._recent.use((self._key, image), lambda: self._made(image), see)

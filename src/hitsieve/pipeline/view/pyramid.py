@@ -17,7 +17,7 @@ TILE = 512
 """Side of a tile in cells."""
 OVERVIEW = 1_600_000
 """Most cells of the level that is shown of the whole image."""
-MOST_BYTES = 192 << 20
+MOST_BYTES = 128 << 20
 """Of unpacked images that are kept for the next question."""
 AT_ONCE = 2
 """Images that are unpacked at a time."""
@@ -145,6 +145,7 @@ class Sized(Protocol):
 
 
 T = TypeVar("T", bound=Sized)
+U = TypeVar("U")
 
 
 class Recent(Generic[T]):
@@ -154,21 +155,25 @@ class Recent(Generic[T]):
         self._most_bytes = most_bytes
         self._kept: OrderedDict[Hashable, T] = OrderedDict()
         self._lock = Lock()
-        self.turn = BoundedSemaphore(at_once)
-        """Taken by whoever makes something large."""
+        self._turn = BoundedSemaphore(at_once)
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """What is kept under a key, or is made now; `make` waits for its turn."""
         found = self._find(key)
-        if found is not None:
-            return found
-        with self.turn:
+        return self.use(key, make, lambda made: made) if found is None else found
+
+    def use(self, key: Hashable, make: Callable[[], T], what: Callable[[T], U]) -> U:
+        """Do something large with what is kept under a key, or is made now, when it has its turn.
+
+        Who waits holds nothing meanwhile.
+        """
+        with self._turn:
             # Another may have made it while this one waited.
             found = self._find(key)
             if found is None:
                 found = make()
                 self._keep(key, found)
-            return found
+            return what(found)
 
     def _find(self, key: Hashable) -> T | None:
         with self._lock:

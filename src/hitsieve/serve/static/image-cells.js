@@ -43,8 +43,13 @@ export class Cells {
     this.wholes = new Map([[this.coarse, { ...whole, level: this.coarse, x: 0, y: 0 }]]);
   }
 
-  close() {
+  // Another image is shown: tiles take much memory.
+  letGo() {
     this.aborter.abort();
+    this.aborter = new AbortController();
+    this.blocks.clear();
+    this.asked.clear();
+    for (const whole of this.wholes.values()) whole.canvas = whole.look = null;
   }
 
   // The whole image on a level: as it came, or made coarser here so that no cell is smaller than a dot of the screen.

@@ -27,6 +27,7 @@ export class ImageView {
   // Show another image; the view stays where it is unless the sheet is another.
   show(facts, cells) {
     const before = this.layout;
+    if (this.cells && this.cells !== cells) this.cells.letGo();
     this.facts = facts;
     this.cells = cells;
     this.layout = layOut(facts.sheet);

@@ -357,6 +357,10 @@ addEventListener("popstate", () => {
   const to = Number(location.pathname.split("/").at(-1));
   if (Number.isInteger(to) && to !== number) show(to, { push: false });
 });
+addEventListener("hashchange", () => {
+  restored = false;
+  if (view.cells) restoreView();
+});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showProfile(turn, !view.cells));
 
 restoreChoices();
