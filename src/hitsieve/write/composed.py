@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _PIECE = 1 << 20
+_MARK = 16
+"""Bytes by which an image that is left out is known."""
 
 
 class ImagelessStream(OutputStream):
@@ -40,23 +42,29 @@ class ImagelessStream(OutputStream):
         aside = Path(tempfile.gettempdir()) / f".hitsieve.{secrets.token_hex(8)}.tmp"
         super().__init__(aside)
         aside.unlink()
+        # No metadata begin so.
+        self._mark = secrets.token_bytes(_MARK)
+        self._stand_in = memoryview(self._mark)
         self._expected = -1
         self.places: list[int] = []
         """Where each image that was left out begins."""
 
-    def expect(self, size: int) -> None:
-        """Leave out the next bytes that are written, if they are so many."""
+    def stand_in(self, size: int) -> memoryview:
+        """So many bytes to be written in place of an image: they are left out."""
+        if size > len(self._stand_in):
+            self._stand_in = memoryview(self._mark + bytes(size - _MARK))
         self._expected = size
+        return self._stand_in[:size]
 
     def write(self, data: Buffer) -> int:
         """Take all bytes, and note the place of those that are left out."""
-        size = memoryview(data).nbytes
-        if size != self._expected:
+        view = memoryview(data).cast("B")
+        if len(view) != self._expected or view[:_MARK] != self._mark[: len(view)]:
             return super().write(data)
         self._expected = -1
         self.places.append(self.tell())
-        self.seek(size, os.SEEK_CUR)
-        return size
+        self.seek(len(view), os.SEEK_CUR)
+        return len(view)
 
     def part(self, start: int, stop: int) -> bytes:
         """Bytes start to stop, where no image lies; may be called from several threads."""

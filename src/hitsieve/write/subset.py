@@ -188,13 +188,12 @@ class HitsToChoose(Closing):
         """Give each image a place in the file, and leave it out."""
         data = clone_dataset(output[f"{self._entry}/data"], self._data, self._data.shape[1:])
         data.resize(len(rows), axis=0)
-        nothing = memoryview(bytes(int(self._chunks.size[rows].max())))
-        for place, (size, mask) in enumerate(
-            zip(self._chunks.size[rows].tolist(), self._chunks.mask[rows].tolist(), strict=True)
-        ):
-            stream.expect(size)
-            data.id.write_direct_chunk((place, 0, 0), nothing[:size], filter_mask=mask)
+        sizes, masks = (column[rows].tolist() for column in (self._chunks.size, self._chunks.mask))
+        for place, (size, mask) in enumerate(zip(sizes, masks, strict=True)):
+            data.id.write_direct_chunk((place, 0, 0), stream.stand_in(size), filter_mask=mask)
             stream.check()
+            if len(stream.places) != place + 1:
+                raise OutputError("HDF5 does not write an image as one piece", mend="use another version of h5py")
 
     def _find_chunks(self) -> _Chunks:
         n = len(self._sha256)
