@@ -89,6 +89,7 @@ def test_series_that_share_a_name_are_told_apart() -> None:
     heard.take(image(0), NOW + 4)
     found = {series["number"]: series for series in heard.told(now=NOW + 5)["series"]}
     assert [found[k]["judged"] for k in range(3)] == [1, 1, 1]
+    assert [found[k]["lost"] for k in range(3)] == [True, False, False]
     assert [found[k]["from_start"] for k in range(3)] == [False, True, False]
     assert heard.told()["order"] == [2, 1, 0]
 

@@ -212,6 +212,8 @@ class Heard:
         key = _key(message)
         found = self._open.get(key)
         if found is None or (message["type"] == "start" and (found.from_start or found.judged)):
+            if found is not None:
+                found.orphan = True
             found = HeardSeries(self._made, *key, began=now)
             self._made += 1
             self._series[found.number] = self._open[key] = found
