@@ -242,6 +242,9 @@ class LiveSettings(Settings):
     the output folder. It must take the whole stream: name a fast disk, or one in memory (/dev/shm)."""
     keep_received: bool = False
     """Keep the received images, an NXmx master with data files for each series, and the annotated master over them."""
+    veto: Literal["off", "spots"] = "off"
+    """spots: images that surely are misses, by --min-spots, are dropped before they are written, but for a random
+    sample; their numbers stay in the outputs. off: all images are written."""
     buffer: Annotated[int, Field(ge=1)] = 2048
     """Most received data (MiB) that wait to be written and searched; beyond, images are dropped and told as missing."""
     end_wait: Annotated[float, Field(ge=0)] = 5.0
@@ -252,7 +255,9 @@ class LiveSettings(Settings):
     series: Annotated[int, Field(ge=0)] = 0
     """Stop after so many series; 0: go on until Ctrl-C."""
     publish: str | None = None
-    """Address where results are published (ZeroMQ PUB, JSON), such as tcp://*:5556."""
+    """Address where results are published (ZeroMQ PUB), such as tcp://*:5556."""
+    publish_format: Literal["json", "cbor"] = "json"
+    """What each published message is: JSON, or CBOR with the same keys and values."""
     metrics: str | None = None
     """Where Prometheus reads metrics: [HOST]:PORT, such as :9100."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -137,6 +138,7 @@ def test_results_for_other_programs(series: StreamedSeries, tmp_path: Path) -> N
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
     assert process.returncode == 0
+    assert [message.pop("sequence") for message in messages] == list(range(len(messages)))
     refused = [message for message in messages if message["type"] == "refused"]
     assert {message["kind"] for message in refused} == {"bad"}
     start, *images, end = [message for message in messages if message["type"] != "refused"]
@@ -152,6 +154,8 @@ def test_results_for_other_programs(series: StreamedSeries, tmp_path: Path) -> N
     assert f'hitsieve_final_images_total{{state="miss"}} {N - len(hits)}.0' in text
     assert f"hitsieve_latency_seconds_count {N}.0" in text
     assert 'hitsieve_series_total{result="sieved"} 1.0' in text
+    (free,) = (line for line in text.splitlines() if line.startswith("hitsieve_spool_free_bytes "))
+    assert float(free.split()[1]) > 0
 
 
 def test_a_stored_run_is_sent_by_the_command(made: Simulated, tmp_path: Path) -> None:
@@ -186,13 +190,18 @@ def test_what_a_stored_run_lacks_is_missing_in_its_stream(tmp_path: Path) -> Non
         (["tcp://no-such-host.invalid:31001"], "no such host is known"),
         (["tcp://127.0.0.1:1", "--publish", "nonsense"], "cannot be published"),
         (["tcp://127.0.0.1:1", "--metrics", "nonsense"], "cannot be served"),
+        (["tcp://127.0.0.1:1", "--publish", "tcp://127.0.0.1:TAKEN"], "cannot be published"),
+        (["tcp://127.0.0.1:1", "--metrics", "127.0.0.1:TAKEN"], "cannot be served"),
     ],
 )
-def test_addresses_that_make_no_sense(tmp_path: Path, flags: list[str], says: str) -> None:
-    command = [HITSIEVE, "live", *flags, "-o", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+def test_addresses_that_make_no_sense_or_are_taken(tmp_path: Path, flags: list[str], says: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = [flag.replace("TAKEN", str(other.getsockname()[1])) for flag in flags]
+        command = [HITSIEVE, "live", *taken, "-o", str(tmp_path)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 2
     assert says in result.stderr
+    assert "waiting for series" not in result.stderr
 
 
 def test_without_the_extra(tmp_path: Path) -> None:

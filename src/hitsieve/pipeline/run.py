@@ -107,13 +107,13 @@ def run(
                     progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
             _refuse_unreadable(source, tally)
             fit = pool.submit(_geometry, geometry, surveyed)
-            audit = choose_audit(tally.images(State.MISS), settings.write)
-            look = _look(searcher, tally, (audit, surveyed.plan), settings)
+            audit, looking = _audit(tally, known, settings)
+            look = _look(searcher, tally, (audit, surveyed.plan), looking)
             # Workers look again while the metadata are carried over.
             found = (*unreadable(run, tally), *another_cell(run, surveyed))
             problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *found, *writer.carry())))
             stored = (writer.hit_bytes, writer.miss_bytes)
-            work = Work(len(audit), stored, time.monotonic() - start, workers, problems)
+            work = Work(len(audit), stored, time.monotonic() - start, workers, problems, known.dropped)
             findings = Findings(tally, surveyed, look(), fit.result())
             summary = writer.named(summarise(run, settings, findings, work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items(), findings.look)
@@ -127,6 +127,17 @@ def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit |
     if geometry is None or lattices is None:
         return None
     return geometry.fit(lattices.cell, cell_known=surveyed.cell_is_given)
+
+
+def _audit(tally: Tally, known: Known, settings: RunSettings) -> tuple[Images, RunSettings]:
+    """The random sample of misses that is kept, and settings for the second look."""
+    misses = tally.images(State.MISS)
+    written = known.dropped.audit(misses)
+    if written is None:
+        return choose_audit(misses, settings.write), settings
+    # Of others the images are gone: only those of the sample can be looked at again.
+    update = {"verdict": settings.verdict.model_copy(update={"second_look_fraction": 0.0})}
+    return written, settings.model_copy(update=update)
 
 
 def _look(

@@ -52,6 +52,7 @@ from hitsieve.write.summary import (
     TimeLine,
 )
 from hitsieve.write.verify import FailedImage, VerifyReport, verify_hits
+from hitsieve.write.vetosummary import VetoSummary
 
 __all__ = [
     "PROOF_SUFFIX",
@@ -93,6 +94,7 @@ __all__ = [
     "Summary",
     "TimeLine",
     "VerifyReport",
+    "VetoSummary",
     "changed_copy",
     "choose_audit",
     "compare_images",
