@@ -25,6 +25,7 @@ from benchmarks import (
     search,
     serving,
     speed,
+    viewing,
 )
 from benchmarks.bench import Bench
 from benchmarks.machine import OtherPrograms, facts
@@ -44,6 +45,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "weak": answers.weak_set,
     "search": search.search,
     "serve": serving.serving,
+    "view": viewing.viewing,
     "ingest": ingesting.ingesting,
     "campaign": campaign.campaign,
     "help": speed.help_text,
@@ -64,6 +66,7 @@ SMOKE = (
     "weak",
     "search",
     "serve",
+    "view",
     "ingest",
     "campaign",
     "agree",

@@ -48,6 +48,11 @@ class Runs:
         self._roots = settings.root
         self._kept = Kept(MOST_KEPT)
 
+    @property
+    def confined(self) -> bool:
+        """Whether only what lies in some folders is shown."""
+        return bool(self._roots)
+
     @contextmanager
     def catalogue(self) -> Iterator[Catalogue]:
         """The catalogue, opened read-only for one request.

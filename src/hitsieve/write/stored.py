@@ -197,6 +197,10 @@ class StoredResults(Closing):
         """
         return self._column(name, None)
 
+    def read_column(self, name: str, images: npt.ArrayLike) -> npt.NDArray[Any]:
+        """One number of some images, in the order given; of a name as in `column`, shape (n,)."""
+        return self._column(name, np.asarray(images, dtype=np.int64))
+
     def read(self, images: npt.ArrayLike) -> ImageResults:
         """Results, spots and lattices of some images.
 
@@ -265,6 +269,8 @@ class StoredResults(Closing):
         """Offsets and columns of what some images have several of."""
         ends = read_rows(group["offsets"], np.concatenate([images, images + 1]))
         starts, lengths = ends[: len(images)], np.diff(ends.reshape(2, -1), axis=0)[0]
+        if len(images) and (lengths.min() < 0 or starts.min() < 0 or (starts + lengths).max() > len(group[names[0]])):
+            raise IndexError(f"the offsets of {group.name} lead out of its rows")
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return offsets, {name: read_rows(group[name], rows) for name in names}
@@ -289,7 +295,7 @@ class StoredResults(Closing):
         """Damage that HDF5 meets becomes a SourceError."""
         try:
             yield
-        except (OSError, RuntimeError, KeyError) as error:
+        except (OSError, RuntimeError, KeyError, IndexError) as error:
             reason = " ".join(str(error).split())
             raise SourceError(
                 f"{self.outputs.annotated}: cannot be read as an annotated master of hitsieve ({reason})",
