@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -15,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 from hitsieve.errors import HitsieveError, SettingsError
 from hitsieve.serve import catalogue, downloads, facts, image, live, report, run, subset
 from hitsieve.serve.doors import Doors
-from hitsieve.serve.pages import STATIC
+from hitsieve.serve.pages import STATIC, plotly_js
 from hitsieve.serve.refusals import refuse, status_of
 from hitsieve.serve.runs import Runs
 from hitsieve.serve.tokens import Token
@@ -73,23 +70,6 @@ def check_doors(settings: ServeSettings, token: str | None) -> None:
             f"at {settings.host or 'all addresses'} other computers could read all runs, and nothing asks who they are",
             mend="give a token with --token-file or HITSIEVE_TOKEN, or --behind-proxy where a proxy asks",
         )
-
-
-def plotly_js() -> Path:
-    """The script that draws, as the package plotly ships it.
-
-    Raises
-    ------
-    SettingsError
-        The package is not installed.
-    """
-    found = importlib.util.find_spec("plotly")
-    places = found.submodule_search_locations if found else None
-    for place in places or ():
-        path = Path(place) / "package_data" / "plotly.min.js"
-        if path.is_file():
-            return path
-    raise SettingsError("the package plotly, which draws the charts, is not installed", mend="pip install plotly")
 
 
 def _hosts(settings: ServeSettings, token: str | None) -> frozenset[str] | None:

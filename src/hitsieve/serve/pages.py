@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 import hitsieve
+from hitsieve.errors import SettingsError
 from hitsieve.serve import marks, words
 
 HERE = Path(__file__).parent
@@ -45,3 +47,20 @@ def page(request: Request, name: str, context: Mapping[str, Any], *, status: int
     state = request.app.state
     shared = {"path": request.url.path, "live": state.live, "token": state.token}
     return HTMLResponse(render(name, shared | dict(context)), status)
+
+
+def plotly_js() -> Path:
+    """The script that draws, as the package plotly ships it.
+
+    Raises
+    ------
+    SettingsError
+        The package is not installed.
+    """
+    found = importlib.util.find_spec("plotly")
+    places = found.submodule_search_locations if found else None
+    for place in places or ():
+        path = Path(place) / "package_data" / "plotly.min.js"
+        if path.is_file():
+            return path
+    raise SettingsError("the package plotly, which draws the charts, is not installed", mend="pip install plotly")
