@@ -19,6 +19,7 @@ from benchmarks import (
     keeping,
     live,
     memory,
+    pages,
     peers,
     search,
     speed,
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "weak": answers.weak_set,
     "search": search.search,
     "ingest": ingesting.ingesting,
+    "pages": pages.pages,
     "help": speed.help_text,
     "agree": answers.agreement,
     "index": indexing.indexing,
@@ -58,6 +60,7 @@ SMOKE = (
     "weak",
     "search",
     "ingest",
+    "pages",
     "agree",
 )
 
