@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from hitsieve.errors import SettingsError
 from hitsieve.model import State
 from hitsieve.pipeline.view.along import MOST_BINS, Stretch, stretch
 from hitsieve.pipeline.view.byfile import by_file
-from hitsieve.pipeline.view.grid import Grid, Window, grid_of, recorded_grid, view_grid
+from hitsieve.pipeline.view.grid import Window, grid_of, recorded_grid, view_grid
 from hitsieve.pipeline.view.overview import Overview, read_overview
 from hitsieve.settings import RunSettings
 from hitsieve.testing import Simulated
@@ -135,7 +134,7 @@ def test_files_add_up(overview: Overview, rows: list[dict]) -> None:
 
 
 def test_grid_is_found_in_the_master_and_is_the_stated_one(overview: Overview, rows: list[dict]) -> None:
-    found, stated = recorded_grid(overview), grid_of("15x10,snake", N)
+    found, stated = overview.grid, grid_of("15x10,snake", N)
     assert found is not None
     assert (found.columns, found.rows) == (stated.columns, stated.rows) == (COLUMNS, 10)
     assert found.column.tolist() == stated.column.tolist() == [snake(image)[0] for image in range(N)]
@@ -182,8 +181,7 @@ def test_nothing_is_too_long_for_an_answer(overview: Overview) -> None:
     assert len(found.n_hits) == N <= MOST_BINS
 
 
-def test_positions_that_make_no_grid_are_none(overview: Overview) -> None:
-    assert isinstance(recorded_grid(overview), Grid)
+def test_positions_that_make_no_grid_are_none() -> None:
     rng = np.random.default_rng(0)
     for positions in ({}, {"x": rng.random(N)}, {"x": rng.random(N), "y": rng.random(N)}):
-        assert recorded_grid(replace(overview, positions=positions)) is None
+        assert recorded_grid(positions) is None

@@ -132,7 +132,12 @@ def test_a_run_that_is_gone_or_damaged_is_told_in_words(copied: Site) -> None:
         refused(410, "is not there any more")
         annotated.write_bytes(whole)
         assert client.get(api).status_code == 200
+        summary = Path(copied.pumped.place).read_text()
         Path(copied.pumped.place).unlink()
         refused(410, "is not there any more")
+        told = json.loads(summary)
+        Path(copied.pumped.place).write_text(json.dumps(told | {"verdict_on": "/data/other_summary.json"}))
+        annotated.unlink()
+        refused(404, "another verdict on /data/other_summary.json")
         assert client.get(f"/runs/{'0' * 32}").status_code == 404
         assert client.get("/runs/..%2f..%2fetc").status_code in (400, 404)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from hitsieve.pipeline.view.along import MOST_BINS, stretch
 from hitsieve.pipeline.view.byfile import by_file
-from hitsieve.pipeline.view.grid import Grid, Window, grid_of, recorded_grid, view_grid
+from hitsieve.pipeline.view.grid import Grid, Window, grid_of, view_grid
 from hitsieve.pipeline.view.overview import Overview, read_overview
 from hitsieve.serve.figures import as_json, grid_json, stretch_json
 from hitsieve.serve.pages import page
@@ -98,7 +98,7 @@ def contents(overview: Overview, grid: str = "") -> dict[str, Any]:
 
 def grid_in_use(overview: Overview, text: str) -> Grid | None:
     """The grid that is stated, else the one that the run's master tells; None where it tells none."""
-    return grid_of(text, len(overview)) if text else recorded_grid(overview)
+    return grid_of(text, len(overview)) if text else overview.grid
 
 
 def overview_of(runs: Runs, served: Served) -> Overview:
@@ -106,15 +106,19 @@ def overview_of(runs: Runs, served: Served) -> Overview:
 
     Raises
     ------
-    Gone, Forbidden
-        The annotated master is not there any more, or is not to be shown.
+    NotFound, Gone, Forbidden
+        There are no images to show, the annotated master is not there any more, or it is not to be shown.
     SourceError
         It cannot be read.
     """
-    return runs.remember(served, "overview", lambda: _read(runs, served))
+    return runs.remember(served, "overview", lambda: _read(runs, served), large=True)
 
 
 def _read(runs: Runs, served: Served) -> Overview:
+    before = served.summary.verdict_on
+    if before is not None and not served.outputs.annotated.exists():
+        what = f"{served.record.stem} is another verdict on {before}, written without --hits: it has no images to show"
+        raise NotFound(what, mend="look at that run, or call hitsieve rethink again with --hits")
     runs.allowed(served.outputs.annotated, of=served.record)
     with open_results(served.outputs.summary) as stored:
         return read_overview(stored)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from hitsieve.write.metadata import entry_of
 
-_MOST = 16
+_MOST = 6
 """Axes that are looked at, at most."""
 
 

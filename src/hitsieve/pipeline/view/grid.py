@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SettingsError
 from hitsieve.model import State
-from hitsieve.pipeline.view.overview import Overview
+
+if TYPE_CHECKING:
+    from hitsieve.pipeline.view.overview import Overview
 
 MOST = 80
 """Squares drawn along each side, at most: of more, neighbours share one."""
@@ -22,6 +26,7 @@ _SAME = 0.2
 """Positions closer than this share of the largest step are one; steps differ by no more than it."""
 
 Counts = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,9 @@ class Grid:
 
     columns: int
     rows: int
-    column: Counts
+    column: Places
     """Of each image, shape (images,)."""
-    row: Counts
+    row: Places
     """Of each image; one that lies beyond the last row has no place."""
     origin: str
     """In words: who says so."""
@@ -80,29 +85,35 @@ def grid_of(text: str, n_images: int) -> Grid:
         raise SettingsError(
             f"grid {text[:40]!r}: is no grid", mend="write COLUMNSxROWS, such as 100x50, or 100x50,snake"
         )
-    image = np.arange(n_images, dtype=np.int64)
-    row, column = np.divmod(image, columns)
+    image = np.arange(n_images, dtype=np.int32)
+    row, column = np.divmod(image, np.int32(columns))
     if found[3]:
         column = np.where(row % 2 == 1, columns - 1 - column, column)
     return Grid(columns, rows, column, row, "as given, " + ("every other row backwards" if found[3] else "row by row"))
 
 
-def recorded_grid(overview: Overview) -> Grid | None:
-    """The grid that the positions of the sample make up; None where they make none."""
-    steps = {name: _steps(values) for name, values in overview.positions.items()}
+def recorded_grid(positions: Mapping[str, npt.NDArray[np.float64]]) -> Grid | None:
+    """The grid that the positions of the sample make up; None where they make none.
+
+    Parameters
+    ----------
+    positions : mapping of str to array, shape (images,)
+        By the axis along which the sample was moved.
+    """
+    steps = {name: _steps(values) for name, values in positions.items()}
     for one, other in combinations([name for name, at in steps.items() if at is not None], 2):
         across, down = steps[one], steps[other]
         if across is None or down is None:
             continue
         columns, rows = int(across.max()) + 1, int(down.max()) + 1
         places = columns * rows
-        taken = len(np.unique(down * columns + across))
+        taken = len(np.unique(down.astype(np.int64) * columns + across))
         if min(columns, rows) > 1 and taken >= _FULL * places:
             return Grid(columns, rows, across, down, f"positions {one} and {other} of the sample")
     return None
 
 
-def _steps(values: npt.NDArray[np.float64]) -> Counts | None:
+def _steps(values: npt.NDArray[np.float64]) -> Places | None:
     """Positions along one axis as numbers of steps; None where they are not on steps of a length."""
     order = np.argsort(values, kind="stable")
     gaps = np.diff(values[order])
@@ -116,8 +127,8 @@ def _steps(values: npt.NDArray[np.float64]) -> Counts | None:
     even = (np.abs(between / step - number) <= _SAME) & (number >= 1)
     if not even.all() or number.sum() >= _MOST_SIDE:
         return None
-    steps = np.empty(len(values), dtype=np.int64)
-    steps[order] = np.append(0, np.cumsum(number)).astype(np.int64)[group]
+    steps = np.empty(len(values), dtype=np.int32)
+    steps[order] = np.append(0, np.cumsum(number)).astype(np.int32)[group]
     return steps
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.model import State
+from hitsieve.pipeline.view.grid import Grid, recorded_grid
 from hitsieve.verdict import scatter
 from hitsieve.write import StoredResults, Summary
 
@@ -63,8 +64,8 @@ class Overview:
     """Those of image i are rows lattices[i] to lattices[i + 1], shape (images + 1,)."""
     cell: tuple[Binned, ...]
     """a, b, c (angstrom), alpha, beta, gamma (degrees) of each lattice; empty where there is none."""
-    positions: dict[str, Floats]
-    """Where the sample was, by axis; empty where the run's master does not say."""
+    grid: Grid | None
+    """Where the sample was; None where the run's master does not say, or it was no grid."""
     apart: float
     """How much more the rates of neighbouring parts differ than by chance: intervals are as wide as that makes them."""
 
@@ -107,7 +108,7 @@ def read_overview(stored: StoredResults) -> Overview:
         files=stored.source_files,
         lattices=offsets,
         cell=tuple(binned(cells[:, i]) for i in range(len(_CELL))) if len(cells) else (),
-        positions=stored.positions(),
+        grid=recorded_grid(stored.positions()),
         apart=scatter(state[searched] == State.HIT),
     )
 

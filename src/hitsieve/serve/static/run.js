@@ -476,6 +476,11 @@ function sortable(table) {
 }
 
 for (const table of document.querySelectorAll("table.sortable")) sortable(table);
-await show(...start());
-if (shown) listen();
-await startGrid();
+if (typeof Plotly === "undefined") {
+  element("trouble").textContent = "The charts cannot be drawn: the script that draws them did not come (pip install plotly).";
+  element("trouble").hidden = false;
+} else {
+  await show(...start());
+  if (shown) listen();
+  await startGrid();
+}
