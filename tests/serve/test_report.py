@@ -106,7 +106,7 @@ def all_missing(summary: Path, folder: Path) -> Path:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", ["one", "nothing", "missing"])
+@pytest.mark.parametrize("name", ["one", "missing"])
 def test_report_of_a_run_that_lacks_most(chromium: Any, odd: dict[str, Path], tmp_path: Path, name: str) -> None:
     assert call(["report", str(odd[name]), "-o", str(tmp_path)]) == 0
     path = tmp_path / f"{name}_report.html"

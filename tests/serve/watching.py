@@ -38,13 +38,18 @@ def watched(chromium: Any, allowed: str, *, told: str = "", **context: Any) -> I
 
 
 def look(tab: Any, name: str) -> None:
-    """At both sizes: nothing is wider than the window; a picture is kept where HITSIEVE_SCREENSHOTS names a folder."""
-    folder = os.environ.get("HITSIEVE_SCREENSHOTS")
+    """At both sizes: nothing is wider than the window; pictures are kept."""
     for size, width, colours in SIZES:
         tab.emulate_media(color_scheme=colours)
         tab.set_viewport_size({"width": width, "height": 800})
         tab.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")
-        if folder:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            tab.screenshot(path=Path(folder) / f"{name}-{size}.png", full_page=True)
+        keep(tab, f"{name}-{size}")
     tab.set_viewport_size({"width": 1280, "height": 800})
+
+
+def keep(tab: Any, name: str) -> None:
+    """Keep a picture of the page, where HITSIEVE_SCREENSHOTS names a folder for them."""
+    folder = os.environ.get("HITSIEVE_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tab.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
