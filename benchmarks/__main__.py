@@ -22,6 +22,7 @@ from benchmarks import (
     pages,
     peers,
     search,
+    serving,
     speed,
 )
 from benchmarks.bench import Bench
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "answers": answers.hits_and_blanks,
     "weak": answers.weak_set,
     "search": search.search,
+    "serve": serving.serving,
     "ingest": ingesting.ingesting,
     "pages": pages.pages,
     "help": speed.help_text,
@@ -59,6 +61,7 @@ SMOKE = (
     "answers",
     "weak",
     "search",
+    "serve",
     "ingest",
     "pages",
     "agree",

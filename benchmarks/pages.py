@@ -8,13 +8,16 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
+
 import hitsieve
 from benchmarks.bench import Bench
 from benchmarks.data import prepare
+from benchmarks.serving import running
 from benchmarks.table import Row
 from hitsieve.pipeline.record import identity
 from hitsieve.pipeline.register import enter
-from hitsieve.settings import RunSettings, ServeSettings, WriteSettings
+from hitsieve.settings import RunSettings, WriteSettings
 from hitsieve.testing import SimulateSettings
 from hitsieve.testing.lengthen import lengthen
 from hitsieve.write import Outputs, read_summary
@@ -29,23 +32,18 @@ LARGEST = 200_000
 
 def pages(bench: Bench) -> list[Row]:
     """Ask for the page, and for what its charts are drawn from, as a browser does when somebody zooms."""
-    from starlette.testclient import TestClient
-
-    from hitsieve.serve import create_app
-
     n = SMOKE_IMAGES if bench.smoke else IMAGES
     outputs = _long_run(bench, n)
     catalogue = bench.work / "pages" / "catalogue.sqlite"
     catalogue.unlink(missing_ok=True)
     enter([outputs.summary], catalogue)
     rounds = 2 if bench.smoke else 10
-    settings = ServeSettings(catalogue=catalogue)
     times: dict[str, list[float]] = {}
     largest, wrong = 0, []
     run = identity(read_summary(outputs.summary))
     for number in range(rounds):
         # Anew each time: the first answer is from a server that has read nothing.
-        with TestClient(create_app(settings), base_url="http://localhost:8080") as client:
+        with running(catalogue) as url, httpx.Client(base_url=url, timeout=60) as client:
             for what, address in _questions(run, n, random.Random(number)):  # noqa: S311 - places to look at
                 start = time.perf_counter()
                 answer = client.get(address)

@@ -14,7 +14,7 @@ from catalogue.making import many
 from hitsieve.catalogue import Catalogue
 from hitsieve.serve import create_app
 from hitsieve.settings import ServeSettings
-from serve.conftest import SAMPLES, Site, served
+from serve.conftest import SAMPLES, TOKEN, Site, served
 
 N = 230
 
@@ -173,6 +173,36 @@ def test_a_wrong_query_says_where(page: Any, expect: Any, wrong: list[str]) -> N
     expect(query).not_to_have_attribute("aria-invalid", "true")
     # The browser itself writes a line for each answer that is no success.
     assert all("400" in line for line in wrong)
+    wrong.clear()
+
+
+@pytest.mark.browser
+def test_a_field_is_put_into_the_query(page: Any, expect: Any) -> None:
+    page.goto("/?q=n_hits+%3E+1")
+    page.get_by_text("What can be searched by").click()
+    page.locator("[data-insert=resolution_best]").click()
+    expect(page.locator("#q")).to_have_value("n_hits > 1 and resolution_best ")
+    expect(page.locator(".fields")).to_be_hidden()
+    expect(page.locator("#q")).to_be_focused()
+    page.get_by_text("What can be searched by").click()
+    page.keyboard.press("Escape")
+    expect(page.locator(".fields")).to_be_hidden()
+
+
+@pytest.mark.browser
+def test_the_token_is_asked_for(page: Any, expect: Any, site: Site, wrong: list[str]) -> None:
+    with served(site.settings, TOKEN) as server:
+        page.goto(f"{server.url}?q=pump+is+known")
+        page.get_by_label("Token").fill("wrong")
+        page.get_by_role("button", name="Open").click()
+        expect(page.get_by_text("the token in the address is another", exact=False)).to_be_visible()
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_role("button", name="Open").click()
+        expect(page.get_by_role("link", name="pumped", exact=True)).to_be_visible()
+        expect(page).to_have_url(server.url)
+        page.goto(f"{server.url}runs/{site.pumped.id}/facts")
+        expect(page.locator(".commands")).to_contain_text("$HITSIEVE_TOKEN")
+    assert all("401" in line for line in wrong)
     wrong.clear()
 
 

@@ -180,6 +180,12 @@ def test_queries_with_nonsense(client: TestClient, query: str) -> None:
     assert told.json()["what"].startswith("query, character")
 
 
+def test_many_cells_at_once(client: TestClient) -> None:
+    query = " or ".join(["not (cell ~ 79,79,38,90,90,90)"] * 11)
+    answer = client.get("/api/datasets", params={"q": query})
+    assert answer.status_code == 400 and "11 cells" in answer.json()["what"]
+
+
 @pytest.mark.parametrize(
     "asked",
     ["page=0", "page=x", "page=99999999999", "size=1000000", "size=-1", "sort=nothing", "sort=-", "q=" + "x" * 5000],

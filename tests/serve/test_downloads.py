@@ -113,3 +113,13 @@ def test_a_download_goes_on_where_it_was_cut(address: str, path: str, whole: byt
     assert kept.read_bytes() == whole
     with h5py.File(kept) as hits:
         assert len(hits["entry/data/data"]) > 0
+
+
+def test_the_script_that_draws_is_sent_packed_and_once(client: TestClient) -> None:
+    path = "/static/plotly.min.js"
+    plain = client.get(path, headers={"accept-encoding": "identity"})
+    packed = client.get(path, headers={"accept-encoding": "gzip"})
+    assert plain.status_code == packed.status_code == 200
+    assert packed.content == plain.content and packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < 0.4 * len(plain.content)
+    assert client.get(path, headers={"if-none-match": packed.headers["etag"]}).status_code == 304

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ import httpx
 import pytest
 
 from hitsieve.cli.commands import call
+from hitsieve.serve import doors
 from hitsieve.serve import server as serving
 from serve.conftest import TOKEN, Site, served
 
@@ -49,7 +51,7 @@ def ended(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
     return process.returncode, said
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_it_prints_its_address_and_ends_cleanly(site: Site, number: int, code: int) -> None:
     with started("--catalogue", str(site.settings.catalogue)) as (process, url):
         assert url.startswith("http://127.0.0.1:")
@@ -117,6 +119,21 @@ async def _crowd(port: int, n: int) -> list[bytes]:
     for _, writer in streams:
         writer.close()
     return answers
+
+
+def test_who_takes_nothing_keeps_no_place(copied: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "STALLED", 0.2)
+    monkeypatch.setattr(doors, "MOST_STREAMS", 1)
+    place = copied.file(copied.plain)
+    os.truncate(place, 1 << 28)
+    path = f"files/{copied.plain.id}/{place.name}"
+    with served(copied.settings) as server, socket.create_connection(("127.0.0.1", server.port), PATIENT) as idle:
+        idle.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        part = {"range": "bytes=0-9"}
+        deadline = time.monotonic() + PATIENT
+        while (status := httpx.get(server.url + path, headers=part, timeout=PATIENT).status_code) == 503:
+            assert time.monotonic() < deadline
+        assert status == 206
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: local"])

@@ -6,12 +6,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from hitsieve.errors import HitsieveError, SettingsError
 from hitsieve.serve import catalogue, downloads, facts, image, live, report, run, subset
 from hitsieve.serve.doors import Doors
+from hitsieve.serve.packed import script
 from hitsieve.serve.pages import STATIC, plotly_js
 from hitsieve.serve.refusals import refuse, status_of
 from hitsieve.serve.runs import Runs
@@ -51,8 +52,8 @@ def create_app(settings: ServeSettings, *, token: str | None = None) -> FastAPI:
     app.include_router(live.router(settings.live))
 
     @app.get("/static/plotly.min.js", include_in_schema=False)
-    def plotly() -> Response:
-        return FileResponse(plotly_js(), media_type="text/javascript")
+    def plotly(request: Request) -> Response:
+        return script(plotly_js(), request)
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qsl, urlencode
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -26,6 +27,8 @@ MOST_ANSWERS = 256
 """Answers that are being made, or wait for it, at once."""
 MOST_STREAMS = 64
 """Downloads and live pages at once: they take long, and are not to keep others waiting."""
+STALLED = 120.0
+"""Longest time (s) that a visitor takes nothing of an answer; then its place is given to others."""
 RETRY = {"Retry-After": "2"}
 HEADERS = {
     "content-security-policy": (
@@ -78,7 +81,8 @@ class Doors:
                 _add_headers(scope, message)
             elif head:
                 message = {**message, "body": b""}
-            await send(message)
+            with anyio.fail_after(STALLED):
+                await send(message)
 
         request = Request(scope)
         try:
@@ -95,6 +99,8 @@ class Doors:
                     await refuse(request, 503, what, mend="try again in some seconds", headers=RETRY)(
                         scope, receive, tell
                     )
+        except TimeoutError:
+            _log.info("%s %r: the visitor took nothing for %g s", scope["method"], scope["path"], STALLED)
         except Exception as error:  # noqa: BLE001 - the last resort: one line in the log, and no trace for the visitor
             what = f"{scope['method']} {scope['path']!r}: {type(error).__name__}: {error}"
             _log.error("internal error at %s", " ".join(what.split()), exc_info=_log.isEnabledFor(logging.DEBUG))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import resource
+import signal
 import socket
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -54,7 +57,8 @@ class Server(Closing):
         host, port = self._socket.getsockname()[:2]
         self.port = int(port)
         """Port that it listens at."""
-        shown = settings.host or host
+        # An address that stands for all of them is none to visit.
+        shown = socket.gethostname() if host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared only
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
         """Address of the first page, without any token."""
         config = uvicorn.Config(
@@ -75,7 +79,7 @@ class Server(Closing):
             timeout_graceful_shutdown=LAST_ANSWERS,
             h11_max_incomplete_event_size=LONGEST_HEAD,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Ending(config)
 
     def run(self) -> None:
         """Serve until `stop` is called from another thread, or Ctrl-C, which is raised again at the end."""
@@ -93,6 +97,27 @@ class Server(Closing):
     def close(self) -> None:
         """Free the address."""
         self._socket.close()
+
+
+class _Ending(uvicorn.Server):
+    """Ends in order when the terminal is closed, too; what the signal does else comes afterwards."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            if threading.current_thread() is not threading.main_thread() or _ignored(signal.SIGHUP):
+                yield
+                return
+            before = signal.signal(signal.SIGHUP, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(signal.SIGHUP, before)
+
+
+def _ignored(number: signal.Signals) -> bool:
+    """Whether the caller does not want to hear of it, as nohup does."""
+    return signal.getsignal(number) is signal.SIG_IGN
 
 
 class _Impatient(H11Protocol):

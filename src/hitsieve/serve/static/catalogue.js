@@ -157,6 +157,25 @@ document.addEventListener("click", (event) => {
   });
 });
 
+const help = document.querySelector(".help");
+
+document.addEventListener("click", (event) => {
+  const field = event.target.closest("[data-insert]")?.dataset.insert;
+  if (field) {
+    const before = query.value.trim();
+    query.value = `${before}${before && !/\b(and|or|not)$|\($/i.test(before) ? " and " : before ? " " : ""}${field} `;
+    query.focus();
+    clear.disabled = false;
+  }
+  if (field || !event.target.closest(".help")) help.open = false;
+});
+
+help.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  help.open = false;
+  help.querySelector("summary").focus();
+});
+
 addEventListener("popstate", () => {
   query.value = new URLSearchParams(location.search).get("q") ?? "";
   follow();
