@@ -24,6 +24,8 @@ from hitsieve.serve.runs import Runs
 from hitsieve.write import SUMMARY_SUFFIX, open_results
 from hitsieve.write.export import writing_files
 
+_MODULES = ("numbers.js", "charts.js", "grid.js", "run.js")
+"""Scripts of the page, each after those that it imports."""
 _SUFFIXES = (".html", ".htm")
 _OURS = b'<meta name="generator" content="hitsieve '
 _HEAD = 2048
@@ -138,7 +140,7 @@ def report_of(overview: Overview, grid: str = "") -> bytes:
         "stretch": stretch_json(overview, stretch(overview, bins=MOST_BINS)),
         "grid": None if of is None else grid_json(of, view_grid(overview, of)),
     }
-    scripts = (_plotly(), _inline((STATIC / "run.js").read_text(encoding="utf-8")))
+    scripts = (_plotly(), _inline(_joined()))
     style = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in ("style.css", "run.css"))
     told = {"scripts": scripts, "hashes": [_hash(text) for text in scripts], "style": style, "charts": charts}
     return render("report.html", contents(overview, grid) | told | {"links": False, "id": ""}).encode()
@@ -147,6 +149,12 @@ def report_of(overview: Overview, grid: str = "") -> bytes:
 @cache
 def _plotly() -> str:
     return _inline(plotly_js().read_text(encoding="utf-8"))
+
+
+def _joined() -> str:
+    """The modules of the page as one script: a file on disk may not import others."""
+    texts = ((STATIC / name).read_text(encoding="utf-8") for name in _MODULES)
+    return "\n".join(re.sub(r"^import .*\n|^export ", "", text, flags=re.MULTILINE) for text in texts)
 
 
 def _inline(script: str) -> str:
