@@ -56,9 +56,17 @@ def test_head_is_get_without_a_body(client: TestClient) -> None:
     assert head.headers["content-length"] == str(len(whole.content))
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8080", ""])
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8080"])
 def test_another_name_is_refused(client: TestClient, host: str) -> None:
     assert client.get("/", headers={"host": host}).status_code == 421
+
+
+@pytest.mark.parametrize(
+    "host", ["", "localhost/static/", "localhost?", "a b", "localhost:80:80", "user@localhost", "'"]
+)
+def test_what_is_no_name_is_refused(client: TestClient, guarded: TestClient, host: str) -> None:
+    assert client.get("/", headers={"host": host}).status_code == 400
+    assert guarded.get("/api/datasets", headers={"host": host}).status_code == 400
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080"])

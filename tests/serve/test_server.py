@@ -136,6 +136,15 @@ def test_who_takes_nothing_keeps_no_place(copied: Site, monkeypatch: pytest.Monk
         assert status == 206
 
 
+def test_one_connection_more_than_there_may_be(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "MOST_CONNECTIONS", 1)
+    with served(site.settings) as server, httpx.Client(timeout=PATIENT) as first:
+        assert first.get(server.url).status_code == 200
+        answer = httpx.get(server.url, timeout=PATIENT)
+        assert answer.status_code == 503 and answer.headers["retry-after"] == "2"
+        assert first.get(server.url).status_code == 200
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: local"])
 def test_who_sends_no_request_is_not_waited_for(site: Site, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "PATIENCE", 0.2)

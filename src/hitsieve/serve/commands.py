@@ -18,7 +18,7 @@ TOOLS: tuple[Tool, ...] = ("curl", "wget")
 
 def origin_of(request: Request) -> str:
     """Scheme, name and port by which the visitor came."""
-    return f"{request.url.scheme}://{request.url.netloc}"
+    return f"{request.scope['scheme']}://{request.headers['host']}"
 
 
 def file_path(record: Record, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import posixpath
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qsl, urlencode
@@ -43,6 +44,7 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 """plotly.js styles what it draws by itself: styles may be inline, scripts may not."""
+_NAME = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::\d{1,5})?")
 _log = logging.getLogger(__name__)
 
 
@@ -117,6 +119,8 @@ class Doors:
         if _is_crooked(request.scope["path"]):
             return refuse(request, 400, "the path is not one of this server's", mend="start from the first page")
         host = _host(request.headers)
+        if host is None:
+            return refuse(request, 400, "the request does not say which server it is for", mend="send a header Host")
         if self._hosts is not None and host not in self._hosts:
             what = f"{host[:80]!r} is not a name of this server"
             return refuse(request, 421, what, mend="name it with --allow-host, if it is yours")
@@ -124,7 +128,7 @@ class Doors:
 
     def _asked(self, request: Request, token: Token) -> Response | None:
         """Ask for the token; one that comes in the address leaves it at once."""
-        pairs = parse_qsl(request.url.query, keep_blank_values=True)
+        pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for name, value in pairs if name == "token"]
         if given and token.fits(given[-1]):
             rest = urlencode([(name, value) for name, value in pairs if name != "token"])
@@ -133,7 +137,7 @@ class Doors:
             answer = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
             token.remember(request, answer)
             return answer
-        if token.admits(request) or request.url.path.startswith("/static/"):
+        if token.admits(request) or request.scope["path"].startswith("/static/"):
             return None
         what = (
             "the token in the address is another"
@@ -190,9 +194,10 @@ def _is_crooked(path: str) -> bool:
     return not plain or not path.isprintable() or "\\" in path
 
 
-def _host(headers: Headers) -> str:
-    """Name in the Host header, in small letters, without port and brackets."""
-    host = headers.get("host", "").strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+def _host(headers: Headers) -> str | None:
+    """Name in the Host header, in small letters, without port and brackets; None where it is none.
+
+    Whatever else it could hold (a slash, a space, a quote) would become a part of addresses that are made with it.
+    """
+    named = _NAME.fullmatch(headers.get("host", ""))
+    return None if named is None else (named[1] or named[2]).lower()

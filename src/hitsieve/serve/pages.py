@@ -45,7 +45,7 @@ def render(name: str, context: Mapping[str, Any]) -> str:
 def page(request: Request, name: str, context: Mapping[str, Any], *, status: int = 200) -> HTMLResponse:
     """Answer with a page, made from a template that extends base.html."""
     state = request.app.state
-    shared = {"path": request.url.path, "live": state.live, "token": state.token}
+    shared = {"path": request.scope["path"], "live": state.live, "token": state.token}
     return HTMLResponse(render(name, shared | dict(context)), status)
 
 

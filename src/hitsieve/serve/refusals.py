@@ -70,7 +70,7 @@ def refuse(
     """Say what is wrong, in the form that was asked for."""
     title = TITLES.get(status) or HTTPStatus(status).phrase
     told = {"status": status, "title": title, "what": what, "mend": mend}
-    if request.url.path.startswith("/api/"):
+    if request.scope["path"].startswith("/api/"):
         answer: Response = JSONResponse(told, status)
     elif "text/html" in request.headers.get("accept", ""):
         answer = page(request, "refusal.html", told, status=status)

@@ -20,6 +20,8 @@ MOST_KEPT = 64
 """Values that are kept from one request to the next, of all runs together."""
 MOST_LARGE = 8
 """Likewise, of those that take tens of megabytes for a run of a million images."""
+MOST_SUMMARY = 64 << 20
+"""Bytes of a summary; its size does not grow with the run."""
 _ID = re.compile(r"[0-9a-f]{32}")
 T = TypeVar("T")
 
@@ -93,6 +95,8 @@ class Runs:
         if not path.name.endswith(SUMMARY_SUFFIX):
             raise Forbidden(f"{path.name} is no summary of a run")
         stem = path.name.removesuffix(SUMMARY_SUFFIX)
+        if path.stat().st_size > MOST_SUMMARY:
+            raise Forbidden(f"{path.name} is too large to be a summary")
         summary = self._kept.get(("summary", path, _stamp(path)), lambda: read_summary(path))
         states = summary.pump.states if summary.pump else ()
         # Names in a summary are text that anybody may have written.
@@ -150,7 +154,7 @@ class Runs:
         Raises
         ------
         Gone
-            It is not there.
+            It is not there, or is no file.
         Forbidden
             It lies outside what is shown.
         """
@@ -161,6 +165,8 @@ class Runs:
             raise Gone(f"{path.name} is not there any more", mend=mend) from None
         except (OSError, RuntimeError, ValueError):
             raise Forbidden(f"{path.name} cannot be read") from None
+        if not real.is_file():
+            raise Gone(f"{path.name} is no file any more")
         roots = self._roots or (() if source else (_real(Path(of.place).parent),))
         if roots and not any(root in real.parents for root in roots):
             raise Forbidden(f"{path.name} lies outside the folders that are shown", mend="add its folder with --root")

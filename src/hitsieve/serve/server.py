@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from starlette.responses import PlainTextResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from hitsieve.errors import SettingsError
@@ -20,6 +21,7 @@ from hitsieve.model import Closing
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
     from hitsieve.settings import ServeSettings
 
@@ -63,7 +65,8 @@ class Server(Closing):
         """Address of the first page, without any token."""
         config = uvicorn.Config(
             app,
-            http=_Impatient,
+            # uvicorn's own limit does not say when to come again.
+            http=type("Impatient", (_Impatient,), {"most": _most_connections()}),
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -74,7 +77,6 @@ class Server(Closing):
             access_log=False,
             server_header=False,
             proxy_headers=settings.behind_proxy,
-            limit_concurrency=_most_connections(),
             timeout_keep_alive=IDLE,
             timeout_graceful_shutdown=LAST_ANSWERS,
             h11_max_incomplete_event_size=LONGEST_HEAD,
@@ -123,10 +125,14 @@ def _ignored(number: signal.Signals) -> bool:
 class _Impatient(H11Protocol):
     """Does not wait for ever for a request whose head comes drop by drop, or never."""
 
+    most = MOST_CONNECTIONS
+    """Connections at once."""
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self.app = _full
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -154,6 +160,12 @@ class _Impatient(H11Protocol):
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete:
             self.transport.close()
+
+
+async def _full(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer where one connection more is too much."""
+    headers = {"Retry-After": "2", "Connection": "close"}
+    await PlainTextResponse("503 Too many at once\n", 503, headers)(scope, receive, send)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -85,7 +85,7 @@ class Token:
 
     def remember(self, request: Request, answer: Response) -> None:
         """Give the visitor the cookie."""
-        secure = request.url.scheme == "https"
+        secure = request.scope["scheme"] == "https"
         # A link in a letter leads here from another site: strict would not send the cookie after it.
         answer.set_cookie(
             self.cookie, self._mark, max_age=MONTH, path="/", httponly=True, samesite="lax", secure=secure
