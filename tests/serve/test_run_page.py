@@ -126,6 +126,10 @@ def test_a_run_that_is_gone_or_damaged_is_told_in_words(copied: Site) -> None:
         with h5py.File(annotated, "a") as file:
             del file["entry/hit_finding/lattices"]
         refused(422, "older version of hitsieve")
+        annotated.write_bytes(whole)
+        with h5py.File(annotated, "a") as file:
+            file["entry/hit_finding/source_file"][3] = 99
+        refused(422, "its columns contradict each other")
         annotated.write_bytes(whole[: len(whole) // 2])
         refused(422, "truncated")
         annotated.unlink()

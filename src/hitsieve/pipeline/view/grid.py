@@ -107,29 +107,30 @@ def recorded_grid(positions: Mapping[str, npt.NDArray[np.float64]]) -> Grid | No
             continue
         columns, rows = int(across.max()) + 1, int(down.max()) + 1
         places = columns * rows
-        taken = len(np.unique(down.astype(np.int64) * columns + across))
-        if min(columns, rows) > 1 and taken >= _FULL * places:
+        if min(columns, rows) < 2 or _FULL * places > len(across):
+            continue
+        taken = np.count_nonzero(np.bincount(down.astype(np.int64) * columns + across, minlength=places))
+        if taken >= _FULL * places:
             return Grid(columns, rows, across, down, f"positions {one} and {other} of the sample")
     return None
 
 
 def _steps(values: npt.NDArray[np.float64]) -> Places | None:
     """Positions along one axis as numbers of steps; None where they are not on steps of a length."""
-    order = np.argsort(values, kind="stable")
-    gaps = np.diff(values[order])
+    ordered = np.sort(values)
+    gaps = np.diff(ordered)
     # Encoders scatter about the steps: small gaps within a position, large ones between two.
-    apart = gaps > _SAME * float(gaps.max())
-    group = np.append(0, np.cumsum(apart))
-    at = np.bincount(group, weights=values[order]) / np.bincount(group)
+    cuts = np.flatnonzero(gaps > _SAME * float(gaps.max()))
+    starts = np.append(0, cuts + 1)
+    at = np.add.reduceat(ordered, starts) / np.diff(np.append(starts, len(ordered)))
     between = np.diff(at)
     step = float(np.median(between))
     number = np.rint(between / step)
     even = (np.abs(between / step - number) <= _SAME) & (number >= 1)
     if not even.all() or number.sum() >= _MOST_SIDE:
         return None
-    steps = np.empty(len(values), dtype=np.int32)
-    steps[order] = np.append(0, np.cumsum(number)).astype(np.int32)[group]
-    return steps
+    group = np.searchsorted((ordered[cuts] + ordered[cuts + 1]) / 2, values)
+    return np.append(0, np.cumsum(number)).astype(np.int32)[group]
 
 
 def view_grid(overview: Overview, grid: Grid, window: Window | None = None) -> GridView:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.errors import SourceError
 from hitsieve.model import State
 from hitsieve.pipeline.view.grid import Grid, recorded_grid
 from hitsieve.verdict import scatter
@@ -88,23 +89,38 @@ def read_overview(stored: StoredResults) -> Overview:
     Raises
     ------
     SourceError
-        The annotated master cannot be read.
+        The annotated master cannot be read, or contradicts itself.
     """
-    state = stored.column("state")
+    state, file, pump = stored.column("state"), stored.column("source_file"), stored.pump
+    resolution, background = stored.column("resolution"), stored.column("background")
     counted = np.clip(stored.column("n_spots_counted"), 0, _MOST_SPOTS).astype(np.uint16)
-    searched = (state == State.HIT) | (state == State.MISS)
-    pump = stored.pump
     offsets, cells = stored.cells()
+    n = len(stored)
+    columns = (state, file, resolution, background, counted, *((pump.code,) if pump else ()))
+    sound = (
+        all(len(column) == n for column in columns)
+        and len(offsets) == n + 1
+        and offsets[0] >= 0
+        and bool((np.diff(offsets) >= 0).all())
+        and offsets[-1] <= len(cells)
+        and state.max(initial=0) <= max(State)
+        and file.max(initial=-1) < len(stored.source_files)
+        and (pump is None or pump.code.max(initial=-1) < len(pump.names))
+    )
+    if not sound:
+        mend = "copy it again, or write it again with hitsieve run"
+        raise SourceError(f"{stored.outputs.annotated}: is damaged: its columns contradict each other", mend=mend)
+    searched = (state == State.HIT) | (state == State.MISS)
     return Overview(
         summary=stored.summary,
         state=state,
         counted=counted,
         spots=_spots(counted, searched),
-        resolution=binned(stored.column("resolution")),
-        background=stored.column("background"),
+        resolution=binned(resolution),
+        background=background,
         pump=None if pump is None else pump.code,
         pump_names=() if pump is None else pump.names,
-        file=stored.column("source_file"),
+        file=file,
         files=stored.source_files,
         lattices=offsets,
         cell=tuple(binned(cells[:, i]) for i in range(len(_CELL))) if len(cells) else (),

@@ -2,6 +2,7 @@
 
 const PER_BIN = 25; // images: the rate of fewer says little
 const SINGLE = 400; // no more images than this are drawn one by one
+const PIXELS = 3; // least width of a bin
 const Z = 1.959963984540054;
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -16,13 +17,13 @@ export async function fetched(address) {
   return body;
 }
 
-function binsFor(images) {
-  return images <= SINGLE ? images : Math.max(Math.min(SINGLE, Math.floor(images / PER_BIN)), 16);
+function binsFor(images, width) {
+  return images <= SINGLE ? images : Math.max(Math.min(SINGLE, Math.floor(images / PER_BIN), Math.floor(width / PIXELS)), 16);
 }
 
-// Images first to last, counted by the server, or from what a report brings along.
-export async function stretch(told, first, last) {
-  const bins = binsFor(last - first + 1);
+// Images first to last, counted by the server, or from what a report brings along, for a chart of so many pixels.
+export async function stretch(told, first, last, width) {
+  const bins = binsFor(last - first + 1, width);
   if (told.stretch) return inlined(told.stretch, first, last, bins);
   return fetched(`${told.api}/overview?first=${first}&last=${last}&bins=${bins}`);
 }

@@ -62,7 +62,7 @@ async function show(first, last) {
   const from = Math.min(Math.max(Math.round(first), 0), most);
   const to = Math.min(Math.max(Math.round(last), from), most);
   try {
-    const part = await stretch(told, from, to);
+    const part = await stretch(told, from, to, element("along").clientWidth);
     if (number !== asked) return;
     element("trouble").hidden = true;
     draw(part);
