@@ -160,3 +160,13 @@ def test_wrong_use_is_refused_and_leaves_nothing(
     assert says in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
     assert (tmp_path / "mine.html").read_text() == "mine"
+
+
+def test_run_without_hits_and_lattices_has_its_report(odd: dict[str, Path], tmp_path: Path) -> None:
+    assert call(["report", str(odd["nothing"]), "-o", str(tmp_path)]) == 0
+    text = (tmp_path / "nothing_report.html").read_text()
+    body = text[text.index("<main") : text.index("</main>")]
+    assert "hits of 20 images" in body
+    assert "Unit cell" not in body
+    assert "No hit has a resolution estimate" in body
+    assert ">None<" not in body

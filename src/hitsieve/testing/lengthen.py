@@ -65,7 +65,7 @@ def lengthen(
             background[first : last + 1] *= 0.2
         _replace(process, "background", background)
         _replace(process, "date", told["date"])
-    made.summary.write_text(json.dumps(told | _numbers(state, background, stops)), encoding="utf-8")
+    made.summary.write_text(json.dumps(told | _numbers(state, stops)), encoding="utf-8")
     read_summary(made.summary)
     return made
 
@@ -105,9 +105,7 @@ def _replace(group: h5py.Group, name: str, values: Any) -> None:
     group.create_dataset(name, data=values, dtype=dtype, **packing).attrs.update(attributes)
 
 
-def _numbers(
-    state: npt.NDArray[np.uint8], background: npt.NDArray[np.float32], stops: Sequence[tuple[int, int]]
-) -> dict[str, Any]:
+def _numbers(state: npt.NDArray[np.uint8], stops: Sequence[tuple[int, int]]) -> dict[str, Any]:
     """What the summary says of the long run and not of the short one."""
     n, n_hits, n_misses = len(state), int((state == State.HIT).sum()), int((state == State.MISS).sum())
     rate = n_hits / (n_hits + n_misses)
