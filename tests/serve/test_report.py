@@ -116,7 +116,8 @@ def test_report_of_a_run_that_lacks_most(chromium: Any, odd: dict[str, Path], tm
         tab.wait_for_selector(f'#along[data-shown="0-{summary["n_images"] - 1}"]')
         words = tab.locator("#span-words").inner_text()
         searched = summary["n_hits"] + summary["n_misses"]
-        assert f"{summary['n_hits']} hits of {searched} searched" in words
+        hits = "1 hit" if summary["n_hits"] == 1 else f"{summary['n_hits']} hits"
+        assert f"{hits} of {searched} searched" in words
         assert ("missing" in words) == (summary["n_missing"] > 0)
         assert tab.locator("#trouble").is_hidden()
 

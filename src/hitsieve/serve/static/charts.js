@@ -3,6 +3,7 @@
 import { count, percent, sum } from "./numbers.js";
 
 const STATES = ["missing", "unreadable", "miss", "hit"];
+const FEW = 20; // images in the largest bin: more are drawn on a logarithmic axis
 const PATIENCE = 350; // ms: the first click of two leads nowhere
 const SYMBOLS = ["circle", "diamond", "square", "triangle-up", "cross", "star"];
 const DASHES = ["solid", "dash"];
@@ -54,7 +55,7 @@ export function drawAlong(part) {
     layout[`yaxis${k ? k + 1 : ""}`] = { ...rowAxis(row, part, single), domain: [k === rows.length - 1 ? 0 : bottom + 0.035, top], fixedrange: true, anchor: "x" };
     top = bottom;
   });
-  layout.xaxis = axis("image", { range: [part.first - 0.5, part.last + 0.5], anchor: `y${rows.length}`, tickformat: ",d", nticks: 8 });
+  layout.xaxis = axis("image", { range: [part.first - 0.5, part.last + 0.5], anchor: `y${rows.length}`, tickformat: ",d", nticks: 8, dtick: part.last - part.first < 8 ? 1 : undefined });
   const traces = rows.flatMap((row, k) => rowTraces(row, part, single).map((trace) => ({ ...trace, yaxis: `y${k ? k + 1 : ""}` })));
   Plotly.react(chart, traces, layout, config);
 }
@@ -62,7 +63,7 @@ export function drawAlong(part) {
 function rowAxis(row, part, single) {
   if (row === "rate" && single) return axis("", { range: [-0.5, 3.5], tickvals: [0, 1, 2, 3], ticktext: STATES });
   if (row === "rate") return axis("hit rate", { rangemode: "tozero", tickformat: ",.3~%", nticks: 5 });
-  if (row === "spots") return axis("most spots", { rangemode: "tozero", nticks: 4 });
+  if (row === "spots") return axis(single ? "spots" : "most spots", { rangemode: "tozero", nticks: 4 });
   if (row === "background") return axis("background", { rangemode: "tozero", nticks: 4 });
   const names = part.pump.states.map((state) => cut(state.name, 12));
   if (part.pump.of_image) return axis("", { range: [-0.6, names.length - 0.4], tickvals: names.map((_, k) => k), ticktext: names });
@@ -83,7 +84,7 @@ function rowTraces(row, part, single) {
   }
   const { p10, p50, p90 } = part.background;
   const text = images.map((words, k) => `${words}<br>${p50[k] === null ? "not searched" : `${p50[k]} counts a pixel`}`);
-  const line = { x, y: p50, text, customdata, mode: "lines", hoverinfo: "text", line: { color: colour("accent"), width: 1.2, shape: "hvh" } };
+  const line = { x, y: p50, text, customdata, mode: single ? "lines+markers" : "lines", marker: { color: colour("accent"), size: 3 }, hoverinfo: "text", line: { color: colour("accent"), width: 1.2, shape: "hvh" } };
   return single ? [line] : [band(x, p10, p90, "accent"), line];
 }
 
@@ -191,11 +192,12 @@ function bars(id, edges, counts, names, look_, shapes) {
     marker: { color: colour(counts.misses ? name.replace(/s$/, "").replace("misse", "miss") : "accent") },
   });
   const traces = counts.misses ? [trace("misses", "misses"), trace("hits", "hits")] : [trace("hits", "hits")];
-  const logarithmic = Boolean(counts.misses) && sum(counts.misses) > 0;
+  const most = Math.max(...counts.hits, ...(counts.misses ?? []));
+  const logarithmic = Boolean(counts.misses) && most >= FEW;
   const layout = look({
     barmode: "overlay", bargap: 0, shapes, margin: small ? { l: 40, r: 6, t: 4, b: 24 } : { l: 52, r: 8, t: 8, b: 40 },
     xaxis: axis(title, ticks),
-    yaxis: axis(small ? "" : "images", { type: logarithmic ? "log" : "linear", rangemode: "tozero", nticks: 4, dtick: logarithmic ? 1 : undefined, fixedrange: true }),
+    yaxis: axis(small ? "" : "images", { type: logarithmic ? "log" : "linear", rangemode: "tozero", nticks: 4, dtick: logarithmic || most <= 4 ? 1 : undefined, fixedrange: true }),
   });
   Plotly.react(chart, traces, layout, { ...config, displayModeBar: false });
 }

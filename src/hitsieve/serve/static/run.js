@@ -17,7 +17,7 @@ function say(part) {
   const lost = ["unreadable", "missing"].map((what) => [sum(part[what]), what]).filter(([n]) => n).map(([n, what]) => `, ${count(n)} ${what}`).join("");
   const stops = part.segments.filter((one) => ["jet stopped", "beam off"].includes(one.kind) && one.last >= part.first && one.first <= part.last).length;
   const rate = searched ? ` (${percent(hits / searched)}, 95 % interval ${percent(interval[0])} to ${percent(interval[1])})` : "";
-  element("span-words").textContent = `Images ${count(part.first)} to ${count(part.last)}: ${count(hits)} hits of ${count(searched)} searched${rate}${lost}.${stops ? ` The jet or the beam is off in ${stops} ${stops === 1 ? "stretch" : "stretches"}.` : ""}${part.whole ? " Histograms are of the whole run." : ""}`;
+  element("span-words").textContent = `Images ${count(part.first)} to ${count(part.last)}: ${count(hits)} ${hits === 1 ? "hit" : "hits"} of ${count(searched)} searched${rate}${lost}.${stops ? ` The jet or the beam is off in ${stops} ${stops === 1 ? "stretch" : "stretches"}.` : ""}${part.whole && (part.first > 0 || part.last < part.n_images - 1) ? " Histograms are of the whole run." : ""}`;
   element("span-first").value = part.first;
   element("span-last").value = part.last;
   for (const button of document.querySelectorAll("[data-move]")) {
