@@ -21,6 +21,7 @@ from benchmarks import (
     keeping,
     live,
     memory,
+    pages,
     peers,
     search,
     serving,
@@ -47,6 +48,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "serve": serving.serving,
     "view": viewing.viewing,
     "ingest": ingesting.ingesting,
+    "pages": pages.pages,
     "campaign": campaign.campaign,
     "help": speed.help_text,
     "agree": answers.agreement,
@@ -68,6 +70,7 @@ SMOKE = (
     "serve",
     "view",
     "ingest",
+    "pages",
     "campaign",
     "agree",
 )

@@ -17,12 +17,13 @@ from hitsieve.errors import SourceError
 from hitsieve.model import Closing, ImageResults, PumpStates, SecondLook, Spots, State
 from hitsieve.settings import RunSettings
 from hitsieve.write.belonging import check_one_run, pump_state_of
-from hitsieve.write.columns import IMAGE_COLUMNS, PUMP_COLUMN, SECOND_LOOK_COLUMN
+from hitsieve.write.columns import CELL_ANGLES, CELL_LENGTHS, IMAGE_COLUMNS, PUMP_COLUMN, SECOND_LOOK_COLUMN
 from hitsieve.write.lattices import LATTICE_COLUMNS, lattices_of
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.outputs import Outputs, find_outputs, read_summary
 from hitsieve.write.perimage import read_rows
 from hitsieve.write.places import open_output
+from hitsieve.write.positions import scan_positions
 from hitsieve.write.summary import Summary
 
 _PROVENANCE = ("source_file", "source_row")
@@ -251,6 +252,25 @@ class StoredResults(Closing):
             group = self._process["spots"]
             ends = np.asarray(group["offsets"][first : stop + 1], dtype=np.int64)
             return ends - ends[0], {name: group[name][ends[0] : ends[-1]] for name in names}
+
+    def cells(self) -> tuple[Images, npt.NDArray[np.float32]]:
+        """Cells of all lattices of the run; those of image i are rows offsets[i] to offsets[i + 1].
+
+        Returns
+        -------
+        offsets : int64, shape (images + 1,)
+        cells : float32, shape (lattices, 6)
+            a, b, c (angstrom), alpha, beta, gamma (degrees).
+        """
+        with self._reading():
+            group = self._process["lattices"]
+            parts = [np.asarray(group[column.name][()], dtype=np.float32) for column in (CELL_LENGTHS, CELL_ANGLES)]
+            return np.asarray(group["offsets"][()], dtype=np.int64), np.hstack(parts)
+
+    def positions(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Where the sample was at each image, by the name of the axis of its move; see `scan_positions`."""
+        with self._reading():
+            return scan_positions(self._file, len(self))
 
     def _column(self, name: str, images: Images | None) -> npt.NDArray[Any]:
         if name == "image":
