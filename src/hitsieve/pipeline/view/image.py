@@ -35,7 +35,7 @@ Kind = Literal["image", "hit", "miss", "unreadable", "missing", "indexed"]
 KINDS: tuple[Kind, ...] = ("image", "hit", "miss", "unreadable", "missing", "indexed")
 """What one can go on to; image: any."""
 MOST_PREDICTED = 20_000
-"""Reflections of a lattice that are given at most, those nearest to the Ewald sphere."""
+"""Reflections of an image that are given at most, of each lattice those nearest to the Ewald sphere."""
 
 MOST_SHEETS = 16
 """Layouts of the detector that are kept: of a run whose images have a wavelength each."""
@@ -261,7 +261,7 @@ class RunImages:
             return (), ()
         index = self.stored.summary.index
         centring = "P" if index is None else index.cell.centring
-        found, reaches = [], []
+        found, reaches, most = [], [], MOST_PREDICTED // max(len(lattices), 1)
         for number in range(len(lattices)):
             own = spots.take(spots.lattice == number)
             d = own.resolution[np.isfinite(own.resolution)]
@@ -270,8 +270,8 @@ class RunImages:
             A = lattices.A[number]
             reaches.append(reach_of(A, np.stack([own.h, own.k, own.l], axis=1), beam))
             made = predict(A, detector, beam, reach=reaches[-1], d_min=float(d.min()), centring=centring)
-            if len(made) > MOST_PREDICTED:
-                made = made.take(np.argsort(np.abs(made.excitation))[:MOST_PREDICTED])
+            if len(made) > most:
+                made = made.take(np.argsort(np.abs(made.excitation))[:most])
             found.append(made)
         return tuple(found), tuple(reaches)
 

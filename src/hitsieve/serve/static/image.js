@@ -138,7 +138,7 @@ function tellFacts() {
   $("stage").setAttribute("aria-label", `Image ${number}: ${facts.headline}`);
   tellWhy(facts.why);
   const n = facts.spots.x.length;
-  $("n-spots").textContent = `(${n})`;
+  $("n-spots").textContent = facts.n_spots > n ? `(the ${n} strongest of ${facts.n_spots})` : `(${n})`;
   const predicted = facts.lattices.reduce((sum, lattice) => sum + (lattice.predicted?.x.length ?? 0), 0);
   $("n-predicted").textContent = predicted ? `(${predicted})` : "";
   $("layer-lattice").disabled = !predicted;
