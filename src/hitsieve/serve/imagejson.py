@@ -39,7 +39,7 @@ def facts_as_json(facts: ImageFacts) -> dict[str, Any]:
         "spots": _spots(spots.take(drawn), facts.kinds[drawn]),
         "lattices": [
             {
-                "cell": [round(value, 3) for value in lattices.cell[i].tolist()],
+                "cell": numbers(lattices.cell[i], 3),
                 "indexed": int(lattices.n_indexed[i]),
                 "reach": facts.reach[i] if i < len(facts.reach) else None,
                 "predicted": _predicted(facts.predicted[i]) if i < len(facts.predicted) else None,
@@ -120,7 +120,7 @@ def _sheet(sheet: Sheet) -> dict[str, Any]:
         ],
         "wavelength": sheet.beam.wavelength,
         "direction": sheet.beam.direction,
-        "centre": sheet.centre,
+        "centre": None if sheet.centre is None or not np.isfinite(sheet.centre).all() else sheet.centre,
         "rings": [_ring(ring) for ring in sheet.rings],
         "ice": [_ring(ring) for ring in sheet.ice],
     }
