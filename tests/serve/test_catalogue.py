@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,6 +144,7 @@ def test_filter_sort_and_go_back(
 
         page.get_by_role("link", name="Hit rate").click()
         expect(page.locator("th[aria-sort=descending]")).to_be_visible()
+        expect(page.get_by_role("link", name="Hit rate")).to_be_focused()
         rates = [float(text.split()[0]) for text in page.locator(".rate .value").all_inner_texts()]
         assert rates == sorted(rates, reverse=True) and min(rates) >= value
 
@@ -187,6 +189,14 @@ def test_a_field_is_put_into_the_query(page: Any, expect: Any) -> None:
     page.get_by_text("What can be searched by").click()
     page.keyboard.press("Escape")
     expect(page.locator(".fields")).to_be_hidden()
+
+
+@pytest.mark.browser
+def test_a_checksum_on_demand(page: Any, expect: Any, site: Site) -> None:
+    page.goto(f"/runs/{site.plain.id}/facts")
+    page.get_by_role("button", name="compute the checksum of plain_hits.h5").click()
+    digest = hashlib.sha256(site.file(site.plain).read_bytes()).hexdigest()
+    expect(page.get_by_role("cell", name=digest)).to_be_visible()
 
 
 @pytest.mark.browser

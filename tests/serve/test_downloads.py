@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import h5py
@@ -123,3 +124,17 @@ def test_the_script_that_draws_is_sent_packed_and_once(client: TestClient) -> No
     assert packed.content == plain.content and packed.headers["content-encoding"] == "gzip"
     assert int(packed.headers["content-length"]) < 0.4 * len(plain.content)
     assert client.get(path, headers={"if-none-match": packed.headers["etag"]}).status_code == 304
+
+
+def test_checksums(client: TestClient, site: Site, copied: Site) -> None:
+    path = f"/api/runs/{site.pumped.id}/files/pumped_hits.h5/sha256"
+    whole = site.file(site.pumped).read_bytes()
+    wanted = {"name": "pumped_hits.h5", "size": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
+    assert [client.get(path).json() for _ in range(2)] == [wanted] * 2
+    assert client.get(f"/api/runs/{site.pumped.id}/files/other/sha256").status_code == 404
+    with TestClient(create_app(copied.settings), base_url="http://localhost") as other:
+        path = f"/api/runs/{copied.plain.id}/files/plain_hits.h5/sha256"
+        before = other.get(path).json()
+        copied.file(copied.plain).write_bytes(b"else")
+        after = other.get(path).json()
+        assert before["sha256"] != after["sha256"] == hashlib.sha256(b"else").hexdigest()

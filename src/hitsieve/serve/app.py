@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from hitsieve.errors import HitsieveError, SettingsError
-from hitsieve.serve import catalogue, downloads, facts, image, live, report, run, subset
+from hitsieve.serve import catalogue, checksums, downloads, facts, image, live, report, run, subset
 from hitsieve.serve.doors import Doors
 from hitsieve.serve.packed import script
 from hitsieve.serve.pages import STATIC, plotly_js
@@ -47,7 +47,7 @@ def create_app(settings: ServeSettings, *, token: str | None = None) -> FastAPI:
     app.state.token = token is not None
     _add_refusals(app)
     runs = Runs(settings)
-    for room in (catalogue, facts, run, report, image, subset, downloads):
+    for room in (catalogue, facts, run, report, image, subset, downloads, checksums):
         app.include_router(room.router(runs))
     app.include_router(live.router(settings.live))
 

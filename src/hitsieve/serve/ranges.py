@@ -32,7 +32,7 @@ def file_answer(path: Path, request: Request) -> Response:
     Gone
         It cannot be opened, or is no file.
     """
-    file = _opened(path)
+    file = opened(path)
     told = os.fstat(file.fileno())
     tag = f'"{told.st_mtime_ns:x}-{told.st_size:x}-{told.st_ino:x}"'
     headers = {
@@ -71,7 +71,7 @@ async def _blocks(file: FileIO, span: tuple[int, int]) -> AsyncIterator[bytes]:
             yield block
 
 
-def _opened(path: Path) -> FileIO:
+def opened(path: Path) -> FileIO:
     """Open a file that is one: no link, no pipe."""
 
     def plainly(name: str, flags: int) -> int:

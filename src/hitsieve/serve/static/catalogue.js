@@ -93,7 +93,13 @@ async function show(address, { push = true } = {}) {
     }
     if (found.querySelector("#problem")) query.setAttribute("aria-invalid", "true");
     else query.removeAttribute("aria-invalid");
+    const focused = results.contains(document.activeElement) && document.activeElement.textContent;
     results.replaceWith(document.adoptNode(found));
+    if (focused) {
+      const same = [...found.querySelectorAll(".sort")].find((link) => link.textContent === focused);
+      (same ?? found).focus();
+    }
+    document.getElementById("said").textContent = found.querySelector(".head p, .error, .empty p")?.textContent ?? "";
     document.title = page.title;
     if (push) history.pushState(null, "", address);
   } catch (error) {
