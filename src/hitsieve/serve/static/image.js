@@ -71,7 +71,6 @@ async function show(to, { push = true } = {}) {
   if (!failed) restoreView();
   $("busy").hidden = true;
   await showProfile(mine, failed);
-  if (mine === turn && !failed) lookAhead();
 }
 
 function complain(error) {
@@ -97,13 +96,14 @@ async function showProfile(mine, failed) {
   try {
     const profile = await get(`${api}/${number}/profile`);
     if (mine !== turn) return;
-    await drawProfile(place, profile);
     const said = tellProfile(profile);
     $("profile-words").textContent = said.words;
     $("profile-head").replaceChildren(row("th", said.head));
     $("profile-rows").replaceChildren(...said.rows.map((values) => row("td", values)));
     tellWhy(profile.why);
-    place.dataset.shown = number;
+    lookAhead();
+    await drawProfile(place, profile);
+    if (mine === turn) place.dataset.shown = number;
   } catch (error) {
     if (mine === turn) $("profile-words").textContent = `There is no profile: ${error.message}`;
   }
@@ -364,5 +364,4 @@ addEventListener("hashchange", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showProfile(turn, !view.cells));
 
 restoreChoices();
-if (document.readyState === "loading") addEventListener("DOMContentLoaded", () => show(number, { push: false }));
-else show(number, { push: false });
+show(number, { push: false });
