@@ -12,6 +12,8 @@ from pathlib import Path
 
 from benchmarks import (
     answers,
+    campaign,
+    cluster,
     copying,
     indexing,
     indexing_peers,
@@ -33,6 +35,7 @@ from hitsieve.testing import SimulateSettings
 PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "run": speed.over_decoding,
     "workers": speed.two_workers,
+    "cluster": cluster.cluster,
     "index-speed": speed.indexing_too,
     "copy": copying.copied,
     "keep": keeping.kept,
@@ -44,6 +47,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "serve": serving.serving,
     "view": viewing.viewing,
     "ingest": ingesting.ingesting,
+    "campaign": campaign.campaign,
     "help": speed.help_text,
     "agree": answers.agreement,
     "index": indexing.indexing,
@@ -64,6 +68,7 @@ SMOKE = (
     "serve",
     "view",
     "ingest",
+    "campaign",
     "agree",
 )
 

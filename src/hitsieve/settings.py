@@ -213,6 +213,52 @@ class CatalogueSettings(Settings):
     """Do not enter the run into any."""
 
 
+class SlurmSettings(Settings):
+    """Jobs of Slurm in which workers search; what is not said here is left to Slurm and to Dask's own settings."""
+
+    jobs: Annotated[int, Field(ge=1)] = 1
+    """Jobs."""
+    cores: Annotated[int, Field(ge=1)] = 8
+    """Cores of a job."""
+    processes: Annotated[int, Field(ge=0)] = 0
+    """Workers of a job, which share its cores; 0: one a core."""
+    memory: str = "16 GiB"
+    """Memory of a job."""
+    walltime: str = "01:00:00"
+    """Longest time of a job."""
+    queue: str | None = None
+    """Partition."""
+    account: str | None = None
+    """Account."""
+    interface: str | None = None
+    """Network interface over which workers and scheduler talk, such as ib0."""
+    python: str | None = None
+    """Python of the workers, as they see it; by default the one that runs here."""
+    logs: Path | None = None
+    """Folder for the logs of the jobs."""
+    directives: tuple[str, ...] = ()
+    """Further lines for #SBATCH, such as --constraint=cpu."""
+    prologue: tuple[str, ...] = ()
+    """Commands before the workers start, such as module load."""
+
+
+class ClusterSettings(Settings):
+    """Who searches the images, if not this process alone."""
+
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers search the images, such as tcp://host:8786; local: processes on this
+    computer, as many as --workers says."""
+    slurm: bool = False
+    """Have Slurm start workers, as the table [cluster.jobs] of the settings file says."""
+    wait: Annotated[float, Field(gt=0)] = 300.0
+    """Longest time (s) without any worker: then the run fails."""
+    resume: bool = False
+    """Keep what is found in a hidden folder beside the outputs until these are whole, and go on from what a run that
+    was cut off has left there."""
+    jobs: SlurmSettings = SlurmSettings()
+    """Jobs of Slurm."""
+
+
 class RunSettings(Settings):
     """All settings of `hitsieve run`."""
 
@@ -222,6 +268,7 @@ class RunSettings(Settings):
     verdict: VerdictSettings = VerdictSettings()
     write: WriteSettings = WriteSettings()
     catalogue: CatalogueSettings = CatalogueSettings()
+    cluster: ClusterSettings = ClusterSettings()
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Worker threads; 0: one a core."""
 
@@ -242,6 +289,9 @@ class LiveSettings(Settings):
     the output folder. It must take the whole stream: name a fast disk, or one in memory (/dev/shm)."""
     keep_received: bool = False
     """Keep the received images, an NXmx master with data files for each series, and the annotated master over them."""
+    veto: Literal["off", "spots"] = "off"
+    """spots: images that surely are misses, by --min-spots, are dropped before they are written, but for a random
+    sample; their numbers stay in the outputs. off: all images are written."""
     buffer: Annotated[int, Field(ge=1)] = 2048
     """Most received data (MiB) that wait to be written and searched; beyond, images are dropped and told as missing."""
     end_wait: Annotated[float, Field(ge=0)] = 5.0
@@ -252,7 +302,9 @@ class LiveSettings(Settings):
     series: Annotated[int, Field(ge=0)] = 0
     """Stop after so many series; 0: go on until Ctrl-C."""
     publish: str | None = None
-    """Address where results are published (ZeroMQ PUB, JSON), such as tcp://*:5556."""
+    """Address where results are published (ZeroMQ PUB), such as tcp://*:5556."""
+    publish_format: Literal["json", "cbor"] = "json"
+    """What each published message is: JSON, or CBOR with the same keys and values."""
     metrics: str | None = None
     """Where Prometheus reads metrics: [HOST]:PORT, such as :9100."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -51,8 +53,10 @@ def living(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def free_port() -> int:
+    """One that is given to nobody by chance: below those of the system, and apart from those of other workers."""
+    first = 20_000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     with zmq.Context() as context, context.socket(zmq.PULL) as socket:
-        return socket.bind_to_random_port("tcp://127.0.0.1")
+        return socket.bind_to_random_port("tcp://127.0.0.1", first, first + 100)
 
 
 def spooled(folder: Path, scratch: Path) -> int:
@@ -67,7 +71,7 @@ def spooled(folder: Path, scratch: Path) -> int:
 
 
 def wait(true: object) -> None:
-    for _ in range(1500):
+    for _ in range(3000):
         if true():  # type: ignore[operator]
             return
         time.sleep(0.02)
@@ -132,11 +136,12 @@ def test_results_for_other_programs(series: StreamedSeries, tmp_path: Path) -> N
             messages = []
             while not messages or messages[-1]["type"] != "end":
                 messages.append(json.loads(subscriber.recv()))
-            with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=60) as answer:
                 text = answer.read().decode()
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
     assert process.returncode == 0
+    assert [message.pop("sequence") for message in messages] == list(range(len(messages)))
     refused = [message for message in messages if message["type"] == "refused"]
     assert {message["kind"] for message in refused} == {"bad"}
     start, *images, end = [message for message in messages if message["type"] != "refused"]
@@ -152,6 +157,8 @@ def test_results_for_other_programs(series: StreamedSeries, tmp_path: Path) -> N
     assert f'hitsieve_final_images_total{{state="miss"}} {N - len(hits)}.0' in text
     assert f"hitsieve_latency_seconds_count {N}.0" in text
     assert 'hitsieve_series_total{result="sieved"} 1.0' in text
+    (free,) = (line for line in text.splitlines() if line.startswith("hitsieve_spool_free_bytes "))
+    assert float(free.split()[1]) > 0
 
 
 def test_a_stored_run_is_sent_by_the_command(made: Simulated, tmp_path: Path) -> None:
@@ -186,13 +193,18 @@ def test_what_a_stored_run_lacks_is_missing_in_its_stream(tmp_path: Path) -> Non
         (["tcp://no-such-host.invalid:31001"], "no such host is known"),
         (["tcp://127.0.0.1:1", "--publish", "nonsense"], "cannot be published"),
         (["tcp://127.0.0.1:1", "--metrics", "nonsense"], "cannot be served"),
+        (["tcp://127.0.0.1:1", "--publish", "tcp://127.0.0.1:TAKEN"], "cannot be published"),
+        (["tcp://127.0.0.1:1", "--metrics", "127.0.0.1:TAKEN"], "cannot be served"),
     ],
 )
-def test_addresses_that_make_no_sense(tmp_path: Path, flags: list[str], says: str) -> None:
-    command = [HITSIEVE, "live", *flags, "-o", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+def test_addresses_that_make_no_sense_or_are_taken(tmp_path: Path, flags: list[str], says: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = [flag.replace("TAKEN", str(other.getsockname()[1])) for flag in flags]
+        command = [HITSIEVE, "live", *taken, "-o", str(tmp_path)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 2
     assert says in result.stderr
+    assert "waiting for series" not in result.stderr
 
 
 def test_without_the_extra(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ import h5py
 import pytest
 
 import hitsieve
+from hitsieve import pipeline
+from hitsieve.pipeline.known import Known
+from hitsieve.pipeline.veto import Dropped, Veto
 from hitsieve.settings import RunSettings
 from hitsieve.testing import SimulateSettings, simulate
 
@@ -47,7 +50,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "misses": out / "made_misses.h5",
         "annotated": out / "made_annotated.h5",
         "dark": out / "made_dark_hits.h5",
+        "vetoed": _vetoed(made.master, folder / "vetoed"),
     }
+
+
+def _vetoed(master: Path, out: Path) -> Path:
+    """Hits of images that came as a stream, most misses of which were dropped."""
+    rooms = {"write": {"output": out}, "verdict": {"min_spots": 8}, "index": {"indexing": "off"}, "workers": 2}
+    settings = RunSettings.model_validate(rooms | {"catalogue": {"no_catalogue": True}})
+    known = Known(dropped=Dropped(Veto.of(settings, 8, None), rest=True))
+    return pipeline.run([master], settings, known=known).outputs.hits
 
 
 GEOMETRY = """clen = 0.05

@@ -10,11 +10,13 @@ from typing import Any, Literal
 import cbor2
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 
 from hitsieve.model import SeriesKey
 from hitsieve.pipeline.live import Ended, Load, Verdict, receive
 from hitsieve.settings import LiveSettings, RunSettings
-from hitsieve.testing.stream import StreamSender
+from hitsieve.source import open_run
+from hitsieve.testing.stream import StreamedSeries, StreamSender
 
 PATIENCE = 60.0
 """Longest time (s) that a test waits for what must come."""
@@ -92,6 +94,21 @@ def until(true: Callable[[], bool]) -> None:
             return
         waited.wait(0.02)
     raise AssertionError("it never came to be")
+
+
+def into(folder: Path, **write: object) -> RunSettings:
+    rooms = {"write": {"output": folder} | write, "verdict": {"min_spots": 8, "second_look": 0}}
+    return RunSettings.model_validate(rooms | {"catalogue": {"no_catalogue": True}, "workers": 2})
+
+
+def series_of(master: Path, series_id: int) -> StreamedSeries:
+    with open_run(master) as opened:
+        return StreamedSeries.of(opened, series_id)
+
+
+def states(table: Path) -> list[str]:
+    column: list[str] = pq.read_table(table)["state"].to_pylist()
+    return column
 
 
 def end(sender: StreamSender, series_id: int, unique: str = "") -> None:

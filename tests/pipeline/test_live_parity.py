@@ -20,7 +20,7 @@ from pipeline.streaming import Receiving, kept_chunks, peaks
 KINDS = [
     (dtype, compression) for dtype in ("u16", "u32", "i16", "i32") for compression in ("bslz4", "bszstd", "lz4")
 ] + [("u16", "none")]
-N = 72
+FEW, MANY = 72, 1000
 
 
 def settings(folder: Path) -> RunSettings:
@@ -28,19 +28,22 @@ def settings(folder: Path) -> RunSettings:
     return RunSettings.model_validate(rooms | {"catalogue": {"no_catalogue": True}, "workers": 2})
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Ended, RunReport]]:
+@pytest.fixture(scope="module", params=[FEW, pytest.param(MANY, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+def both(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> list[tuple[Ended, RunReport]]:
     """Runs of each kind, received as series one after the other, and read from their files."""
+    n = request.param
     folder = tmp_path_factory.mktemp("parity")
     masters = []
     for number, (dtype, compression) in enumerate(KINDS):
-        about = {"name": f"run{number}", "detector": "test-256k", "images": N, "images_per_file": 40, "seed": number}
+        about = {"name": f"run{number}", "detector": "test-256k", "images": n, "images_per_file": 40, "seed": number}
         kind = {"hit_fraction": 0.3, "dtype": dtype, "compression": compression}
         masters.append(simulate(folder, SimulateSettings.model_validate(about | kind)).master)
     with (
         StreamSender(["tcp://127.0.0.1:*"]) as sender,
         Receiving(sender.addresses, settings(folder / "stream"), series=len(KINDS)) as receiving,
     ):
+        # The last images come long before the last series is sieved.
+        receiving.patience += 2.0 * n
         for number, master in enumerate(masters):
             with open_run(master) as opened:
                 series = StreamedSeries.of(opened, number)
@@ -52,11 +55,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Ended, RunRepor
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=["-".join(kind) for kind in KINDS])
 def test_the_same_from_file_and_stream(both: list[tuple[Ended, RunReport]], number: int) -> None:
     ended, report = both[number]
+    n = report.summary.n_images
     assert not ended.failed
-    assert (ended.key.number, ended.received, ended.doubled) == (number, N, 0)
+    assert (ended.key.number, ended.received, ended.doubled) == (number, n, 0)
     summary = report.summary
     assert ended.counts == {"hit": summary.n_hits, "miss": summary.n_misses, "unreadable": 0, "missing": 0}
-    assert 0 < summary.n_hits < N
+    assert 0 < summary.n_hits < n
     hits, table, _, misses, _ = ended.outputs
     assert kept_chunks(hits) == kept_chunks(report.outputs.hits)
     assert report.outputs.misses is not None

@@ -6,6 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 import cbor2
+import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 
 from hitsieve.errors import SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
-from hitsieve.source.stream2 import read_message
+from hitsieve.source.stream2 import MOST_VALUES, read_message
+from hitsieve.source.unpacking import unpack
 
 KEY = {"series_id": 7, "series_unique_id": "01HX"}
 SHAPE = (3, 4)
@@ -97,6 +100,103 @@ def test_what_the_start_does_not_state_is_absent() -> None:
     bare = read_message(cbor2.dumps({"type": "start", **KEY}))
     assert isinstance(bare, SeriesStart)
     assert bare.detector is None
+
+
+def filtered(values: np.ndarray[Any, Any], algorithm: str) -> bytes:
+    """An array as the HDF5 filter packs it."""
+    packing = hdf5plugin.Bitshuffle(cname="lz4") if algorithm == "bslz4" else hdf5plugin.LZ4(nbytes=4096)
+    with h5py.File("mask.h5", "w", driver="core", backing_store=False) as file:
+        made = file.create_dataset("mask", data=values, chunks=values.shape, **packing)
+        return bytes(made.id.read_direct_chunk((0, 0))[1])
+
+
+def masked(algorithm: str, size: int, data: bytes, shape: tuple[int, int], tag: int = 70) -> SeriesStart:
+    array = {"threshold_1": typed(tag, squeezed(algorithm, size, data), shape)}
+    return start(image_size_x=shape[1], image_size_y=shape[0], pixel_mask=array)
+
+
+@pytest.mark.parametrize("algorithm", ["bslz4", "lz4"])
+@pytest.mark.parametrize(("dtype", "tag"), [("u1", 64), ("<u2", 69), ("<u4", 70)])
+@pytest.mark.parametrize("shape", [(3, 5), (67, 129), (300, 257)])
+def test_a_compressed_pixel_mask(algorithm: str, dtype: str, tag: int, shape: tuple[int, int]) -> None:
+    mask = np.random.default_rng(5).integers(0, 4, shape).astype(dtype)
+    mask[:, ::3] = 0
+    told = masked(algorithm, mask.itemsize, filtered(mask, algorithm), shape, tag)
+    assert told.problems == ()
+    assert told.detector is not None
+    assert told.detector.pixel_mask is not None
+    assert np.array_equal(told.detector.pixel_mask, mask)
+
+
+def head(size: int, block: int) -> bytes:
+    return size.to_bytes(8, "big") + block.to_bytes(4, "big")
+
+
+def blocks(*packed: bytes) -> bytes:
+    return b"".join(len(one).to_bytes(4, "big") + one for one in packed)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "data", "why"),
+    [
+        ("bszstd", b"x" * 20, "bszstd is not unpacked"),
+        ("bslz4", b"x" * ((4 << 20) + 1), "too many"),
+        ("bslz4", b"short", "size that it states"),
+        ("lz4", head(1 << 60, 8192), "size that it states"),
+        ("lz4", head(1024, 0), "no possible size"),
+        ("lz4", head(1024, 0xFFFFFFFF), "no possible size"),
+        ("bslz4", head(1024, 100), "no possible size"),
+        ("bslz4", head(1024, 1024), "too early"),
+        ("bslz4", head(1024, 1024) + b"\xff\xff\xff\xff", "too early"),
+        ("lz4", head(1024, 1024) + blocks(b"\x0f\x00\x00"), "too early"),
+        ("lz4", head(1024, 1024) + blocks(b"\x10a\x02\x00"), "what is not there"),
+        ("lz4", head(1024, 1024) + blocks(b"\x10a\x00\x00"), "what is not there"),
+        ("lz4", head(1024, 1024) + blocks(b"\x1fa\x01\x00" + b"\xff" * 100 + b"\x00"), "too much"),
+        ("lz4", head(1024, 1024) + blocks(b"\x10a"), "size that it states"),
+    ],
+)
+def test_a_compressed_pixel_mask_that_lies_is_not_used(algorithm: str, data: bytes, why: str) -> None:
+    told = masked(algorithm, 4, data, (16, 16))
+    assert told.detector is not None
+    assert told.detector.pixel_mask is None
+    (problem,) = told.problems
+    assert why in problem.what
+    assert "--mask" in problem.mend
+
+
+def test_values_that_come_with_an_image() -> None:
+    stated = {
+        "real_time": [1, 1000],
+        "start_time": [5, 0],
+        "stop_time": (7, 2),
+        "xfel_pulse_id": (1 << 63) - 1,
+        "too_large": 1 << 63,
+        "indexing_result": True,
+        "bkg_estimate": 3.25,
+        "nothing": float("nan"),
+        "user_data": {"laser": [1, None], "who": "ä"},
+        "text": "a b",
+        "series_date": "",
+        "spots": [{"x": 1}],
+        "two\nlines": 1,
+        "../up": 1,
+        "long": "x" * 300,
+        5: 5,
+    }
+    message = read_message(cbor2.dumps({"type": "image", **KEY, "image_id": 0, "data": typed(64, bytes(12)), **stated}))
+    assert isinstance(message, SeriesImage)
+    assert message.values == {
+        "real_time": 0.001,
+        "stop_time": 3.5,
+        "xfel_pulse_id": (1 << 63) - 1,
+        "indexing_result": 1,
+        "bkg_estimate": 3.25,
+        "user_data": '{"laser": [1, null], "who": "\\u00e4"}',
+        "text": "a b",
+    }
+    many = read_message(image(typed(64, bytes(12)), **{f"n{i}": i for i in range(100)}))
+    assert isinstance(many, SeriesImage)
+    assert len(many.values) == MOST_VALUES
 
 
 def test_an_unbelievable_number_of_images() -> None:
@@ -195,11 +295,19 @@ def test_strings_and_lists_until_a_break() -> None:
     assert told.stated["a"] == [1, "bc"]
 
 
+MASK = np.arange(12, dtype="<u4").reshape(SHAPE)
+PACKED_MASK = {name: typed(70, squeezed(name, 4, filtered(MASK, name))) for name in ("lz4", "bslz4")}
+SIZE = {"image_size_x": 4, "image_size_y": 3}
+MASKED = [cbor2.dumps({"type": "start", **KEY, **SIZE, "pixel_mask": mask}) for mask in PACKED_MASK.values()]
+VALUED = image(typed(64, bytes(12)), real_time=[1, 2], user_data={"a": [1]}, xfel_pulse_id=7, note="text")
 START = cbor2.dumps({"type": "start", **KEY, "image_size_x": 4, "image_size_y": 3, "unit_cell": {"a": 1}})
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from([GOOD, START]), st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=4))
+@given(
+    st.sampled_from([GOOD, START, VALUED, *MASKED]),
+    st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=4),
+)
 def test_damaged_messages_raise_nothing_else(message: bytes, changes: list[tuple[int, int]]) -> None:
     damaged = bytearray(message)
     for place, value in changes:
@@ -225,6 +333,11 @@ NAMES = st.sampled_from(
         "saturation_value",
         "series_unique_id",
         "beam_center_x",
+        "real_time",
+        "start_time",
+        "user_data",
+        "xfel_pulse_id",
+        "note",
     ]
 )
 
@@ -235,3 +348,20 @@ def test_values_of_any_type_raise_nothing_else(kind: str, values: dict[str, Any]
     known = {"series_id": 1, "image_id": 1, "image_size_x": 4, "image_size_y": 3}
     with suppress(SourceError):
         read_message(cbor2.dumps({"type": kind, **known, **values}))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["lz4", "bslz4"]),
+    st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=4),
+    st.binary(max_size=40),
+    st.integers(0, 200),
+)
+def test_packed_arrays_of_any_bytes_are_unpacked_or_refused(
+    codec: str, changes: list[tuple[int, int]], tail: bytes, cut: int
+) -> None:
+    damaged = bytearray(filtered(np.arange(144, dtype="<u4").reshape(12, 12) % 7, codec))
+    for place, value in changes:
+        damaged[place % len(damaged)] = value
+    with suppress(ValueError):
+        assert len(unpack(codec, bytes(damaged[: len(damaged) - cut]) + tail, 4, 576)) == 576

@@ -14,6 +14,8 @@ from hitsieve.errors import OutputError
 from hitsieve.model import Detector, PackedImage, SeriesKey, SeriesStart
 from hitsieve.source import open_run
 from hitsieve.write import ReceivedSeries
+from hitsieve.write.received import RESERVE
+from hitsieve.write.streamvalues import MOST_NAMES
 
 SHAPE = (16, 24)
 
@@ -73,6 +75,56 @@ def test_what_the_start_states_is_read_again(tmp_path: Path) -> None:
         assert '"odd": "kept"' in kept["start_message"].asstr()[()]
         assert kept["series_unique_id"].asstr()[()] == "unique"
         assert file["entry/instrument/detector/count_time"][()] == 0.5
+
+
+def test_many_files_in_any_order_and_nothing_else_is_left(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    received = ReceivedSeries(folder, "name", packed(0, tmp_path), start(None))
+    numbers = [5000, 0, 1000, 2000, 3000, 4000, 5001, 1]
+    for number in numbers:
+        received.add(number, packed(number, tmp_path))
+        assert (folder / ".reserve").stat().st_size == RESERVE
+    received.finish()
+    assert len(list(folder.iterdir())) == 6 + 1
+    with open_run(received.master) as opened:
+        assert [opened.stored(number) for number in numbers] == [chunk(number, tmp_path) for number in numbers]
+
+
+def test_values_that_images_bring_along(tmp_path: Path) -> None:
+    received = ReceivedSeries(tmp_path / "spool", "name", packed(0, tmp_path), start(5))
+    for number, values in {
+        3: {"pulse": (1 << 63) - 1, "start_time": 0.5, "mixed": 1, "note": "a"},
+        0: {"pulse": 7, "start_time": 0.25, "mixed": 0.5, "note": 4},
+        1: {"late": 1, "mixed": 2},
+        9: {"pulse": 5},
+    }.items():
+        received.values.add(number, values)
+    received.add(0, packed(0, tmp_path))
+    for finish in (received.flush, lambda: received.finish(10)):
+        finish()
+        with h5py.File(received.master) as file:
+            kept = file["entry/instrument/detector/detectorSpecific/image_values"]
+            rows = {name: (kept[name].asstr() if name == "note" else kept[name])[()].tolist()[:5] for name in kept}
+            n = len(kept["pulse"])
+            unit = kept["start_time"].attrs["units"]
+        nan = pytest.approx(float("nan"), nan_ok=True)
+        assert rows == {
+            "pulse": [7, -1, -1, (1 << 63) - 1, -1],
+            "start_time": [0.25, nan, nan, 0.5, nan],
+            "mixed": [0.5, 2.0, nan, 1.0, nan],
+            "note": ["4", "", "", "a", ""],
+            "late": [-1, 1, -1, -1, -1],
+        }
+        assert unit == "s"
+    assert n == 10
+
+
+def test_names_of_values_are_bounded(tmp_path: Path) -> None:
+    received = ReceivedSeries(tmp_path / "spool", "name", packed(0, tmp_path), None)
+    for number in range(3):
+        received.values.add(number, {f"{number}-{i}": i for i in range(50)})
+    assert len(received.values) == MOST_NAMES
+    assert 0 < len(received.values.refused) <= MOST_NAMES
 
 
 def test_a_folder_that_holds_something_is_not_written_into(tmp_path: Path) -> None:

@@ -93,14 +93,17 @@ def live(
         raise SettingsError(
             f"hitsieve live needs {error.name}", mend="pip install cbor2 prometheus-client pyzmq"
         ) from None
-    if losing_nothing(settings).write.misses == "sample" and not chosen.keep_received:
+    kept = losing_nothing(settings, chosen).write.misses
+    if chosen.veto != "off":
+        _log.warning("--veto: of the misses only a random sample is written, the others are lost for good")
+    elif kept == "sample" and not chosen.keep_received:
         _log.warning("--misses sample: of the misses only a random sample is kept, the others are lost for good")
     tells = _Tells(quiet=messages.quiet)
     with ExitStack() as stack, _stopped_once() as stop:
         watchers: list[Watcher] = [tells, *_asked_for(chosen, stack)]
-        if not messages.quiet:
-            print(f"waiting for series from {', '.join(addresses)}", file=sys.stderr)
-        ended = receive(addresses, settings, chosen, watchers=watchers, stop=stop)
+        ended = receive(
+            addresses, settings, chosen, watchers=watchers, stop=stop, ready=lambda: tells.waiting(addresses)
+        )
     return FAILED if any(series.failed for series in ended) else 0
 
 
@@ -113,7 +116,7 @@ def _asked_for(chosen: LiveSettings, stack: ExitStack) -> Iterator[Watcher]:
     if chosen.publish is not None:
         from hitsieve.pipeline.live.publish import Publisher
 
-        yield stack.enter_context(Publisher(chosen.publish))
+        yield stack.enter_context(Publisher(chosen.publish, chosen.publish_format))
 
 
 @contextmanager
@@ -145,6 +148,9 @@ class _Tells:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
+
+    def waiting(self, addresses: tuple[str, ...]) -> None:
+        self._say(f"waiting for series from {', '.join(addresses)}", sys.stderr)
 
     def started(self, name: str, key: SeriesKey, n_images: int | None) -> None:
         announced = "an unknown number of" if n_images is None else f"{n_images:,}"

@@ -16,9 +16,10 @@ from hitsieve.model.detector import Beam, Detector, Panel
 from hitsieve.model.lattice import CellParameters, Lattice, Lattices, UnitCell
 from hitsieve.model.results import SPOT_FLAGS, ImageResults, Looked, SecondLook, SpotFlag, Spots, State
 from hitsieve.model.run import Codec, DataFile, ImageHeaders, ImageTable, Place, Problem, PumpStates, Run
-from hitsieve.model.stream import Message, PackedImage, SeriesEnd, SeriesImage, SeriesKey, SeriesStart
+from hitsieve.model.stream import DROPPED_FIELD, Message, PackedImage, SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 
 __all__ = [
+    "DROPPED_FIELD",
     "SPOT_FLAGS",
     "Beam",
     "CellParameters",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy as np
 from hitsieve.model.detector import Detector
 from hitsieve.model.lattice import CellParameters
 from hitsieve.model.run import Codec, Problem
+
+DROPPED_FIELD = "dropped_before_disk"
+"""Field of detectorSpecific, in the master file of a received series, that tells by which rule images were dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class SeriesImage:
     packed: PackedImage | None
     """None: the message holds no image that can be used; `reason` says why."""
     reason: str = ""
+    values: Mapping[str, int | float | str] = field(default_factory=dict)
+    """Numbers and short texts that the message states besides, by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from hitsieve.pipeline.searcher import Images
+from hitsieve.pipeline.veto import Dropped
 from hitsieve.source import OpenedRun
 from hitsieve.spots import Searched
 
@@ -17,16 +18,28 @@ class Known:
     """Images (index in the run), and what was found on them."""
     missing: dict[int, str] = field(default_factory=dict)
     """Why images were not kept, by index in the run."""
+    dropped: Dropped = field(default_factory=Dropped)
+    """Images that were judged and not written, and what else is not kept."""
 
     def by_image(self) -> dict[int, Searched]:
         """What was found on each image that was searched."""
-        return {image: searched.one(i) for images, searched in self.found for i, image in enumerate(images.tolist())}
+        return {
+            image: searched.one(i)
+            for images, searched in self.found
+            for i, image in enumerate(images.tolist())
+            if image not in self.missing
+        }
 
     def joined(self, opened: OpenedRun) -> OpenedRun:
         """The run, which knows why images of it are not there."""
-        if not self.missing:
+        gone = self.dropped.images
+        if not self.missing and not len(gone):
             return opened
         table = opened.run.images
-        missing = {image: self.missing.get(image, why) for image, why in table.missing.items()}
+        file, row = table.file.copy(), table.row.copy()
+        # Of these, no file holds anything, and all is known.
+        file[gone], row[gone] = -1, -1
+        judged = frozenset(gone.tolist())
+        missing = {i: self.missing.get(i, why) for i, why in table.missing.items() if i not in judged}
         opened.close()
-        return OpenedRun(replace(opened.run, images=replace(table, missing=missing)))
+        return OpenedRun(replace(opened.run, images=replace(table, file=file, row=row, missing=missing)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hitsieve.errors import SourceError
 from hitsieve.index import GeometryCheck, GeometryFit
 from hitsieve.model import Problem, Run, SecondLook, State
 from hitsieve.pipeline.doubts import another_cell, doubts, unreadable
+from hitsieve.pipeline.engine import scanning
 from hitsieve.pipeline.fetching import FetchedImages
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.register import register
@@ -87,12 +89,16 @@ def run(
     start = time.monotonic()
     workers = settings.workers or len(os.sched_getaffinity(0))
     known = known or Known()
-    with known.joined(open_run(paths, settings.source)) as source, working(workers) as pool:
+    with ExitStack() as stack:
+        source = stack.enter_context(known.joined(open_run(paths, settings.source)))
+        pool = stack.enter_context(working(workers))
         run = source.run
         if opened is not None:
             opened(run)
         check_geometry(run, settings.verdict)
-        searcher = Searcher(source, build_finder(run, settings.spots), pool, workers, known.by_image())
+        finder = build_finder(run, settings.spots)
+        scan = stack.enter_context(scanning(run, finder, paths, settings, workers))
+        searcher = Searcher(source, finder, scan, pool, known.by_image())
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
         with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:
@@ -107,13 +113,13 @@ def run(
                     progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
             _refuse_unreadable(source, tally)
             fit = pool.submit(_geometry, geometry, surveyed)
-            audit = choose_audit(tally.images(State.MISS), settings.write)
-            look = _look(searcher, tally, (audit, surveyed.plan), settings)
+            audit, looking = _audit(tally, known, settings)
+            look = _look(searcher, tally, (audit, surveyed.plan), looking)
             # Workers look again while the metadata are carried over.
             found = (*unreadable(run, tally), *another_cell(run, surveyed))
             problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *found, *writer.carry())))
             stored = (writer.hit_bytes, writer.miss_bytes)
-            work = Work(len(audit), stored, time.monotonic() - start, workers, problems)
+            work = Work(len(audit), stored, time.monotonic() - start, workers, problems, known.dropped)
             findings = Findings(tally, surveyed, look(), fit.result())
             summary = writer.named(summarise(run, settings, findings, work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items(), findings.look)
@@ -127,6 +133,17 @@ def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit |
     if geometry is None or lattices is None:
         return None
     return geometry.fit(lattices.cell, cell_known=surveyed.cell_is_given)
+
+
+def _audit(tally: Tally, known: Known, settings: RunSettings) -> tuple[Images, RunSettings]:
+    """The random sample of misses that is kept, and settings for the second look."""
+    misses = tally.images(State.MISS)
+    written = known.dropped.audit(misses)
+    if written is None:
+        return choose_audit(misses, settings.write), settings
+    # Of others the images are gone: only those of the sample can be looked at again.
+    update = {"verdict": settings.verdict.model_copy(update={"second_look_fraction": 0.0})}
+    return written, settings.model_copy(update=update)
 
 
 def _look(

@@ -16,6 +16,7 @@ from hitsieve.pipeline.facts import facts_of
 from hitsieve.pipeline.second_look import missed_hits
 from hitsieve.pipeline.survey import Survey
 from hitsieve.pipeline.tally import Tally
+from hitsieve.pipeline.veto import Dropped
 from hitsieve.settings import RunSettings
 from hitsieve.write import (
     AuditSummary,
@@ -37,6 +38,7 @@ class Work:
     seconds: float
     workers: int
     problems: tuple[Problem, ...]
+    dropped: Dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,10 @@ def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -
         rule=plan.rule.kind, min_spots=threshold.min_spots, origin=threshold.origin, reason=threshold.reason
     )
     context = Context(rule, run.pump, run.images.file, tuple(str(file.path) for file in run.files))
-    lost = run.images.missing.keys() | run.images.unreadable.keys()
+    lost = run.images.missing.keys() | run.images.unreadable.keys() | set(work.dropped.images.tolist())
     directly = all(image in lost for image in np.flatnonzero(run.images.offset < 0).tolist())
     index = _index(run, settings, findings)
+    dropped, fraction, found = work.dropped, settings.write.audit_fraction, content(findings.tally, context)
     return Summary(
         version=version("hitsieve"),
         date=datetime.now(timezone.utc),
@@ -71,10 +74,16 @@ def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -
             image_shape=run.detector.shape,
             dtype=run.dtype.name,
         ),
-        **content(findings.tally, context),
+        **found,
         missed=None if findings.look is None else missed_hits(findings.look, findings.tally),
         index=index,
-        audit=AuditSummary(n=work.n_audit, seed=settings.write.audit_seed, fraction=settings.write.audit_fraction),
+        audit=AuditSummary(
+            n=work.n_audit,
+            seed=settings.write.audit_seed,
+            fraction=fraction if dropped.veto is None else dropped.veto.fraction,
+        ),
+        veto=dropped.summary(),
+        n_dropped=dropped.count(found["n_misses"], work.n_audit, found["n_unreadable"]),
         seconds=work.seconds,
         images_per_second=len(run) / work.seconds if work.seconds > 0 else 0.0,
         workers=work.workers,

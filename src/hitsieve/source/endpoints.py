@@ -26,6 +26,8 @@ LARGEST_MESSAGE = 1 << 29
 """Bytes; whoever sends more is cut off."""
 QUEUED = 64
 """Messages that ZeroMQ holds for each socket."""
+ALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 30, zmq.TCP_KEEPALIVE_INTVL: 10, zmq.TCP_KEEPALIVE_CNT: 3}
+"""A detector whose machine has lost its power ends no connection: after a minute (s) of silence it is called anew."""
 PAUSE = 100
 """Longest time (ms) until a request to stop is seen."""
 
@@ -89,6 +91,8 @@ class Endpoints:
         socket.setsockopt(zmq.RCVHWM, QUEUED)
         socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
         socket.setsockopt(zmq.LINGER, 0)
+        for option, value in ALIVE.items():
+            socket.setsockopt(option, value)
         try:
             # Whoever starts first waits for the other: a detector may come later, and come back.
             socket.connect(address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from hitsieve.errors import SourceError
-from hitsieve.model import DataFile, Problem
+from hitsieve.model import DROPPED_FIELD, DataFile, Problem
 from hitsieve.model.named import named_file
 from hitsieve.source.access import FileUnavailable, reading
 from hitsieve.source.fields import Fields, as_text, groups_of_class, member, nx_class
@@ -122,14 +122,25 @@ def _index_only_stack(file: h5py.File, path: Path) -> Opened:
 def announced(entry: h5py.Group | None) -> int | None:
     """Images that the detector was told to take: nimages times ntrigger."""
     fields = Fields(Path())
-    for instrument in groups_of_class(entry, "NXinstrument") or [member(entry, "instrument")]:
-        for detector in groups_of_class(instrument, "NXdetector") or [member(instrument, "detector")]:
-            for group in (member(detector, "detectorSpecific"), detector):
-                n = fields.number(group, "nimages")
-                if n is not None and n >= 1:
-                    triggers = fields.number(group, "ntrigger")
-                    return int(n) * (int(triggers) if triggers is not None and triggers >= 1 else 1)
+    for detector in _detectors(entry):
+        for group in (member(detector, "detectorSpecific"), detector):
+            n = fields.number(group, "nimages")
+            if n is not None and n >= 1:
+                triggers = fields.number(group, "ntrigger")
+                return int(n) * (int(triggers) if triggers is not None and triggers >= 1 else 1)
     return None
+
+
+def _detectors(entry: h5py.Group | None) -> Iterator[Any]:
+    for instrument in groups_of_class(entry, "NXinstrument") or [member(entry, "instrument")]:
+        yield from groups_of_class(instrument, "NXdetector") or [member(instrument, "detector")]
+
+
+def _dropped_before_disk(entry: h5py.Group | None) -> str | None:
+    """By which rule images of a received series were dropped before they were written; None: none were."""
+    fields = Fields(Path())
+    found = (fields.text(member(detector, "detectorSpecific"), DROPPED_FIELD) for detector in _detectors(entry))
+    return next((rule for rule in found if rule), None)
 
 
 def _checked(opened: Opened, path: Path, entry: h5py.Group | None) -> Opened:
@@ -138,11 +149,11 @@ def _checked(opened: Opened, path: Path, entry: h5py.Group | None) -> Opened:
     n = announced(entry)
     if n is None or n == there:
         return opened
-    problem = Problem(
-        str(path),
-        f"announces {n} images (nimages x ntrigger), {there} of {len(opened.layout)} are there",
-        "look for lost data files, or a run that was stopped" if n > there else "",
-    )
+    what = f"announces {n} images (nimages x ntrigger), {there} of {len(opened.layout)} are there"
+    mend = "look for lost data files, or a run that was stopped" if n > there else ""
+    if dropped := _dropped_before_disk(entry):
+        what, mend = f"{what}: {dropped}", ""
+    problem = Problem(str(path), what, mend)
     return replace(opened, layout=replace(opened.layout, problems=(*opened.layout.problems, problem)))
 
 

@@ -11,9 +11,12 @@ size, bytes], in the framing of the HDF5 filters, so that a chunk of a file and 
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import cbor2
@@ -25,6 +28,7 @@ from hitsieve.model import Codec, Detector, PackedImage, Problem, SeriesEnd, Ser
 from hitsieve.source.cbor import loads
 from hitsieve.source.fields import HC
 from hitsieve.source.geometry import completed
+from hitsieve.source.unpacking import unpack
 
 ROW_MAJOR, COLUMN_MAJOR, COMPRESSED = 40, 1040, 56500
 TYPES = {
@@ -40,6 +44,14 @@ LONGEST_SERIES = 10**7
 """No series has more images; each that is announced takes memory, whether it comes or not."""
 LARGEST_NUMBER = 1 << 63
 LONGEST_NAME = 256
+LARGEST_INTEGER = 1 << 63
+MOST_VALUES = 64
+"""Values that are kept of an image message, besides its image."""
+LONGEST_USER_DATA = 4096
+RATIONALS = ("real_time", "start_time", "stop_time")
+"""Values of an image that are stated as [numerator, denominator], in seconds."""
+_NOT_VALUES = frozenset({"type", "series_id", "series_unique_id", "image_id", "data"})
+_VALUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DEPTH = 16
 """Levels of maps and arrays in what is kept of a start message."""
 _LONGEST = 1000
@@ -112,9 +124,37 @@ def _image(content: dict[Any, Any]) -> SeriesImage:
     key, number = _key(content), _count(content.get("image_id"), "image_id")
     try:
         array = _array(_channel(content.get("data")))
-        return SeriesImage(key, number, _packed(array))
+        return SeriesImage(key, number, _packed(array), values=_values(content))
     except _Nonsense as error:
         return SeriesImage(key, number, None, f"received, but {error}")
+
+
+def _values(content: dict[Any, Any]) -> dict[str, int | float | str]:
+    """Numbers and short texts beside the image, under names that a file can have; lists and maps are passed over."""
+    values: dict[str, int | float | str] = {}
+    for name, stated in content.items():
+        if len(values) >= MOST_VALUES:
+            break
+        if not isinstance(name, str) or name in _NOT_VALUES or not _VALUE_NAME.fullmatch(name):
+            continue
+        value = _value(name, stated)
+        if value is not None:
+            values[name] = value
+    return values
+
+
+def _value(name: str, stated: Any) -> int | float | str | None:
+    if name == "user_data" and isinstance(stated, dict | list):
+        text = json.dumps(_kept(stated))
+        return text if len(text) <= LONGEST_USER_DATA else None
+    if name in RATIONALS and isinstance(stated, list | tuple):
+        parts = [_finite(part) for part in stated]
+        return None if len(parts) != 2 or parts[0] is None or not parts[1] else _finite(parts[0] / parts[1])
+    if isinstance(stated, int):
+        return int(stated) if -LARGEST_INTEGER <= stated < LARGEST_INTEGER else None
+    if isinstance(stated, str):
+        return stated if stated and stated.isprintable() and len(stated) <= LONGEST_NAME else None
+    return _finite(stated)
 
 
 def _channel(data: Any) -> Any:
@@ -275,11 +315,24 @@ def _mask(value: Any, shape: tuple[int, int], where: str, problems: list[Problem
     except _Nonsense as error:
         problems.append(Problem(where, f"its pixel mask is not used: {error}", "--mask FILE:/path"))
         return None
-    if array.codec is not None or array.dims != shape or array.dtype.kind not in "iu":
-        found = f"{'compressed ' if array.codec else ''}{array.dtype.name} {array.dims}"
+    if array.dims != shape or array.dtype.kind not in "iu":
+        found = f"{array.dtype.name} {array.dims}"
         problems.append(Problem(where, f"its pixel mask is {found}; it is not used", "--mask FILE:/path"))
         return None
-    return np.frombuffer(array.data, array.dtype).reshape(shape).astype(np.uint32)
+    data = array.data
+    if array.codec is not None:
+        try:
+            data = _unpacked(array.codec, data, array.dtype.itemsize, math.prod(shape) * array.dtype.itemsize)
+        except ValueError as error:
+            problems.append(Problem(where, f"its pixel mask is not used: {error}", "--mask FILE:/path"))
+            return None
+    return np.frombuffer(data, array.dtype).reshape(shape).astype(np.uint32)
+
+
+@lru_cache(maxsize=1)
+def _unpacked(codec: Codec, data: bytes, item_size: int, size: int) -> bytes:
+    """Unpack an array; the same one comes through each socket, and with the next series."""
+    return unpack(codec, data, item_size, size)
 
 
 def _cell(value: Any) -> tuple[float, float, float, float, float, float] | None:

@@ -48,7 +48,9 @@ from hitsieve.write.summary import (
     Summary,
     TimeLine,
 )
+from hitsieve.write.texts import write_texts
 from hitsieve.write.verify import FailedImage, VerifyReport, verify_hits
+from hitsieve.write.vetosummary import VetoSummary
 
 __all__ = [
     "PROOF_SUFFIX",
@@ -88,6 +90,7 @@ __all__ = [
     "Summary",
     "TimeLine",
     "VerifyReport",
+    "VetoSummary",
     "changed_copy",
     "choose_audit",
     "compare_images",
@@ -119,5 +122,6 @@ __all__ = [
     "source_names",
     "verify_hits",
     "write_proof",
+    "write_texts",
     "writing",
 ]

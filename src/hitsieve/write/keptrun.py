@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError, VerificationError
-from hitsieve.model import Closing, State
+from hitsieve.model import DROPPED_FIELD, Closing, State
 from hitsieve.write.chunks import filters_of
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.places import open_output
@@ -115,6 +115,7 @@ class KeptRun(Closing):
                 files.reverse()
             self.hits, self.misses = files
             self._check_kinds()
+            self._check_nothing_dropped()
             self._rest: Mapping[str, Any] = self._read_rest()
             self.where, self.row = self._places()
             self._files = undo.pop_all()
@@ -145,6 +146,16 @@ class KeptRun(Closing):
             raise SourceError(
                 f"{self.misses.path}: its images are packed otherwise than those of {self.hits.path}",
                 mend="give the files as hitsieve run wrote them",
+            )
+
+    def _check_nothing_dropped(self) -> None:
+        specific = f"{entry_of(self.hits.file)}/instrument/detector/detectorSpecific/{DROPPED_FIELD}"
+        rule = self.hits.process.get("veto", self.hits.file.get(specific))
+        if isinstance(rule, h5py.Dataset):
+            raise VerificationError(
+                f"{self.hits.path}: images of this series were dropped before they were written, and no files hold "
+                f"them: {' '.join(str(rule.asstr()[()]).split())}",
+                mend="the series cannot be given back; keep what there is",
             )
 
     def _read_rest(self) -> dict[str, Any]:

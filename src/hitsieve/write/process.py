@@ -89,6 +89,11 @@ def write_process(group: h5py.Group, summary: Summary, run: Run) -> None:
         _interval(group, "hit_rate", summary.hit_rate_interval)
     _described(group, "rule", summary.rule.rule, "what made a hit: enough spots, a lattice (indexed), either or both")
     _described(group, "min_spots", np.int64(summary.rule.min_spots), "fewest counted spots that were enough")
+    if summary.n_dropped:
+        about = "images of a stream of which nothing is kept, as the user wanted; they count as misses or unreadable"
+        _described(group, "n_dropped", np.int64(summary.n_dropped), about)
+    if summary.veto is not None:
+        _described(group, "veto", summary.veto.statement, "rule by which images were dropped before they were written")
     _indexing(group, summary)
     if run.pump is not None:
         made = group.create_dataset("pump_names", data=list(run.pump.names), dtype=TEXT)

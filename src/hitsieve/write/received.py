@@ -7,6 +7,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,24 @@ import h5py
 import hdf5plugin
 import numpy as np
 
+from hitsieve.errors import OutputError
 from hitsieve.filters import register_filters
-from hitsieve.model import Codec, Detector, PackedImage, SeriesStart
+from hitsieve.model import DROPPED_FIELD, Codec, Detector, PackedImage, SeriesStart
 from hitsieve.model.detector import Panel
 from hitsieve.write.atomic import writing
+from hitsieve.write.streamvalues import StreamValues
 from hitsieve.write.virtual import absent_value
 
 IMAGES_PER_FILE = 1000
 """A file that is full is closed, and whole whatever happens later."""
 MOST_OPEN = 4
 """Data files open at a time: images may come out of order."""
+RESERVE = 2 << 20
+"""Bytes held free on the disk of a series: once it is full, what has been kept can still be closed and told."""
+MOST_CELLS = 1 << 20
+"""Values of images that are written while a series is received: the master file is written anew each time."""
+IMAGE_VALUES = "image_values"
+"""Group of detectorSpecific with what images brought along."""
 _PLACE = "/entry/instrument/detector/transformations/translation"
 
 
@@ -60,10 +69,17 @@ class ReceivedSeries:
         self._last = -1
         self._known = 0
         self._mastered: tuple[int, ...] = ()
+        self.values = StreamValues()
+        """What images bring along; written in the end, and with each data file that is begun while it is little."""
+        self._finished = False
+        self.dropping = ""
+        """By which rule images are dropped before they come here, in words; stated in the master file."""
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            self._reserve = folder / ".reserve"
+            _hold(self._reserve)
 
     def why_not(self, packed: PackedImage) -> str:
         """Why an image does not fit the others of its series; empty where it does."""
@@ -114,9 +130,10 @@ class ReceivedSeries:
         OutputError
             No space or permission.
         """
-        self._known = max(self._known, n_images)
+        self._known, self._finished = max(self._known, n_images), True
         n = len(self)
         with writing(self.folder):
+            self._reserve.unlink(missing_ok=True)
             last = self._last // IMAGES_PER_FILE
             if (last + 1) * IMAGES_PER_FILE > n:
                 self._rows[last] = n - last * IMAGES_PER_FILE
@@ -133,7 +150,7 @@ class ReceivedSeries:
             self._open.move_to_end(part)
             return self._open[part]["entry/data/data"]
         while len(self._open) >= MOST_OPEN:
-            self._open.popitem(last=False)[1].close()
+            self._close(self._open.popitem(last=False)[1])
         if part in self._files:
             self._open[part] = h5py.File(self._files[part], "r+")
             return self._open[part]["entry/data/data"]
@@ -149,16 +166,28 @@ class ReceivedSeries:
             "data", shape, self.dtype, chunks=(1, *self.shape), maxshape=shape, fillvalue=fill, **packing
         )
 
+    def _close(self, file: h5py.File) -> None:
+        """Close a data file; what it still has to write finds room on a full disk too."""
+        self._reserve.unlink(missing_ok=True)
+        file.close()
+        if not self._finished:
+            with suppress(OSError):
+                _hold(self._reserve)
+
     def __len__(self) -> int:
         """Images of the series, as far as is known."""
         return max((self._start.n_images if self._start else None) or 0, self._last + 1, self._known)
 
     def _write_master(self) -> None:
         temporary = self.master.with_name(f".{self.master.name}.tmp")
-        with writing(self.master):
-            with h5py.File(temporary, "w") as file:
-                self._state(file)
-            temporary.replace(self.master)
+        try:
+            with writing(self.master):
+                with h5py.File(temporary, "w") as file:
+                    self._state(file)
+                temporary.replace(self.master)
+        except OutputError:
+            temporary.unlink(missing_ok=True)
+            raise
         self._mastered = tuple(self._files)
 
     def _state(self, file: h5py.File) -> None:
@@ -171,7 +200,11 @@ class ReceivedSeries:
         if self._start is not None:
             _write_start(entry, self._start, self.shape)
         _field(_specific(detector), "nimages", len(self))
+        if self.dropping:
+            _field(_specific(detector), DROPPED_FIELD, self.dropping)
         self._link(entry, len(self))
+        if len(self.values) and (self._finished or len(self) * len(self.values) <= MOST_CELLS):
+            self.values.write(_group(_specific(detector), IMAGE_VALUES, "NXcollection"), len(self))
 
     def _link(self, entry: h5py.Group, n: int) -> None:
         data = _group(entry, "data", "NXdata")
@@ -183,6 +216,16 @@ class ReceivedSeries:
             source = h5py.VirtualSource(path.name, "/entry/data/data", (rows, *self.shape), self.dtype)
             virtual[first : first + count] = source[:count]
         data.create_virtual_dataset("data", virtual, fillvalue=absent_value(self.dtype))
+
+
+def _hold(path: Path) -> None:
+    """Take up room on the disk, or leave nothing."""
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, RESERVE)
+        except OSError:
+            path.unlink()
+            raise
 
 
 def _filters(codec: Codec | None) -> Mapping[str, Any]:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
+from hitsieve.write.summarypart import Count, Share
+from hitsieve.write.summarypart import SummaryPart as _Part
+from hitsieve.write.vetosummary import VetoSummary
 
 
 class SourceSummary(_Part):
@@ -355,6 +352,11 @@ class Summary(_Part):
     ice_fraction: Share | None = None
     """Share of the searched images with ice; null where no resolution is known."""
     audit: AuditSummary
+    veto: VetoSummary | None = None
+    """null where all images were written, of a stream or of a stored run."""
+    n_dropped: Count = 0
+    """Images of a stream of which nothing is kept once what was received is removed: misses, but for the random sample,
+    and unreadable ones, where the user wanted that. They are counted as what they are. 0 for stored runs."""
     seconds: Annotated[float, Field(ge=0)]
     """Wall time of the run (s)."""
     images_per_second: Annotated[float, Field(ge=0)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -18,15 +17,17 @@ from hitsieve.errors import HitsieveError, VerificationError
 from hitsieve.model import State
 from hitsieve.pipeline.deletion import delete
 from hitsieve.pipeline.known import Known
+from hitsieve.pipeline.live.spool import remove_series
 from hitsieve.pipeline.release import ReleaseRequest, release
 from hitsieve.pipeline.run import RunReport, run
 from hitsieve.pipeline.verify import verify
 from hitsieve.settings import RunSettings
-from hitsieve.write import Outputs
+from hitsieve.write import Outputs, remove_leftovers
 
 HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 LOOK = 1.0
 """Time (s) between looks at whether the process that made this one lives."""
+ATTEMPTS = 2
 NICE = 5
 """What comes in goes before what has come in."""
 
@@ -69,12 +70,18 @@ class Apart:
         self._pool = _begun()
 
     def sieve(self, job: Job) -> Sieved:
-        """Sieve a series, and wait."""
-        try:
-            return self._pool.submit(sieve, job).result()
-        except BrokenProcessPool:
-            self._pool = _begun()
-            return Sieved({}, None, (), (), "the process that sieved it has died, for want of memory perhaps")
+        """Sieve a series, and wait; where the process has died, idle or at work, another one tries once more."""
+        outputs = Outputs.of(job.settings.write.output, job.master.name.removesuffix("_master.h5"), misses=True)
+        for _ in range(ATTEMPTS):
+            try:
+                return self._pool.submit(sieve, job).result()
+            except BrokenProcessPool:
+                self._pool = _begun()
+            remove_leftovers(outputs)
+            if any(path.exists() for path in outputs):
+                why = "who sieved it has died after outputs had appeared: are they whole? see hitsieve release"
+                return Sieved({}, None, (), (), why)
+        return Sieved({}, None, (), (), "the process that sieved it has died twice, for want of memory perhaps")
 
     def __enter__(self) -> Apart:
         return self
@@ -138,13 +145,19 @@ def _sieved(job: Job) -> Sieved:
         min_spots=summary.rule.min_spots,
         outputs=tuple(outputs),
         problems=tuple(map(str, report.problems)),
+        dropped=len(job.known.dropped.images),
     )
-    return sieved if job.keep else _without_received(sieved, report, job.master)
+    if job.keep:
+        return sieved
+    if summary.veto is not None and summary.n_unreadable:
+        what = f"{summary.n_unreadable} images cannot be read, which no veto drops; what was received is kept"
+        return replace(sieved, problems=(*sieved.problems, f"{what}: {job.master}"))
+    return _without_received(sieved, report, job.master)
 
 
 def _without_received(sieved: Sieved, report: RunReport, master: Path) -> Sieved:
     """Remove what was received, once all that is to be kept of it is proven to be in the outputs."""
-    summary, outputs = report.summary, report.outputs
+    outputs = report.outputs
     try:
         proof = _proven(master, outputs)
     except HitsieveError as error:
@@ -152,8 +165,7 @@ def _without_received(sieved: Sieved, report: RunReport, master: Path) -> Sieved
     # It would show blanks in place of images that are gone.
     left = [*_removed(outputs.annotated), *_removed(master.parent)]
     kept = tuple(path for path in (*outputs, *proof) if path != outputs.annotated)
-    dropped = 0 if outputs.misses is not None else summary.n_misses - summary.audit.n + summary.n_unreadable
-    return replace(sieved, outputs=kept, problems=(*sieved.problems, *left), dropped=dropped)
+    return replace(sieved, outputs=kept, problems=(*sieved.problems, *left), dropped=report.summary.n_dropped)
 
 
 def _proven(master: Path, outputs: Outputs) -> tuple[Path, ...]:
@@ -187,10 +199,10 @@ def _proven(master: Path, outputs: Outputs) -> tuple[Path, ...]:
 
 
 def _removed(path: Path) -> tuple[str, ...]:
-    """Remove a file or folder; why it stays, nothing where it is gone."""
+    """Remove a file, or the folder of a series; why it stays, nothing where it is gone."""
     try:
         if path.is_dir():
-            shutil.rmtree(path)
+            remove_series(path)
         else:
             path.unlink()
     except OSError as error:

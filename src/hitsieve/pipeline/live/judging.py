@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from hitsieve.model import Detector, PackedImage, Run, SeriesKey, SeriesStart
 from hitsieve.pipeline.live.watching import Verdict
 from hitsieve.pipeline.searcher import Images
+from hitsieve.pipeline.veto import Veto
 from hitsieve.settings import RunSettings, VerdictSettings
 from hitsieve.spots import Finder, Searched, build_finder
 from hitsieve.verdict import DEFAULT_MIN_SPOTS, calibrate, rate_spots
@@ -91,6 +93,8 @@ class Judge:
         The series.
     settings : RunSettings
     workers : Workers
+    veto : Veto, optional
+        By which images that are held are dropped.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class Judge:
         named: tuple[str, SeriesKey],
         settings: RunSettings,
         workers: Workers,
+        veto: Veto | None = None,
     ) -> None:
         self._run, self._finder = equipment
         self._named = named
@@ -106,9 +111,11 @@ class Judge:
         self._pool = workers.pool
         self._tell = workers.tell
         self._threshold = Threshold(settings.verdict)
-        self._sure = settings.verdict.min_spots is not None and (
-            settings.verdict.rule == "spots" or settings.index.indexing == "off"
-        )
+        self._sure = settings.verdict.min_spots is not None and sure(settings)
+        self.veto = veto
+        self.dropped: list[int] = []
+        """Images that were held, and are not to be written."""
+        self._decided: deque[tuple[int, PackedImage]] = deque()
         self._waiting = 0
         self._bytes = 0
         self._changed = Condition()
@@ -119,15 +126,27 @@ class Judge:
         """Images that have no verdict yet."""
         return self._waiting
 
-    def submit(self, image: int, packed: PackedImage, at: float) -> bool:
-        """Have an image searched that arrived at the time `at`; False where too many wait already."""
+    def submit(self, image: int, packed: PackedImage, at: float, *, held: bool = False) -> bool:
+        """Have an image searched that arrived at the time `at`; False where too many wait already.
+
+        One that is held is not written yet: it comes out of `decided`, or is one of the `dropped`.
+        """
         with self._changed:
             if self._bytes + len(packed.data) > MOST_WAITING and self._waiting:
                 return False
             self._waiting += 1
             self._bytes += len(packed.data)
-        self._pool.submit(self._judge, image, packed, at)
+        self._pool.submit(self._judge, image, packed, at, held=held)
         return True
+
+    def decided(self) -> tuple[int, PackedImage] | None:
+        """An image that was held and is to be written; None where there is none now."""
+        if not self._decided:
+            return None
+        image, packed = self._decided.popleft()
+        with self._changed:
+            self._bytes -= len(packed.data)
+        return image, packed
 
     def finish(self) -> tuple[tuple[Images, Searched], ...]:
         """Wait for all verdicts; what was found on the images."""
@@ -135,18 +154,33 @@ class Judge:
             self._changed.wait_for(lambda: not self._waiting)
         return self._found.take()
 
-    def _judge(self, image: int, packed: PackedImage, at: float) -> None:
+    def _judge(self, image: int, packed: PackedImage, at: float, *, held: bool) -> None:
+        drop = False
         try:
             searched = search_packed(self._finder, packed)
-            self._tell(self._verdict(image, searched, at))
+            verdict = self._verdict(image, searched, at)
+            vetoed = held and self._vetoes(verdict)
+            self._tell(replace(verdict, dropped=True) if vetoed else verdict)
             self._found.add(image, searched)
+            # Only an image of which all is known may go.
+            drop = vetoed
         except Exception:  # noqa: BLE001 - the end of the series judges it again; nobody waits for this answer
             _log.exception("%s: image %d could not be judged at once", self._named[0], image)
         finally:
             with self._changed:
+                if drop:
+                    self.dropped.append(image)
+                if held and not drop:
+                    self._decided.append((image, packed))
+                else:
+                    self._bytes -= len(packed.data)
                 self._waiting -= 1
-                self._bytes -= len(packed.data)
                 self._changed.notify_all()
+
+    def _vetoes(self, verdict: Verdict) -> bool:
+        """Whether an image is a miss whatever comes, and not one of the random sample."""
+        sure_miss = verdict.state == "miss" and verdict.final
+        return sure_miss and self.veto is not None and not self.veto.samples(verdict.image)
 
     def _verdict(self, image: int, searched: Searched, at: float) -> Verdict:
         name, key = self._named
@@ -179,6 +213,11 @@ class Judge:
         centroids, geometry = (searched.x, searched.y), (self._run.detector, self._run.beam)
         rated = rate_spots(np.array([image]), searched.offsets, centroids, geometry, self._settings)
         return int(rated.n_spots_counted[0]), float(rated.resolution[0])
+
+
+def sure(settings: RunSettings) -> bool:
+    """Whether spots alone decide, so that a number of them that is given makes verdicts final."""
+    return settings.verdict.rule == "spots" or settings.index.indexing == "off"
 
 
 def search_packed(finder: Finder, packed: PackedImage) -> Searched:

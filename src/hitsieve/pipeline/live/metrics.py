@@ -37,6 +37,7 @@ class Metrics(Closing):
         self._refused = Counter("hitsieve_refused_messages", "Messages not used", ["kind"], registry=registry)
         self._series = Counter("hitsieve_series", "Series by what became of them", ["result"], registry=registry)
         self._final = Counter("hitsieve_final_images", "Images by final state", ["state"], registry=registry)
+        self._dropped = Counter("hitsieve_dropped_images", "Images of which nothing is kept", registry=registry)
         self._latency = Histogram(
             "hitsieve_latency_seconds", "From message to verdict", buckets=LATENCIES, registry=registry
         )
@@ -45,6 +46,7 @@ class Metrics(Closing):
             "waiting": ("hitsieve_waiting_images", "Images that wait for their verdict"),
             "open": ("hitsieve_open_series", "Series that have begun and not ended"),
             "finishing": ("hitsieve_finishing_series", "Series whose outputs are being written"),
+            "free": ("hitsieve_spool_free_bytes", "Bytes free where received images lie"),
         }
         self._load = {name: Gauge(*about, registry=registry) for name, about in named.items()}
         host, _, port = address.rpartition(":")
@@ -76,6 +78,7 @@ class Metrics(Closing):
     def ended(self, ended: Ended) -> None:
         """Count a series and its images."""
         self._series.labels("failed" if ended.failed else "sieved").inc()
+        self._dropped.inc(ended.dropped)
         for state, n in ended.counts.items():
             self._final.labels(state).inc(n)
 

@@ -1,4 +1,4 @@
-"""Results for other programs, as they come: JSON through a ZeroMQ PUB socket."""
+"""Results for other programs, as they come: JSON or CBOR through a ZeroMQ PUB socket."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict
 from threading import Lock
 from typing import Any, Literal
 
+import cbor2
 import zmq
 
 from hitsieve.errors import SettingsError
@@ -26,6 +27,8 @@ class Publisher(Closing):
     ----------
     address : str
         Such as tcp://*:5556.
+    form : str
+        What each message is: json or cbor.
 
     Raises
     ------
@@ -33,11 +36,13 @@ class Publisher(Closing):
         The address makes no sense or is taken.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, form: Literal["json", "cbor"] = "json") -> None:
+        self._packed = _json if form == "json" else _cbor
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.SNDHWM, QUEUED)
         self._lock = Lock()
+        self._sent = 0
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
@@ -80,10 +85,29 @@ class Publisher(Closing):
         self._publish(about | values)
 
     def _publish(self, values: dict[str, Any]) -> None:
-        message = json.dumps(values).encode()
         with self._lock:
+            # Whoever was too slow sees by the gaps how much it has missed.
+            message = self._packed({**values, "sequence": self._sent})
+            self._sent += 1
             self._socket.send(message)
 
     def close(self) -> None:
         """Publish no more."""
         self._context.destroy(linger=LINGER)
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return json.dumps(values).encode()
+
+
+def _cbor(values: dict[str, Any]) -> bytes:
+    return cbor2.dumps(_text(values))
+
+
+def _text(value: Any) -> Any:
+    """A value whose texts are such: names of files may hold bytes that are none, which JSON has a way to write."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {name: _text(item) for name, item in value.items()}
+    return [_text(item) for item in value] if isinstance(value, list | tuple) else value

@@ -6,23 +6,21 @@ import logging
 import os
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from pathlib import Path
 from threading import Event
 from typing import Literal
 
-from hitsieve.errors import SourceError
+from hitsieve.errors import SettingsError, SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.live.finishing import Apart
-from hitsieve.pipeline.live.judging import Workers
+from hitsieve.pipeline.live.judging import Workers, sure
 from hitsieve.pipeline.live.series import Means, Series
+from hitsieve.pipeline.live.spool import check_folders, claimed, free_bytes, left_empty, sweep, tell_left
 from hitsieve.pipeline.live.watching import Ended, Load, Verdict, Watcher
 from hitsieve.pipeline.searcher import working
-from hitsieve.settings import LiveSettings, RunSettings
+from hitsieve.settings import ClusterSettings, LiveSettings, RunSettings
 from hitsieve.source.endpoints import Arrived, Endpoints
-from hitsieve.write import writing
 
 _log = logging.getLogger(__name__)
 STEP = 0.1
@@ -35,6 +33,7 @@ REMEMBERED = 1000
 """Series that have ended, and of which late images are known as such."""
 TOLD = 5
 """Messages of one kind that are logged one by one; of more, every thousandth."""
+_NO_VETO = LiveSettings()
 Refusal = Literal["bad", "late", "doubled"]
 
 
@@ -45,6 +44,7 @@ def receive(
     *,
     watchers: Sequence[Watcher] = (),
     stop: Event | None = None,
+    ready: Callable[[], None] | None = None,
 ) -> list[Ended]:
     """Receive series, judge their images as they come, and sieve each series when it has ended.
 
@@ -59,6 +59,8 @@ def receive(
     watchers : sequence of Watcher, optional
     stop : Event, optional
         When it is set, what was received is sieved, and that is all.
+    ready : callable, optional
+        Called once folders and addresses are known to be good, and series are waited for.
 
     Returns
     -------
@@ -72,77 +74,53 @@ def receive(
     OutputError
         The folder cannot be written.
     """
-    settings = losing_nothing(settings)
+    settings = losing_nothing(settings, live)
     workers = settings.workers or len(os.sched_getaffinity(0))
     spool = live.spool or settings.write.output / "received"
-    _check_folders(settings.write.output, spool)
+    check_folders(settings.write.output, spool)
+    sweep(spool)
     if not live.keep_received:
-        _tell_left(spool)
+        tell_left(spool)
     with (
         Endpoints(addresses, live.buffer << 20) as endpoints,
         Apart() as apart,
-        _left_empty(spool if live.spool is None else None),
+        left_empty(spool if live.spool is None else None),
         working(workers) as pool,
         # Whoever ends a series waits for those who work on it.
         ThreadPoolExecutor(1, "finish") as finisher,
     ):
         receiver = _Receiver(endpoints, finisher, live, watchers)
-        receiver.means = Means(settings, spool, live.keep_received, Workers(pool, receiver.judged), apart)
+        told = Workers(pool, receiver.judged)
+        receiver.means = Means(settings, spool, live.keep_received, live.veto != "off", told, apart)
+        if ready is not None:
+            ready()
         receiver.go(stop or Event())
         return [future.result() for future in receiver.finishing]
 
 
-def losing_nothing(settings: RunSettings) -> RunSettings:
-    """Have all misses kept where nobody has said otherwise: of a stream there are no raw files that would hold them."""
+def losing_nothing(settings: RunSettings, live: LiveSettings = _NO_VETO) -> RunSettings:
+    """Have all misses kept where nobody has said otherwise: of a stream there are no raw files that would hold them.
+
+    Its images are searched as they come, here: no cluster is asked.
+
+    Raises
+    ------
+    SettingsError
+        Misses are to be dropped before they are written, and by these settings none is sure, or all are to be kept.
+    """
     update: dict[str, object] = {"overwrite": False}
-    if "misses" not in settings.write.model_fields_set:
+    said = "misses" in settings.write.model_fields_set
+    if live.veto != "off":
+        if settings.verdict.min_spots is None or not sure(settings):
+            what = "--veto drops images for good, and needs verdicts that nothing changes later"
+            raise SettingsError(what, mend="give --min-spots, and --rule spots or --indexing off")
+        if said and settings.write.misses == "keep":
+            raise SettingsError("--veto drops misses and --misses keep keeps all", mend="leave out one of them")
+        update["misses"] = "sample"
+    elif not said:
         update["misses"] = "keep"
-    return settings.model_copy(update={"write": settings.write.model_copy(update=update)})
-
-
-def _claimed(folder: Path) -> bool:
-    """Make the folder of a series; whether nobody else has."""
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        _log.debug("%s: %s; the first image will tell", folder, error)
-    return True
-
-
-def _tell_left(spool: Path) -> None:
-    """What a program that was killed has left should not lie there unknown."""
-    left = sorted(spool.glob("*/*_master.h5"))
-    if left:
-        _log.warning(
-            "%d series in %s were received before and are not sieved, or another hitsieve live is at it; see to them: "
-            "hitsieve run %s -o %s",
-            len(left),
-            spool,
-            left[0],
-            "FOLDER",
-        )
-
-
-def _check_folders(output: Path, spool: Path) -> None:
-    """Whoever names a folder that cannot be written is told before the detector starts, not after."""
-    for folder in (output, spool):
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise PermissionError(13, os.strerror(13))
-
-
-@contextmanager
-def _left_empty(folder: Path | None) -> Iterator[None]:
-    """Remove a folder of our own in the end, if nothing is in it."""
-    try:
-        yield
-    finally:
-        if folder is not None:
-            with suppress(OSError):
-                folder.rmdir()
+    write = settings.write.model_copy(update=update)
+    return settings.model_copy(update={"write": write, "cluster": ClusterSettings()})
 
 
 class _Receiver:
@@ -160,6 +138,8 @@ class _Receiver:
         self._open: dict[SeriesKey, Series] = {}
         self._over: OrderedDict[SeriesKey, None] = OrderedDict()
         self._names: set[str] = set()
+        self._busy: set[str] = set()
+        """Names of series that are received or sieved; threads share it."""
         self._told: Counter[Refusal] = Counter()
         self.finishing: list[Future[Ended]] = []
 
@@ -175,6 +155,8 @@ class _Receiver:
             arrived = self._endpoints.take(STEP)
             if arrived is not None:
                 self._take(arrived)
+            for series in self._open.values():
+                series.settle()
             now = time.monotonic()
             if now - looked >= STEP:
                 looked = now
@@ -297,16 +279,20 @@ class _Receiver:
             ended = Ended(series.name, series.key, series.why, failed=failed)
         for watcher in self._watchers:
             watcher.ended(ended)
+        self._busy.discard(series.name)
+        if ended.failed and not self._live.keep_received:
+            tell_left(self.means.spool, self._busy.copy())
         return ended
 
     def _name(self, key: SeriesKey) -> str:
         """Prefix for the files of a series: one that no file in the folder has, and no other program takes."""
         first = name = f"series_{key.number:06d}"
         output, n = self.means.settings.write.output, 1
-        while name in self._names or any(output.glob(f"{name}_*")) or not _claimed(self.means.spool / name):
+        while name in self._names or any(output.glob(f"{name}_*")) or not claimed(self.means.spool / name):
             n += 1
             name = f"{first}-{n}"
         self._names.add(name)
+        self._busy.add(name)
         return name
 
     def _refuse(self, kind: Refusal, what: str) -> None:
@@ -320,6 +306,6 @@ class _Receiver:
     def _tell_load(self) -> None:
         waiting = sum(series.waiting for series in self._open.values())
         finishing = sum(not future.done() for future in self.finishing)
-        load = Load(self._endpoints.held, waiting, len(self._open), finishing)
+        load = Load(self._endpoints.held, waiting, len(self._open), finishing, free_bytes(self.means.spool))
         for watcher in self._watchers:
             watcher.load(load)

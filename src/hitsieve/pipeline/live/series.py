@@ -7,12 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from hitsieve.errors import HitsieveError, OutputError
-from hitsieve.model import SeriesImage, SeriesKey, SeriesStart
+from hitsieve.model import PackedImage, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.live.finishing import Apart, Job, Sieved
 from hitsieve.pipeline.live.judging import Ground, Judge, Workers
 from hitsieve.pipeline.live.watching import Ended, Verdict
+from hitsieve.pipeline.veto import Dropped, Veto
 from hitsieve.settings import RunSettings
 from hitsieve.source import open_run
 from hitsieve.write import ReceivedSeries
@@ -29,6 +32,8 @@ class Means:
     settings: RunSettings
     spool: Path
     keep: bool
+    veto: bool
+    """Sure misses are not written."""
     workers: Workers
     apart: Apart
 
@@ -97,16 +102,25 @@ class Series:
             self._seen.extend(bytes(number + 1 - len(self._seen)))
         self._seen[number] = 1
         self.n_received += 1
-        reason = image.reason
-        if image.packed is not None:
-            reason = self._keep(image)
+        held, reason = self._held(image, at), image.reason
+        if not held and image.packed is not None:
+            reason = self._keep(number, image.packed)
+        if self._received is not None and not reason:
+            self._received.values.add(number, image.values)
+        if held:
+            return
         if reason:
-            # Nothing of it is kept: there is no image, not one that cannot be read.
-            self._missing[number] = reason
-            self.means.workers.tell(Verdict(self.name, self.key, number, "missing", reason, final=True))
+            self._lose(number, reason)
         elif image.packed is not None and not (self._judge and self._judge.submit(number, image.packed, at)):
             self.n_later += 1
             self.means.workers.tell(Verdict(self.name, self.key, number, "later"))
+
+    def settle(self) -> None:
+        """Write the images that were judged first, and are to be kept."""
+        while self._judge is not None and (decided := self._judge.decided()) is not None:
+            number, packed = decided
+            if reason := self._keep(number, packed):
+                self._lose(number, reason)
 
     def flush(self) -> None:
         """Make what was received safe from a crash of this program."""
@@ -119,15 +133,18 @@ class Series:
     def finish(self) -> Ended:
         """Wait for the verdicts, and sieve the series; called by the thread that ends series."""
         found = self._judge.finish() if self._judge is not None else ()
+        self.settle()
         problems = tuple(map(str, self.start.problems if self.start else ()))
+        if self._received is not None and (more := self._received.values.refused):
+            problems += (f"{self.name}: images bring too many values; not kept are {', '.join(sorted(more))}",)
         if self.start is None:
-            problems = (f"{self.name}: its start was missed: geometry, mask and number of images are unknown",)
+            problems += (f"{self.name}: its start was missed: geometry, mask and number of images are unknown",)
         if self._received is None:
             sieved = Sieved({}, None, (), (), self._unkept or "no image came that can be read")
             with suppress(OSError):
                 (self.means.spool / self.name).rmdir()
         else:
-            sieved = self._sieved(self._received, Known(found, self._missing))
+            sieved = self._sieved(self._received, Known(found, self._missing, self._dropped()))
         return Ended(
             self.name,
             self.key,
@@ -151,21 +168,40 @@ class Series:
         sieved = self.means.apart.sieve(Job(received.master, self.means.settings, known, self.means.keep))
         if not sieved.failed:
             return sieved
-        return replace(sieved, failed=f"{sieved.failed}; what was received is kept: hitsieve run {received.master}")
+        again = f"hitsieve run {received.master} --misses keep -o {self.means.settings.write.output}"
+        return replace(sieved, failed=f"{sieved.failed}; what was received is kept: {again}")
 
-    def _keep(self, image: SeriesImage) -> str:
+    def _held(self, image: SeriesImage, at: float) -> bool:
+        """Have an image judged before it is written; False where it must be written first."""
+        judge, received = self._judge, self._received
+        if judge is None or judge.veto is None or received is None:
+            return False
+        if image.packed is None or received.why_not(image.packed):
+            return False
+        return judge.submit(image.number, image.packed, at, held=True)
+
+    def _lose(self, number: int, reason: str) -> None:
+        """Nothing of an image is kept: there is no image, not one that cannot be read."""
+        self._missing[number] = reason
+        self.means.workers.tell(Verdict(self.name, self.key, number, "missing", reason, final=True))
+
+    def _dropped(self) -> Dropped:
+        rest = not self.means.keep and self.means.settings.write.misses == "sample"
+        if self._judge is None or self._judge.veto is None:
+            return Dropped(rest=rest)
+        return Dropped(self._judge.veto, np.sort(np.array(self._judge.dropped, dtype=np.int64)), rest)
+
+    def _keep(self, number: int, packed: PackedImage) -> str:
         """Keep the bytes of an image; why that is not possible, empty where it was."""
-        if image.packed is None:
-            return image.reason
         try:
             if self._received is None:
-                self._received = ReceivedSeries(self.means.spool / self.name, self.name, image.packed, self.start)
-                self._received.add(image.number, image.packed)
+                self._received = ReceivedSeries(self.means.spool / self.name, self.name, packed, self.start)
+                self._received.add(number, packed)
                 self._judge = self._begun(self._received)
-            elif why := self._received.why_not(image.packed):
+            elif why := self._received.why_not(packed):
                 return why
             else:
-                self._received.add(image.number, image.packed)
+                self._received.add(number, packed)
         except OutputError as error:
             return self._cannot_keep(error)
         self._unkept = ""
@@ -180,6 +216,11 @@ class Series:
     def _begun(self, received: ReceivedSeries) -> Judge | None:
         """Set up the search for this series' detector; None where that is not possible, which its end will tell."""
         workers, settings = self.means.workers, self.means.settings
+        veto, least = None, settings.verdict.min_spots
+        if self.means.veto and self.start is not None and least is not None:
+            # Without geometry and mask of the series nothing is sure.
+            veto = Veto.of(settings, least, self.start.n_images)
+            received.dropping = str(veto)
         ground = Ground.of(self.start, received)
         equipment = workers.equipped(ground)
         try:
@@ -192,4 +233,4 @@ class Series:
         except HitsieveError as error:
             _log.error("%s: its images are not judged before its end: %s", self.name, error)
             return None
-        return Judge(equipment, (self.name, self.key), settings, workers)
+        return Judge(equipment, (self.name, self.key), settings, workers, veto)

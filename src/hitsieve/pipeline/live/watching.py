@@ -37,6 +37,8 @@ class Verdict:
     """Spots that were enough at that time."""
     final: bool = False
     """The end of the series cannot change the state."""
+    dropped: bool = False
+    """Nothing of the image is kept, by the veto."""
     seconds: float = 0.0
     """From the arrival of the message to the verdict."""
 
@@ -79,6 +81,8 @@ class Load:
     """Series that have begun and not ended."""
     finishing: int
     """Series that have ended, and whose outputs are being written."""
+    free: int
+    """Bytes free where received images lie."""
 
 
 class Watcher(Protocol):
