@@ -257,6 +257,20 @@ def test_a_damaged_summary(copied: Site) -> None:
         assert "not JSON" in client.get(f"/runs/{copied.plain.id}/facts").text
 
 
+def test_names_in_a_summary_are_not_believed(copied: Site) -> None:
+    """A summary that names another file of its folder as the hits of a pump state does not get it shown."""
+    folder = copied.file(copied.pumped).parent
+    for name in ("secret.txt", "../plain/plain_hits.h5", "pumped_x/../secret_hits.h5"):
+        text = Path(copied.pumped.place).read_text().replace("pumped_light_hits.h5", name)
+        Path(copied.pumped.place).write_text(text)
+        (folder / "secret.txt").write_text("secret")
+        with asked(copied.settings) as client:
+            assert client.get(f"/files/{copied.pumped.id}/pumped_dark_hits.h5").status_code == 200
+            answer = client.get(f"/files/{copied.pumped.id}/{name.replace('/', '%2f')}")
+            assert answer.status_code in (400, 404)
+        Path(copied.pumped.place).write_text(text.replace(name, "pumped_light_hits.h5"))
+
+
 def test_links_out_of_the_folder_are_not_followed(copied: Site, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("secret")

@@ -97,14 +97,14 @@ class Runs:
         if not path.name.endswith(SUMMARY_SUFFIX):
             raise Forbidden(f"{path.name} is no summary of a run")
         stem = path.name.removesuffix(SUMMARY_SUFFIX)
-        if path.stat().st_size > MOST_SUMMARY:
+        stamp = _stamp(path)
+        if stamp is None or stamp[1] > MOST_SUMMARY:
             raise Forbidden(f"{path.name} is too large to be a summary")
-        summary = self._kept.get(("summary", path, _stamp(path)), lambda: read_summary(path))
+        summary = self._kept.get(("summary", path, stamp), lambda: read_summary(path))
         states = summary.pump.states if summary.pump else ()
-        # Names in a summary are text that anybody may have written.
-        names = [
-            state.hits_file for state in states if state.hits_file and Path(state.hits_file).name == state.hits_file
-        ]
+        # Names in a summary are text that anybody may have written: only those of outputs of this run are its files.
+        own = re.compile(rf"{re.escape(stem)}_[A-Za-z0-9.+=-]+_hits\.h5")
+        names = [state.hits_file for state in states if state.hits_file and own.fullmatch(state.hits_file)]
         outputs = Outputs.of(path.parent, stem, misses=(path.parent / f"{stem}_misses.h5").is_file())
         outputs = replace(outputs, pump_hits=tuple(path.parent / name for name in names))
         return Served(record, outputs, summary)
