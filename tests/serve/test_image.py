@@ -22,11 +22,12 @@ from hitsieve.errors import SourceError
 from hitsieve.model import State
 from hitsieve.pipeline import run
 from hitsieve.pipeline.explain import explain
+from hitsieve.pipeline.rethink import RethinkRequest, rethink
 from hitsieve.pipeline.words import headline
 from hitsieve.serve import create_app
 from hitsieve.serve.opened import OpenedRuns
 from hitsieve.serve.runs import Runs
-from hitsieve.settings import RunSettings, ServeSettings
+from hitsieve.settings import CatalogueSettings, RunSettings, ServeSettings, VerdictSettings
 from hitsieve.testing import SimulateSettings, simulate
 from hitsieve.write import open_results
 from serve.conftest import WAIT, Site
@@ -276,6 +277,16 @@ def test_results_that_change_are_read_anew(mine: tuple[Site, TestClient]) -> Non
     assert "Traceback" not in answer.text
 
 
+def test_a_run_that_was_only_judged_anew(few: Site, tmp_path: Path) -> None:
+    entered = CatalogueSettings(catalogue=tmp_path / "catalogue.sqlite")
+    rethink(few.folder / "out", RethinkRequest(VerdictSettings(min_spots=20), tmp_path, catalogue=entered))
+    site = sited(tmp_path)
+    (record,) = site.runs.values()
+    with asking(site.settings) as client:
+        answer = client.get(f"/runs/{record.id}/images/0")
+    assert answer.status_code == 404 and "rethink" in answer.text
+
+
 def test_only_what_lies_in_the_folders_shown(few: Site) -> None:
     settings = few.settings.model_copy(update={"root": (few.folder / "out",)})
     image = int(np.flatnonzero(states(few) == State.HIT)[0])
@@ -378,6 +389,15 @@ def test_a_picture_is_drawn_zoomed_and_marked(few: Site, page: Any, expect: Any,
     until(lambda: drawn(page, "marks")[0] > with_spots[0])
     page.keyboard.press("s")
     page.keyboard.press("l")
+
+    box = page.locator("#stage").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.wheel(0, -400)
+    until(lambda: float(page.locator("#stage").get_attribute("data-zoom")) > 1.2)
+    page.keyboard.press("0")
+    expect(page.locator("#stage")).to_have_attribute("data-zoom", "1.000")
+    page.keyboard.press("g")
+    until(lambda: drawn(page, "counts") != whole)
 
     # Zoom in about a spot until its pixels show their counts; it says its Miller indices.
     x, y = (float(value[0]) for value in (spot.x, spot.y))

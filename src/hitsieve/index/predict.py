@@ -46,6 +46,11 @@ class Predicted:
     def __len__(self) -> int:
         return len(self.x)
 
+    @classmethod
+    def none(cls) -> Predicted:
+        """No reflection."""
+        return cls(np.zeros((0, 3), dtype=np.int32), np.zeros(0), np.zeros(0), np.zeros(0))
+
     def take(self, which: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Predicted:
         """The chosen reflections."""
         return Predicted(self.hkl[which], self.x[which], self.y[which], self.excitation[which])

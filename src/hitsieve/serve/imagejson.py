@@ -14,6 +14,8 @@ from hitsieve.pipeline.view.image import ImageFacts, Shown
 from hitsieve.pipeline.view.sheet import Ring, Sheet
 from hitsieve.pipeline.words import headline, rows
 
+MOST_SPOTS = 5000
+"""Spots of an image that are drawn, the strongest."""
 N_TICKS = 8
 """Resolutions named along the axis of the profile."""
 
@@ -21,7 +23,8 @@ N_TICKS = 8
 def facts_as_json(facts: ImageFacts) -> dict[str, Any]:
     """What the page shows of an image besides its counts."""
     account = facts.account
-    lattices = account.results.lattices
+    lattices, spots = account.results.lattices, account.results.spots
+    drawn = np.sort(np.argsort(-spots.snr, kind="stable")[:MOST_SPOTS])
     return {
         "stem": account.stem,
         "image": account.image,
@@ -32,10 +35,11 @@ def facts_as_json(facts: ImageFacts) -> dict[str, Any]:
         "around": facts.around,
         "saturated_above": facts.saturated_above,
         "sheet": _sheet(facts.sheet),
-        "spots": _spots(account.results.spots, facts.kinds),
+        "n_spots": len(spots),
+        "spots": _spots(spots.take(drawn), facts.kinds[drawn]),
         "lattices": [
             {
-                "cell": [round(value, 3) for value in lattices.cell[i].tolist()],
+                "cell": numbers(lattices.cell[i], 3),
                 "indexed": int(lattices.n_indexed[i]),
                 "reach": facts.reach[i] if i < len(facts.reach) else None,
                 "predicted": _predicted(facts.predicted[i]) if i < len(facts.predicted) else None,
@@ -47,6 +51,7 @@ def facts_as_json(facts: ImageFacts) -> dict[str, Any]:
 
 def shown_as_json(shown: Shown) -> dict[str, Any]:
     """Background, thresholds and peaks over resolution, and what another search says."""
+    drawn = np.sort(np.argsort(-shown.spots.snr, kind="stable")[:MOST_SPOTS])
     axis, at = "tile", np.arange(len(shown.mean), dtype=np.float64)
     if shown.angle is not None:
         axis, at = "angle", np.degrees(shown.angle)
@@ -59,7 +64,11 @@ def shown_as_json(shown: Shown) -> dict[str, Any]:
         "mean": numbers(shown.mean, 4),
         "threshold": numbers(shown.threshold, 4),
         "local": shown.local,
-        "spots": {"at": numbers(at[shown.bins], 5), "peak": numbers(shown.spots.peak, 1), "kind": shown.kinds.tolist()},
+        "spots": {
+            "at": numbers(at[shown.bins[drawn]], 5),
+            "peak": numbers(shown.spots.peak[drawn], 1),
+            "kind": shown.kinds[drawn].tolist(),
+        },
         "ticks": round_d(float(at[-1]), N_TICKS) if axis == "q" else [],
         "ice": ice and {"q": ice.q.tolist(), "half_width": ice.half_width, "left_out": ice.left_out},
         "why": rows(shown.account),
@@ -111,7 +120,7 @@ def _sheet(sheet: Sheet) -> dict[str, Any]:
         ],
         "wavelength": sheet.beam.wavelength,
         "direction": sheet.beam.direction,
-        "centre": sheet.centre,
+        "centre": None if sheet.centre is None or not np.isfinite(sheet.centre).all() else sheet.centre,
         "rings": [_ring(ring) for ring in sheet.rings],
         "ice": [_ring(ring) for ring in sheet.ice],
     }

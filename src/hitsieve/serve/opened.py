@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hitsieve.pipeline.view.image import Picture, RunImages
 from hitsieve.pipeline.view.pyramid import Recent
-from hitsieve.serve.refusals import Gone
+from hitsieve.serve.refusals import Gone, NotFound
 from hitsieve.serve.runs import Runs, Served
 from hitsieve.write import open_results
 
@@ -62,6 +62,12 @@ class OpenedRuns:
             self._give_back(one)
 
     def _taken(self, served: Served) -> _Open:
+        rethought = served.summary.verdict_on
+        if rethought is not None and not served.outputs.annotated.exists():
+            what = f"{served.record.stem} was judged anew by hitsieve rethink, which wrote no results of single images"
+            raise NotFound(
+                what, mend=f"look at the images of the run itself, {rethought}, or call rethink again with --hits"
+            )
         annotated = self._runs.allowed(served.outputs.annotated, of=served.record)
         try:
             told = [path.stat() for path in (served.outputs.summary, annotated)]

@@ -35,7 +35,7 @@ Kind = Literal["image", "hit", "miss", "unreadable", "missing", "indexed"]
 KINDS: tuple[Kind, ...] = ("image", "hit", "miss", "unreadable", "missing", "indexed")
 """What one can go on to; image: any."""
 MOST_PREDICTED = 20_000
-"""Reflections of a lattice that are given at most, those nearest to the Ewald sphere."""
+"""Reflections of an image that are given at most, of each lattice those nearest to the Ewald sphere."""
 
 MOST_SHEETS = 16
 """Layouts of the detector that are kept: of a run whose images have a wavelength each."""
@@ -58,8 +58,8 @@ class ImageFacts:
     sheet: Sheet
     predicted: tuple[Predicted, ...]
     """Reflections of each of its lattices; empty where geometry or wavelength is unknown."""
-    reach: tuple[float, ...]
-    """Distance (1/angstrom) from the Ewald sphere up to which they are predicted."""
+    reach: tuple[float | None, ...]
+    """Distance (1/angstrom) from the Ewald sphere up to which they are predicted; None where they are not."""
     saturated_above: int | None
 
 
@@ -254,24 +254,30 @@ class RunImages:
                 self._sheets[beam.wavelength] = found
         return found
 
-    def _predicted(self, account: Account, beam: Beam) -> tuple[tuple[Predicted, ...], tuple[float, ...]]:
+    def _predicted(self, account: Account, beam: Beam) -> tuple[tuple[Predicted, ...], tuple[float | None, ...]]:
         """Reflections of each lattice, up to the resolution of the spots that it indexes."""
         lattices, spots, detector = account.results.lattices, account.results.spots, self.run.detector
         if not detector.panels or beam.wavelength is None:
             return (), ()
         index = self.stored.summary.index
         centring = "P" if index is None else index.cell.centring
-        found, reaches = [], []
+        found: list[Predicted] = []
+        reaches: list[float | None] = []
+        most = MOST_PREDICTED // max(len(lattices), 1)
         for number in range(len(lattices)):
             own = spots.take(spots.lattice == number)
             d = own.resolution[np.isfinite(own.resolution)]
-            if not len(d):
-                continue
             A = lattices.A[number]
-            reaches.append(reach_of(A, np.stack([own.h, own.k, own.l], axis=1), beam))
-            made = predict(A, detector, beam, reach=reaches[-1], d_min=float(d.min()), centring=centring)
-            if len(made) > MOST_PREDICTED:
-                made = made.take(np.argsort(np.abs(made.excitation))[:MOST_PREDICTED])
+            if not len(d) or not np.isfinite(A).all() or not np.linalg.det(A):
+                # None of its spots is among those that were kept, or the file is damaged.
+                found.append(Predicted.none())
+                reaches.append(None)
+                continue
+            reach = reach_of(A, np.stack([own.h, own.k, own.l], axis=1), beam)
+            reaches.append(reach)
+            made = predict(A, detector, beam, reach=reach, d_min=float(d.min()), centring=centring)
+            if len(made) > most:
+                made = made.take(np.argsort(np.abs(made.excitation))[:most])
             found.append(made)
         return tuple(found), tuple(reaches)
 

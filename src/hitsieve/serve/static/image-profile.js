@@ -21,7 +21,25 @@ function positive(values) {
   return values.map((value) => (value > 0 ? value : null));
 }
 
-export function drawProfile(place, profile) {
+// The script that draws takes longer to come, and to start, than the picture: it is fetched when that is there.
+let coming = null;
+
+function plotly() {
+  coming ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = "/static/plotly.min.js";
+    script.addEventListener("load", () => resolve(window.Plotly));
+    script.addEventListener("error", () => {
+      coming = null;
+      reject(new Error("the script that draws charts does not come"));
+    });
+    document.head.append(script);
+  });
+  return coming;
+}
+
+export async function drawProfile(place, profile) {
+  const { react } = await plotly();
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const [ink, line, soft] = ["--ink", "--line", "--soft"].map(variable);
   const traces = [
@@ -68,7 +86,7 @@ export function drawProfile(place, profile) {
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 10 }, bgcolor: "transparent" },
     hovermode: "closest",
   };
-  return window.Plotly.react(place, traces, layout, { displayModeBar: false, responsive: true });
+  return react(place, traces, layout, { displayModeBar: false, responsive: true });
 }
 
 // The same in words and as a table.

@@ -71,7 +71,6 @@ async function show(to, { push = true } = {}) {
   if (!failed) restoreView();
   $("busy").hidden = true;
   await showProfile(mine, failed);
-  if (mine === turn && !failed) lookAhead();
 }
 
 function complain(error) {
@@ -97,13 +96,14 @@ async function showProfile(mine, failed) {
   try {
     const profile = await get(`${api}/${number}/profile`);
     if (mine !== turn) return;
-    await drawProfile(place, profile);
     const said = tellProfile(profile);
     $("profile-words").textContent = said.words;
     $("profile-head").replaceChildren(row("th", said.head));
     $("profile-rows").replaceChildren(...said.rows.map((values) => row("td", values)));
     tellWhy(profile.why);
-    place.dataset.shown = number;
+    lookAhead();
+    await drawProfile(place, profile);
+    if (mine === turn) place.dataset.shown = number;
   } catch (error) {
     if (mine === turn) $("profile-words").textContent = `There is no profile: ${error.message}`;
   }
@@ -138,7 +138,7 @@ function tellFacts() {
   $("stage").setAttribute("aria-label", `Image ${number}: ${facts.headline}`);
   tellWhy(facts.why);
   const n = facts.spots.x.length;
-  $("n-spots").textContent = `(${n})`;
+  $("n-spots").textContent = facts.n_spots > n ? `(the ${n} strongest of ${facts.n_spots})` : `(${n})`;
   const predicted = facts.lattices.reduce((sum, lattice) => sum + (lattice.predicted?.x.length ?? 0), 0);
   $("n-predicted").textContent = predicted ? `(${predicted})` : "";
   $("layer-lattice").disabled = !predicted;
@@ -364,5 +364,4 @@ addEventListener("hashchange", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showProfile(turn, !view.cells));
 
 restoreChoices();
-if (document.readyState === "loading") addEventListener("DOMContentLoaded", () => show(number, { push: false }));
-else show(number, { push: false });
+show(number, { push: false });
