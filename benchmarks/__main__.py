@@ -21,10 +21,12 @@ from benchmarks import (
     keeping,
     live,
     memory,
+    pages,
     peers,
     search,
     serving,
     speed,
+    viewing,
 )
 from benchmarks.bench import Bench
 from benchmarks.machine import OtherPrograms, facts
@@ -44,7 +46,9 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "weak": answers.weak_set,
     "search": search.search,
     "serve": serving.serving,
+    "view": viewing.viewing,
     "ingest": ingesting.ingesting,
+    "pages": pages.pages,
     "campaign": campaign.campaign,
     "help": speed.help_text,
     "agree": answers.agreement,
@@ -64,7 +68,9 @@ SMOKE = (
     "weak",
     "search",
     "serve",
+    "view",
     "ingest",
+    "pages",
     "campaign",
     "agree",
 )

@@ -31,7 +31,7 @@ def serving(bench: Bench) -> list[Row]:
     records = [_shown(record(number)) for number in range(runs)]
     fill(path, records)
     times: dict[str, list[float]] = {}
-    with _server(path) as url, httpx.Client(base_url=url, headers={"accept": "text/html"}) as browser:
+    with running(path) as url, httpx.Client(base_url=url, headers={"accept": "text/html"}) as browser:
         for _ in range(2 if bench.smoke else 30):
             for what, address in _questions(runs, records[runs // 2]):
                 start = time.perf_counter()
@@ -71,7 +71,8 @@ def _found(browser: httpx.Client) -> set[str]:
 
 
 @contextmanager
-def _server(path: Path) -> Iterator[str]:
+def running(path: Path) -> Iterator[str]:
+    """A server of a catalogue, in a thread; its address, with a slash at the end."""
     from hitsieve.serve import Server, create_app
 
     settings = ServeSettings(catalogue=path, port=0)

@@ -330,3 +330,6 @@ class ServeSettings(Settings):
     """Names by which visitors reach the server, beside localhost and the address it listens at."""
     live: str | None = None
     """Where hitsieve live publishes (its --publish), such as tcp://detector:5556; shown on a page of its own."""
+    live_spool: Folder | None = None
+    """Folder where that hitsieve live keeps what it receives (its --spool, or the folder received of its output), for
+    a picture of the last hit."""

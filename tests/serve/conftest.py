@@ -19,10 +19,16 @@ from hitsieve.pipeline import run
 from hitsieve.serve import Server, create_app
 from hitsieve.settings import RunSettings, ServeSettings
 from hitsieve.testing import SimulateSettings, simulate
+from hitsieve.testing.lengthen import lengthen
+from hitsieve.write import Outputs
 
 CHROMIUM = Path(os.environ.get("HITSIEVE_CHROMIUM", "/usr/bin/chromium"))
 SAMPLES = {"pumped": "lysozyme", "plain": "<b>thaumatin</b>"}
 """The second is not to become a part of a page."""
+LONG = 6000
+"""Images of the long run."""
+STOP = (2000, 2499)
+"""First and last image without a jet in it."""
 TOKEN = "a-token-of-many-letters"  # noqa: S105
 WAIT = 60_000
 """Longest time (ms) that a page is waited for: the machine may be busy."""
@@ -169,3 +175,17 @@ def copied(site: Site, tmp_path: Path) -> Site:
     with Catalogue(tmp_path / "catalogue.sqlite") as opened:
         records = {record.stem: record for record, _ in opened.part("").records}
     return Site(tmp_path, ServeSettings(catalogue=tmp_path / "catalogue.sqlite"), records)
+
+
+@pytest.fixture(scope="session")
+def long_run(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The results of the pumped run over and over, 6000 images, in which the jet stops; in a catalogue of its own."""
+    from hitsieve.pipeline.register import enter
+
+    folder = tmp_path_factory.mktemp("long")
+    short = Outputs.of(Path(site.pumped.place).parent, "pumped")
+    outputs = lengthen(short, folder / "out", LONG, stops=[STOP])
+    enter([outputs.summary], folder / "catalogue.sqlite")
+    with Catalogue(folder / "catalogue.sqlite") as opened:
+        records = {record.stem: record for record, _ in opened.part("").records}
+    return Site(folder, ServeSettings(catalogue=folder / "catalogue.sqlite"), records)

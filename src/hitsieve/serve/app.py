@@ -49,7 +49,7 @@ def create_app(settings: ServeSettings, *, token: str | None = None) -> FastAPI:
     runs = Runs(settings)
     for room in (catalogue, facts, run, report, image, subset, downloads, checksums):
         app.include_router(room.router(runs))
-    app.include_router(live.router(settings.live))
+    app.include_router(live.router(settings.live, settings.live_spool))
 
     @app.get("/static/plotly.min.js", include_in_schema=False)
     def plotly(request: Request) -> Response:

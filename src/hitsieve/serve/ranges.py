@@ -34,29 +34,51 @@ def file_answer(path: Path, request: Request) -> Response:
     """
     file = opened(path)
     told = os.fstat(file.fileno())
-    tag = f'"{told.st_mtime_ns:x}-{told.st_size:x}-{told.st_ino:x}"'
     headers = {
-        "accept-ranges": "bytes",
-        "etag": tag,
+        "etag": f'"{told.st_mtime_ns:x}-{told.st_size:x}-{told.st_ino:x}"',
         "last-modified": formatdate(told.st_mtime, usegmt=True),
         "content-disposition": f'attachment; filename="{_plain(path.name)}"',
     }
-    if tag in request.headers.get("if-none-match", ""):
+    found = ranged(request, told.st_size, headers, path.name)
+    if isinstance(found, Response):
         file.close()
-        return Response(status_code=304, headers=headers)
-    span = _span(request, told.st_size, (tag, headers["last-modified"]))
-    if span is None:
-        file.close()
-        what = f"{path.name} has {told.st_size:,} bytes"
-        return refuse(request, 416, what, headers={"content-range": f"bytes */{told.st_size}"})
-    first, after = span
-    headers["content-length"] = str(after - first)
-    partial = span != (0, told.st_size)
-    if partial:
-        headers["content-range"] = f"bytes {first}-{after - 1}/{told.st_size}"
+        return found
+    status, span = found
     sent = span if request.method == "GET" else (0, 0)
     kind = _TYPES.get(path.suffix, "application/octet-stream")
-    return StreamingResponse(_blocks(file, sent), 206 if partial else 200, headers, kind)
+    return StreamingResponse(_blocks(file, sent), status, headers, kind)
+
+
+def ranged(request: Request, size: int, headers: dict[str, str], name: str) -> tuple[int, tuple[int, int]] | Response:
+    """Which part of so many bytes is asked for: the status, first byte and the one after the last.
+
+    Parameters
+    ----------
+    request : Request
+    size : int
+        Bytes of the whole.
+    headers : dict of str
+        Has etag, and may have last-modified; those that tell of the part are added.
+    name : str
+        What it is called.
+
+    Returns
+    -------
+    (int, (int, int)) or Response
+        The answer where nothing is to be sent: it is known already, or there are no such bytes.
+    """
+    headers["accept-ranges"] = "bytes"
+    if headers["etag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    span = _span(request, size, (headers["etag"], headers.get("last-modified", headers["etag"])))
+    if span is None:
+        return refuse(request, 416, f"{name} has {size:,} bytes", headers={"content-range": f"bytes */{size}"})
+    first, after = span
+    headers["content-length"] = str(after - first)
+    if span == (0, size):
+        return 200, span
+    headers["content-range"] = f"bytes {first}-{after - 1}/{size}"
+    return 206, span
 
 
 async def _blocks(file: FileIO, span: tuple[int, int]) -> AsyncIterator[bytes]:

@@ -18,6 +18,8 @@ from hitsieve.write import SUMMARY_SUFFIX, Outputs, Summary, read_summary
 
 MOST_KEPT = 64
 """Values that are kept from one request to the next, of all runs together."""
+MOST_LARGE = 8
+"""Likewise, of those that take tens of megabytes for a run of a million images."""
 MOST_SUMMARY = 64 << 20
 """Bytes of a summary; its size does not grow with the run."""
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -47,6 +49,12 @@ class Runs:
         """The catalogue."""
         self._roots = settings.root
         self._kept = Kept(MOST_KEPT)
+        self._large = Kept(MOST_LARGE)
+
+    @property
+    def confined(self) -> bool:
+        """Whether only what lies in some folders is shown."""
+        return bool(self._roots)
 
     @contextmanager
     def catalogue(self) -> Iterator[Catalogue]:
@@ -104,7 +112,7 @@ class Runs:
         outputs = replace(outputs, pump_hits=tuple(path.parent / name for name in names))
         return Served(record, outputs, summary)
 
-    def remember(self, served: Served, what: str, make: Callable[[], T]) -> T:
+    def remember(self, served: Served, what: str, make: Callable[[], T], *, large: bool = False) -> T:
         """Something that is made of the files of a run, kept until its summary or its table changes.
 
         Parameters
@@ -114,11 +122,14 @@ class Runs:
             Tells it from other things of this run.
         make : callable
             Makes it; it must need no closing.
+        large : bool
+            Few of such things are kept.
         """
         stamps = tuple(
             _stamp(path) for path in (served.outputs.summary, served.outputs.images, served.outputs.annotated)
         )
-        return self._kept.get((what, served.outputs.summary, stamps), make)
+        kept = self._large if large else self._kept
+        return kept.get((what, served.outputs.summary, stamps), make)
 
     def file(self, identity: str, name: str) -> Path:
         """A file of a run, by its name.

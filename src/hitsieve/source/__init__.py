@@ -2,7 +2,18 @@
 
 from hitsieve.source.masters import Master, find_masters
 from hitsieve.source.neighbours import linked_from, linking_to
+from hitsieve.source.one import metadata_of, read_image
 from hitsieve.source.opened import OpenedRun
 from hitsieve.source.opening import open_run, stem_of
 
-__all__ = ["Master", "OpenedRun", "find_masters", "linked_from", "linking_to", "open_run", "stem_of"]
+__all__ = [
+    "Master",
+    "OpenedRun",
+    "find_masters",
+    "linked_from",
+    "linking_to",
+    "metadata_of",
+    "open_run",
+    "read_image",
+    "stem_of",
+]

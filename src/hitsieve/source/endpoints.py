@@ -86,7 +86,7 @@ class Endpoints:
         self._thread = Thread(target=self._receive, name="receive", daemon=True)
 
     def _connected(self, address: str) -> zmq.Socket[bytes]:
-        _check_host(address)
+        check_host(address)
         socket = self._context.socket(zmq.PULL)
         socket.setsockopt(zmq.RCVHWM, QUEUED)
         socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
@@ -169,7 +169,7 @@ class Endpoints:
             self._changed.notify()
 
 
-def _check_host(address: str) -> None:
+def check_host(address: str) -> None:
     """Refuse a port or a host that cannot be: ZeroMQ would wait for it for ever, without a word.
 
     Raises
