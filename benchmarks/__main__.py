@@ -12,6 +12,8 @@ from pathlib import Path
 
 from benchmarks import (
     answers,
+    campaign,
+    cluster,
     copying,
     indexing,
     indexing_peers,
@@ -19,9 +21,12 @@ from benchmarks import (
     keeping,
     live,
     memory,
+    pages,
     peers,
     search,
+    serving,
     speed,
+    viewing,
 )
 from benchmarks.bench import Bench
 from benchmarks.machine import OtherPrograms, facts
@@ -31,6 +36,7 @@ from hitsieve.testing import SimulateSettings
 PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "run": speed.over_decoding,
     "workers": speed.two_workers,
+    "cluster": cluster.cluster,
     "index-speed": speed.indexing_too,
     "copy": copying.copied,
     "keep": keeping.kept,
@@ -39,7 +45,11 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "answers": answers.hits_and_blanks,
     "weak": answers.weak_set,
     "search": search.search,
+    "serve": serving.serving,
+    "view": viewing.viewing,
     "ingest": ingesting.ingesting,
+    "pages": pages.pages,
+    "campaign": campaign.campaign,
     "help": speed.help_text,
     "agree": answers.agreement,
     "index": indexing.indexing,
@@ -57,7 +67,11 @@ SMOKE = (
     "answers",
     "weak",
     "search",
+    "serve",
+    "view",
     "ingest",
+    "pages",
+    "campaign",
     "agree",
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -18,7 +19,7 @@ from hitsieve.settings import RunSettings
 from hitsieve.write import Summary
 
 REFERENCE = Path(__file__).parent / "reference"
-ROOMS = ("source", "spots", "index", "verdict", "write", "catalogue")
+ROOMS = ("source", "spots", "index", "verdict", "write", "catalogue", "cluster", "cluster.jobs")
 
 RECORD_FIELDS = """# The record of a run
 
@@ -114,10 +115,10 @@ def settings_page() -> str:
     parts += ["## Top level\n", "| setting | default | meaning |\n| --- | --- | --- |"]
     parts += [_row("workers", defaults), ""]
     for room in ROOMS:
-        settings: BaseModel = getattr(defaults, room)
+        settings: BaseModel = attrgetter(room)(defaults)
         parts += [f"## [{room}]\n", f"{_flat(type(settings).__doc__)}\n"]
         parts += ["| setting | default | meaning |\n| --- | --- | --- |"]
-        parts += [_row(name, settings) for name in type(settings).model_fields]
+        parts += [_row(name, settings) for name in type(settings).model_fields if f"{room}.{name}" not in ROOMS]
         parts += [""]
     return "\n".join(parts + _beamline())
 
@@ -190,8 +191,9 @@ def sample() -> str:
     lines = [f"workers = {_toml(defaults.workers)}"]
     for room in ROOMS:
         lines += ["", f"[{room}]"]
-        for name, value in getattr(defaults, room):
-            lines.append(f"# {name} =" if value is None else f"{name} = {_toml(value)}")
+        for name, value in attrgetter(room)(defaults):
+            if f"{room}.{name}" not in ROOMS:
+                lines.append(f"# {name} =" if value is None else f"{name} = {_toml(value)}")
     return "\n".join(lines) + "\n"
 
 

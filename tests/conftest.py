@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+import calling
+from calling import Hitsieve
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -20,6 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marks, and keep the runs of tests out of the user's own catalogue."""
+    # Shells have Ctrl-C ignored in the background, and the commands that tests start would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["HITSIEVE_CATALOGUE"] = str(Path(tempfile.mkdtemp(prefix="hitsieve-tests-")) / "catalogue.sqlite")
     settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
     settings.load_profile("untimed")
@@ -47,3 +54,15 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"no test data at {path}: set HITSIEVE_DATA to their folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def hitsieve() -> Hitsieve:
+    """Call hitsieve with arguments, in this process; text of both streams and the exit code."""
+    return calling.hitsieve
+
+
+@pytest.fixture(scope="session")
+def process() -> Hitsieve:
+    """As `hitsieve`, in a process of its own: where what is proven is how it starts, ends or is seen from outside."""
+    return calling.process

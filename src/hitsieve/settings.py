@@ -42,7 +42,13 @@ def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.absolute()
 
 
+def _resolved(path: Path) -> Path:
+    """Symbolic links are followed once, here; what is compared with it is resolved as well."""
+    return path.resolve()
+
+
 Input = Annotated[Path | None, AfterValidator(_absolute)]
+Folder = Annotated[Path, AfterValidator(_resolved)]
 
 
 class Settings(BaseModel):
@@ -207,6 +213,52 @@ class CatalogueSettings(Settings):
     """Do not enter the run into any."""
 
 
+class SlurmSettings(Settings):
+    """Jobs of Slurm in which workers search; what is not said here is left to Slurm and to Dask's own settings."""
+
+    jobs: Annotated[int, Field(ge=1)] = 1
+    """Jobs."""
+    cores: Annotated[int, Field(ge=1)] = 8
+    """Cores of a job."""
+    processes: Annotated[int, Field(ge=0)] = 0
+    """Workers of a job, which share its cores; 0: one a core."""
+    memory: str = "16 GiB"
+    """Memory of a job."""
+    walltime: str = "01:00:00"
+    """Longest time of a job."""
+    queue: str | None = None
+    """Partition."""
+    account: str | None = None
+    """Account."""
+    interface: str | None = None
+    """Network interface over which workers and scheduler talk, such as ib0."""
+    python: str | None = None
+    """Python of the workers, as they see it; by default the one that runs here."""
+    logs: Path | None = None
+    """Folder for the logs of the jobs."""
+    directives: tuple[str, ...] = ()
+    """Further lines for #SBATCH, such as --constraint=cpu."""
+    prologue: tuple[str, ...] = ()
+    """Commands before the workers start, such as module load."""
+
+
+class ClusterSettings(Settings):
+    """Who searches the images, if not this process alone."""
+
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers search the images, such as tcp://host:8786; local: processes on this
+    computer, as many as --workers says."""
+    slurm: bool = False
+    """Have Slurm start workers, as the table [cluster.jobs] of the settings file says."""
+    wait: Annotated[float, Field(gt=0)] = 300.0
+    """Longest time (s) without any worker: then the run fails."""
+    resume: bool = False
+    """Keep what is found in a hidden folder beside the outputs until these are whole, and go on from what a run that
+    was cut off has left there."""
+    jobs: SlurmSettings = SlurmSettings()
+    """Jobs of Slurm."""
+
+
 class RunSettings(Settings):
     """All settings of `hitsieve run`."""
 
@@ -216,6 +268,7 @@ class RunSettings(Settings):
     verdict: VerdictSettings = VerdictSettings()
     write: WriteSettings = WriteSettings()
     catalogue: CatalogueSettings = CatalogueSettings()
+    cluster: ClusterSettings = ClusterSettings()
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Worker threads; 0: one a core."""
 
@@ -254,3 +307,29 @@ class LiveSettings(Settings):
     """What each published message is: JSON, or CBOR with the same keys and values."""
     metrics: str | None = None
     """Where Prometheus reads metrics: [HOST]:PORT, such as :9100."""
+
+
+class ServeSettings(Settings):
+    """What is shown in the browser, and to whom."""
+
+    catalogue: Input = None
+    """File of the local catalogue, only read. By default what HITSIEVE_CATALOGUE names, else that of the user."""
+    host: str = "127.0.0.1"
+    """Address to listen at; any but this computer's own (127.0.0.1, ::1, localhost) needs a token or behind_proxy."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port; 0: a free one."""
+    root: tuple[Folder, ...] = ()
+    """Folders that files may come from, sources included; by default the folders of the runs in the catalogue for
+    outputs, and the files that each run was made from."""
+    token_file: Input = None
+    """File with the token that a visitor must show, and that nobody but its owner may read; HITSIEVE_TOKEN may hold it
+    instead."""
+    behind_proxy: bool = False
+    """A proxy in front lets in only whom it may, and says who asks; no token is needed then."""
+    allow_host: tuple[str, ...] = ()
+    """Names by which visitors reach the server, beside localhost and the address it listens at."""
+    live: str | None = None
+    """Where hitsieve live publishes (its --publish), such as tcp://detector:5556; shown on a page of its own."""
+    live_spool: Folder | None = None
+    """Folder where that hitsieve live keeps what it receives (its --spool, or the folder received of its output), for
+    a picture of the last hit."""

@@ -284,7 +284,7 @@ def test_nothing_is_left_of_the_child_when_its_parent_is_killed(mine: Path) -> N
         # It has told its pid several times: the child waits.
         child = [int(parent.stdout.readline()) for _ in range(4)][-1]
         parent.kill()
-    for _ in range(100):
+    for _ in range(600):
         if not Path(f"/proc/{child}").exists():
             return
         time.sleep(0.1)

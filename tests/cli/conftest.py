@@ -1,32 +1,14 @@
-"""The command as a user calls it, and a small run to call it on."""
+"""A small run to call the command on."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import h5py
 import pytest
 
+from calling import HITSIEVE, Hitsieve, Result
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
-Result = subprocess.CompletedProcess[str]
-Hitsieve = Callable[..., Result]
-
-HITSIEVE = str(Path(sys.executable).with_name("hitsieve"))
-
-
-@pytest.fixture(scope="session")
-def hitsieve() -> Hitsieve:
-    """Call hitsieve with arguments; text of both streams and the exit code."""
-
-    def call(*arguments: str | Path, cwd: Path | None = None) -> Result:
-        command = [HITSIEVE, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
-
-    return call
+__all__ = ["HITSIEVE", "Hitsieve", "Result"]
 
 
 @pytest.fixture(scope="session")

@@ -118,10 +118,10 @@ def test_another_verdict_is_a_run_of_its_own(hitsieve: Hitsieve, results: Path, 
 
 
 def test_another_verdict_is_entered_where_it_is_wanted(
-    hitsieve: Hitsieve, results: Path, tmp_path: Path, place: Path
+    hitsieve: Hitsieve, process: Hitsieve, results: Path, tmp_path: Path, place: Path
 ) -> None:
     again = ("rethink", results / "a", "--min-spots", "60", "--quiet", "-o")
-    assert hitsieve(*again, tmp_path / "none").returncode == 0
+    assert process(*again, tmp_path / "none").returncode == 0
     assert not place.exists()
     own = ("--catalogue", tmp_path / "mine.sqlite")
     assert hitsieve(*again, tmp_path / "some", *own).returncode == 0
@@ -132,8 +132,8 @@ def test_another_verdict_is_entered_where_it_is_wanted(
     assert "is not in the catalogue: " in hopeless.stderr
 
 
-def test_remove_and_list(hitsieve: Hitsieve, results: Path, place: Path) -> None:
-    hitsieve("catalog", "add", results)
+def test_remove_and_list(hitsieve: Hitsieve, process: Hitsieve, results: Path, place: Path) -> None:
+    process("catalog", "add", results)
     listed = hitsieve("catalog", "list")
     assert listed.stdout.splitlines()[0].split()[:2] == ["date", "run"]
     assert str(results / "a" / "small_summary.json") in listed.stdout
@@ -146,10 +146,10 @@ def test_remove_and_list(hitsieve: Hitsieve, results: Path, place: Path) -> None
     assert hitsieve("catalog", "list").stdout == f"no run found among 0 in {place}\n"
 
 
-def test_nothing_found_is_an_answer(hitsieve: Hitsieve, results: Path, place: Path) -> None:
+def test_nothing_found_is_an_answer(hitsieve: Hitsieve, process: Hitsieve, results: Path, place: Path) -> None:
     hitsieve("catalog", "add", results)
     line = f"no run found among 1 in {place}\n"
-    table = hitsieve("search", "hit_rate > 99 %")
+    table = process("search", "hit_rate > 99 %")
     assert (table.returncode, table.stdout, table.stderr) == (0, line, "")
     as_json = hitsieve("search", "hit_rate > 99 %", "--json")
     assert (as_json.returncode, as_json.stdout, as_json.stderr) == (0, "[]\n", line)

@@ -26,8 +26,8 @@ def run(simulated: Simulated, tmp_path: Path) -> Path:
     return master
 
 
-def test_a_good_file_says_so(hitsieve: Hitsieve, simulated: Simulated) -> None:
-    result = hitsieve("check", simulated.master)
+def test_a_good_file_says_so(process: Hitsieve, simulated: Simulated) -> None:
+    result = process("check", simulated.master)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == f"{simulated.master}: nothing found\n"
 

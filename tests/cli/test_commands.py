@@ -26,9 +26,9 @@ def summary_of(folder: Path) -> Summary:
     return Summary.model_validate_json((folder / "small_summary.json").read_text())
 
 
-def test_run_leaves_four_files_and_names_them(hitsieve: Hitsieve, simulated: Simulated, tmp_path: Path) -> None:
+def test_run_leaves_four_files_and_names_them(process: Hitsieve, simulated: Simulated, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    result = hitsieve("run", simulated.master, "-o", out)
+    result = process("run", simulated.master, "-o", out)
     assert result.returncode == 0, result.stderr
     assert names(out) == NAMES
     for name in NAMES:
@@ -59,8 +59,8 @@ def test_json_is_all_of_stdout(hitsieve: Hitsieve, simulated: Simulated, tmp_pat
     assert json.loads(result.stdout) == json.loads((tmp_path / "small_summary.json").read_text())
 
 
-def test_quiet_says_nothing(hitsieve: Hitsieve, simulated: Simulated, tmp_path: Path) -> None:
-    result = hitsieve("run", simulated.master, "-o", tmp_path, "--quiet")
+def test_quiet_says_nothing(process: Hitsieve, simulated: Simulated, tmp_path: Path) -> None:
+    result = process("run", simulated.master, "-o", tmp_path, "--quiet")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
@@ -151,11 +151,11 @@ def test_output_that_cannot_be_written(hitsieve: Hitsieve, simulated: Simulated,
     assert str(blocked) in result.stderr
 
 
-def test_verify(hitsieve: Hitsieve, simulated: Simulated, tmp_path: Path) -> None:
+def test_verify(hitsieve: Hitsieve, process: Hitsieve, simulated: Simulated, tmp_path: Path) -> None:
     assert hitsieve("run", simulated.master, "-o", tmp_path, "--quiet").returncode == 0
     hits = tmp_path / "small_hits.h5"
     summary = summary_of(tmp_path)
-    proven = hitsieve("verify", hits, "--source", simulated.master)
+    proven = process("verify", hits, "--source", simulated.master)
     assert proven.returncode == 0, proven.stderr
     assert f"{summary.n_hits} hits and {summary.audit.n} audited misses agree" in proven.stdout
     with h5py.File(hits) as file:
@@ -178,7 +178,7 @@ def test_verify_refuses_other_files(hitsieve: Hitsieve, simulated: Simulated) ->
     assert "not a hit-only file" in result.stderr
 
 
-def test_simulate(hitsieve: Hitsieve, tmp_path: Path) -> None:
+def test_simulate(hitsieve: Hitsieve, process: Hitsieve, tmp_path: Path) -> None:
     arguments = [
         "simulate",
         tmp_path,
@@ -191,7 +191,7 @@ def test_simulate(hitsieve: Hitsieve, tmp_path: Path) -> None:
         "--hit-fraction",
         "1",
     ]
-    result = hitsieve(*arguments)
+    result = process(*arguments)
     assert result.returncode == 0, result.stderr
     assert {Path(line).name for line in result.stdout.splitlines()} == names(tmp_path)
     with h5py.File(tmp_path / "tiny_master.h5") as file:
@@ -213,10 +213,10 @@ def test_simulate_weak(hitsieve: Hitsieve, tmp_path: Path) -> None:
     assert 20 <= min(spots["photons"].to_pylist()) <= max(spots["photons"].to_pylist()) <= 40
 
 
-def test_demo(hitsieve: Hitsieve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo(hitsieve: Hitsieve, process: Hitsieve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user = tmp_path / "user.sqlite"
     monkeypatch.setenv("HITSIEVE_CATALOGUE", str(user))
-    result = hitsieve("demo", cwd=tmp_path)
+    result = process("demo", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     demo = tmp_path / "hitsieve-demo"
     assert {"demo_master.h5", "demo_hits.h5", "demo_annotated.h5", "demo_images.parquet"} <= names(demo)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -52,8 +53,10 @@ def living(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def free_port() -> int:
+    """One that is given to nobody by chance: below those of the system, and apart from those of other workers."""
+    first = 20_000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     with zmq.Context() as context, context.socket(zmq.PULL) as socket:
-        return socket.bind_to_random_port("tcp://127.0.0.1")
+        return socket.bind_to_random_port("tcp://127.0.0.1", first, first + 100)
 
 
 def spooled(folder: Path, scratch: Path) -> int:
@@ -68,7 +71,7 @@ def spooled(folder: Path, scratch: Path) -> int:
 
 
 def wait(true: object) -> None:
-    for _ in range(1500):
+    for _ in range(3000):
         if true():  # type: ignore[operator]
             return
         time.sleep(0.02)
@@ -133,7 +136,7 @@ def test_results_for_other_programs(series: StreamedSeries, tmp_path: Path) -> N
             messages = []
             while not messages or messages[-1]["type"] != "end":
                 messages.append(json.loads(subscriber.recv()))
-            with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=60) as answer:
                 text = answer.read().decode()
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)

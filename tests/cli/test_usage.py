@@ -22,16 +22,16 @@ def one_line_error(stderr: str) -> str:
     return lines[0]
 
 
-def test_help_names_commands_and_exit_codes(hitsieve: Hitsieve) -> None:
-    result = hitsieve("--help")
+def test_help_names_commands_and_exit_codes(process: Hitsieve) -> None:
+    result = process("--help")
     assert result.returncode == 0
     assert result.stderr == ""
     for word in ("run", "verify", "demo", "simulate", "Exit codes", "130", "141", "143"):
         assert word in result.stdout
 
 
-def test_version(hitsieve: Hitsieve) -> None:
-    assert hitsieve("--version").stdout.strip() == package.__version__
+def test_version(process: Hitsieve) -> None:
+    assert process("--version").stdout.strip() == package.__version__
 
 
 @pytest.mark.parametrize("command", ["run", "verify", "demo", "simulate"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -14,9 +13,10 @@ from types import ModuleType
 
 import pytest
 
+import calling
 import hitsieve
 from hitsieve.pipeline.watch import ScicatSettings, WatchSettings
-from hitsieve.settings import LiveSettings, RunSettings, Settings
+from hitsieve.settings import LiveSettings, RunSettings, ServeSettings, Settings
 from hitsieve.testing import SimulateSettings, StreamSettings
 
 if sys.version_info >= (3, 11):
@@ -88,7 +88,15 @@ def models(model: type[Settings]) -> list[type[Settings]]:
 
 @pytest.mark.parametrize(
     "model",
-    [*models(RunSettings), LiveSettings, ScicatSettings, SimulateSettings, StreamSettings, WatchSettings],
+    [
+        *models(RunSettings),
+        LiveSettings,
+        ScicatSettings,
+        ServeSettings,
+        SimulateSettings,
+        StreamSettings,
+        WatchSettings,
+    ],
     ids=lambda model: model.__name__,
 )
 def test_settings_are_frozen_documented_and_strict(model: type[Settings]) -> None:
@@ -112,22 +120,25 @@ def test_sample_settings_are_the_defaults() -> None:
     sample = page.split("```toml\n")[1].split("```")[0]
     assert RunSettings.model_validate(tomllib.loads(sample)) == RunSettings()
     unset = re.findall(r"^# (\w+) =$", sample, flags=re.MULTILINE)
-    rooms = [getattr(RunSettings(), name) for name in RunSettings.model_fields]
-    optional = [name for room in rooms if isinstance(room, Settings) for name, value in room if value is None]
-    assert sorted(unset) == sorted(optional)
+    assert sorted(unset) == sorted(unset_settings(RunSettings()))
 
 
-def test_help_says_what_the_reference_says(generate: ModuleType) -> None:
+def unset_settings(room: Settings) -> list[str]:
+    """Names of the settings of a room, and of rooms in it, that have no default."""
+    inside = [unset_settings(value) for _, value in room if isinstance(value, Settings)]
+    return [name for name, value in room if value is None] + [name for names in inside for name in names]
+
+
+def test_help_says_what_the_reference_says(generate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every flag of the reference is in the help of its command, and every flag of the help in the reference."""
     page = generate.cli_page()
-    command = str(Path(sys.executable).with_name("hitsieve"))
+    monkeypatch.setenv("COLUMNS", "200")
     for section in page.split("\n## hitsieve ")[1:]:
         name = section.split("\n", maxsplit=1)[0]
         # The first cell of a row holds the flags.
         cells = re.findall(r"^\| (`-[^|]*) \|", section, flags=re.MULTILINE)
         written = set(re.findall(r"`(--?[a-z0-9-]+)`", " ".join(cells)))
-        wide = os.environ | {"COLUMNS": "200"}
-        shown = subprocess.run([command, name, "--help"], capture_output=True, text=True, check=True, env=wide).stdout
+        shown = calling.hitsieve(name, "--help").stdout
         said = set(
             re.findall(r"(?:^|(?<= ))--?[a-z][a-z0-9-]*(?= |$)", "\n".join(_flag_columns(shown)), flags=re.MULTILINE)
         )

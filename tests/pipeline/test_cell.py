@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from calling import Hitsieve
 from hitsieve.errors import MetadataError, SettingsError, SourceError
 from hitsieve.pipeline.cell import CellRequest, find_cell_of_run
 from hitsieve.pipeline.run import run as sieve
 from hitsieve.settings import RunSettings
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
-HITSIEVE = str(Path(sys.executable).with_name("hitsieve"))
 CENTRED = (61.4, 122.6, 90.0, 90.0, 90.0, 90.0)
 
 
@@ -104,32 +102,28 @@ def test_no_outputs(simulated: Simulated) -> None:
         find_cell_of_run(simulated.master, CellRequest())
 
 
-def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [HITSIEVE, "cell", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-def test_command_says_what_to_give_to_a_run(centred: tuple[Simulated, Path], tmp_path: Path) -> None:
+def test_command_says_what_to_give_to_a_run(
+    hitsieve: Hitsieve, process: Hitsieve, centred: tuple[Simulated, Path], tmp_path: Path
+) -> None:
     made, out = centred
-    told = call(out)
+    told = process("cell", out)
     assert told.returncode == 0 and told.stderr == ""
     line = told.stdout.splitlines()[-1]
     assert line.startswith("--cell 61.") and line.endswith("90,90,90 --centring C")
     assert "* oC" in told.stdout and "agree on this cell" in told.stdout
-    data = json.loads(call(out, "--json").stdout)
+    data = json.loads(hitsieve("cell", out, "--json").stdout)
     assert data["groups"][0]["flags"] == line and data["groups"][0]["type"] == "oC"
     assert data["groups"][0]["n_agreeing"] == len(data["groups"][0]["images"])
     # What it prints is taken as it stands.
-    flags = [*line.split(), "--min-spots", "10", "-o", str(tmp_path / "again"), "--json"]
-    again = subprocess.run([HITSIEVE, "run", made.master, *flags], capture_output=True, text=True, check=False)
+    again = hitsieve("run", made.master, *line.split(), "--min-spots", "10", "-o", tmp_path / "again", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["index"]["indexing_rate"] > 0.8
 
 
-def test_command_without_a_cell(centred: tuple[Simulated, Path]) -> None:
-    told = call(centred[1], "--max-length", "16", "--max-hits", "5")
+def test_command_without_a_cell(hitsieve: Hitsieve, centred: tuple[Simulated, Path]) -> None:
+    told = hitsieve("cell", centred[1], "--max-length", "16", "--max-hits", "5")
     assert told.returncode == 3 and told.stdout == ""
     assert "no cell: 5 of " in told.stderr and "check the geometry" in told.stderr
-    assert call(centred[1], "--min-length", "50", "--max-length", "20").returncode == 2
-    assert call(centred[1], "--max-hits", "0").returncode == 2
-    assert call("nowhere").returncode == 3
+    assert hitsieve("cell", centred[1], "--min-length", "50", "--max-length", "20").returncode == 2
+    assert hitsieve("cell", centred[1], "--max-hits", "0").returncode == 2
+    assert hitsieve("cell", "nowhere").returncode == 3

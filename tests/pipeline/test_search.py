@@ -32,7 +32,8 @@ CELL = UnitCell((79.0, 79.0, 38.0, 90.0, 90.0, 90.0))
 @contextmanager
 def searcher_of(opened: OpenedRun, workers: int = 2) -> Iterator[Searcher]:
     with ThreadPoolExecutor(workers) as pool:
-        yield Searcher(opened, build_finder(opened.run, SpotSettings()), pool, workers)
+        finder = build_finder(opened.run, SpotSettings())
+        yield Searcher(opened, finder, lambda run, images: finder.scan(run, images, workers, BATCH), pool)
 
 
 def searched(opened: OpenedRun, *, before: tuple[int, ...] = ()) -> list[ImageResults]:

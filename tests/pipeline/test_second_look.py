@@ -12,7 +12,7 @@ import pytest
 
 from hitsieve.errors import OutputError
 from hitsieve.model import Run
-from hitsieve.pipeline.searcher import Searcher, working
+from hitsieve.pipeline.searcher import BATCH, Searcher, working
 from hitsieve.pipeline.second_look import look_again
 from hitsieve.settings import RunSettings
 from hitsieve.source import OpenedRun, open_run
@@ -54,7 +54,9 @@ def test_leaving_drops_what_is_not_begun(simulated: Simulated, error: type[BaseE
         finder = build_finder(opened.run, settings.spots)
         with pytest.raises(error), working(1) as pool:
             slow = Slow(opened, pool)
-            searcher = Searcher(cast("OpenedRun", slow), finder, pool, 1)
+            searcher = Searcher(
+                cast("OpenedRun", slow), finder, lambda run, these: finder.scan(run, these, 1, BATCH), pool
+            )
             look_again(searcher, images, images, None, settings)
             assert slow.asked.wait(60)
             raise error("stopped")

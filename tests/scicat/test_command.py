@@ -401,7 +401,7 @@ def started(results: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def until(so: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(so: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not so():
         assert time.monotonic() < end
@@ -411,7 +411,7 @@ def until(so: Callable[[], bool], seconds: float = 20.0) -> None:
 @pytest.mark.parametrize("asked", ["POST /api/v4/datasets", "POST /api/v3/origdatablocks"])
 def test_killed_in_the_middle_of_a_request(ingest: Ingest, fake: FakeSciCat, outputs: Path, asked: str) -> None:
     """The request lands all the same, and nobody hears its answer."""
-    fake.fail_next(1, Fault("slow", seconds=0.3, only=asked))
+    fake.fail_next(1, Fault("slow", seconds=2.0, only=asked))
     with started(outputs, fake.url) as process:
         until(lambda: bool(fake.faults.struck))
         process.kill()
@@ -454,7 +454,7 @@ def test_two_at_once_and_ctrl_c(ingest: Ingest, fake: FakeSciCat, outputs: Path)
         passed = ingest("--pending")
         assert (passed.code, passed.out.splitlines()[1]) == (0, "another process is bringing it")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "what was not sent waits in the outbox" in err
     assert ingest("--pending").code == 0
@@ -483,6 +483,6 @@ def test_user_and_password_are_asked_for(fake: FakeSciCat, outputs: Path) -> Non
         if question is not None:
             os.write(ours, f"{answer}\n".encode())
     os.close(ours)
-    assert process.wait(30) == 0, shown
+    assert process.wait(60) == 0, shown
     assert PASSWORD.encode() not in shown
     assert len(fake.store.datasets) == 2

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import warnings
 from pathlib import Path
 
 import h5py
-import hdf5plugin
 import numpy as np
 import nxmx
 import pytest
 
+from dialsprograms import dials, needs_dials
 from hitsieve.model.detector import inverse_d
 from hitsieve.source import open_run
 
@@ -62,20 +59,12 @@ def test_every_image_is_there_and_reads_equal(data_dir: Path, name: str) -> None
             assert opened.stored(i) == dataset.id.read_direct_chunk((i, 0, 0))[1]
 
 
+@pytest.mark.dials
+@needs_dials
 @pytest.mark.parametrize("name", PLACED)
-def test_panels_lie_where_dxtbx_puts_them(data_dir: Path, name: str) -> None:
-    if shutil.which("dxtbx.python") is None:
-        pytest.skip("dxtbx is not installed")
+def test_panels_lie_where_dxtbx_puts_them(data_dir: Path, tmp_path: Path, name: str) -> None:
     path = data_dir / "images" / f"{name}.h5"
-    done = subprocess.run(
-        ["dxtbx.python", "-c", DXTBX, str(path)],
-        env={**os.environ, "HDF5_PLUGIN_PATH": hdf5plugin.PLUGIN_PATH},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    theirs = np.array(json.loads(done.stdout))
+    theirs = np.array(json.loads(dials(tmp_path, "-c", DXTBX, str(path))))
     with open_run([path]) as opened:
         panels = opened.run.detector.panels
     assert len(panels) == len(theirs)

@@ -1,50 +1,26 @@
-"""The command as a user calls it, and simulated runs to call it on."""
+"""Simulated runs to call the command on."""
 
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hitsieve.cli.commands import call as run_command
+from calling import HITSIEVE, Hitsieve, Result
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
-Result = subprocess.CompletedProcess[str]
-Hitsieve = Callable[..., Result]
-
-HITSIEVE = str(Path(sys.executable).with_name("hitsieve"))
+__all__ = ["HITSIEVE", "SMALL", "Hitsieve", "Result"]
 
 SMALL = {"name": "small", "detector": "test-256k", "images": 40, "images_per_file": 10, "hit_fraction": 0.4, "seed": 5}
 
 
 @pytest.fixture(scope="session")
-def hitsieve() -> Hitsieve:
-    """Call hitsieve with arguments; text of both streams and the exit code."""
-
-    def call(*arguments: str | Path) -> Result:
-        command = [HITSIEVE, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-
-    return call
-
-
-@pytest.fixture(scope="session")
-def inside() -> Hitsieve:
-    """As `hitsieve`, in this process: where how the command starts and ends is not the point."""
-
-    def call(*arguments: str | Path) -> Result:
-        out, said = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(said):
-            code = run_command(list(map(str, arguments)))
-        return Result(arguments, code, out.getvalue(), said.getvalue())
-
-    return call
+def inside(hitsieve: Hitsieve) -> Hitsieve:
+    """Another name of `hitsieve`."""
+    return hitsieve
 
 
 @pytest.fixture(scope="session")

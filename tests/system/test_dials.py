@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import hdf5plugin
 import numpy as np
 import nxmx
 import pytest
 
 import hitsieve
+from dialsprograms import dials, needs_dials
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 from .reading import Found, read
 
-needs_dials = pytest.mark.skipif(shutil.which("dials.import") is None, reason="DIALS is not installed")
-
 LIST_SPOTS = """
-import json
+import json, sys
 from dials.array_family import flex
-spots = flex.reflection_table.from_file("strong.refl")
-places = [tuple(place) for place in spots["xyzobs.px.value"]]
-print(json.dumps([places, list(spots["intensity.sum.value"])]))
+
+def places_and_intensities(path):
+    spots = flex.reflection_table.from_file(path)
+    return [tuple(place) for place in spots["xyzobs.px.value"]], list(spots["intensity.sum.value"])
+
+print(json.dumps([places_and_intensities(path) for path in sys.argv[1:]]))
 """
-
-
-def dials(folder: Path, *command: str) -> str:
-    """Run a program of DIALS, on the Python that it belongs to."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment |= {"HDF5_PLUGIN_PATH": str(hdf5plugin.PLUGIN_PATH), "PATH": f"/usr/bin:{os.environ.get('PATH', '')}"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -55,14 +45,21 @@ class DialsSpots:
         return rows[np.lexsort(rows.T)]
 
 
-def dials_spots(path: Path, folder: Path, *settings: str) -> DialsSpots:
-    folder.mkdir()
-    # Stills as simulated; otherwise spots of neighbouring images are merged.
-    imported = dials(folder, "dials.import", str(path), "output.log=None", "convert_sequences_to_stills=True")
-    dials(folder, "dials.find_spots", "imported.expt", "output.log=None", "nproc=1", *settings)
-    python = Path(shutil.which("dials.import") or "").read_text().splitlines()[0].removeprefix("#!").strip()
-    places, intensity = json.loads(dials(folder, python, "-c", LIST_SPOTS))
-    return DialsSpots(np.array(places).reshape(-1, 3), np.array(intensity), imported)
+def dials_spots(folder: Path, paths: Sequence[Path], *settings: str) -> list[DialsSpots]:
+    """Spots that DIALS finds in each of some files."""
+    imported = []
+    for number, path in enumerate(paths):
+        (here := folder / f"dials{number}").mkdir()
+        # Stills as simulated; otherwise spots of neighbouring images are merged.
+        as_stills = "convert_sequences_to_stills=True"
+        imported.append(dials(here, "dials.import", str(path), "output.log=None", as_stills))
+        dials(here, "dials.find_spots", "imported.expt", "output.log=None", "nproc=1", *settings)
+    found = [str(folder / f"dials{number}" / "strong.refl") for number in range(len(paths))]
+    listed = json.loads(dials(folder, "-c", LIST_SPOTS, *found))
+    return [
+        DialsSpots(np.array(places).reshape(-1, 3), np.array(intensity), told)
+        for (places, intensity), told in zip(listed, imported, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module", params=["vds", pytest.param("external", marks=pytest.mark.long)])
@@ -81,15 +78,13 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @needs_dials
 def test_dials_finds_the_same_spots(run: tuple[Simulated, Found], tmp_path: Path) -> None:
     made, found = run
-    hits = dials_spots(found.hits, tmp_path / "hits")
-    annotated = dials_spots(found.annotated, tmp_path / "annotated")
+    hits, annotated, source = dials_spots(tmp_path, [found.hits, found.annotated, made.master])
     assert "num images: 9" in annotated.imported
     assert f"num images: {len(found.images('hit'))}" in hits.imported
     for row, image in enumerate(found.images("hit")):
         assert len(annotated.of(image)) > 20
         assert np.array_equal(hits.of(row), annotated.of(image))
     assert len(hits.places) == sum(len(annotated.of(image)) for image in found.images("hit"))
-    source = dials_spots(made.master, tmp_path / "source")
     # Of external links DIALS reads the first only: the annotated master shows it more than the source does.
     seen = 9 if found.summary.source.style == "vds" else 4
     assert f"num images: {seen}" in source.imported
@@ -114,8 +109,7 @@ def test_dials_finds_the_same_spots_in_measured_images(
     path = data_dir / "images" / f"{name}.h5"
     hitsieve.run(path, output=tmp_path / "out")
     found = read(tmp_path / "out", name)
-    source = dials_spots(path, tmp_path / "source", *settings)
-    hits = dials_spots(found.hits, tmp_path / "hits", *settings)
+    source, hits = dials_spots(tmp_path, [path, found.hits], *settings)
     for row, image in enumerate(found.images("hit")):
         assert len(source.of(image)) > 20
         assert np.array_equal(hits.of(row), source.of(image))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -16,9 +14,8 @@ from matplotlib.image import imread
 
 from hitsieve.testing import Simulated
 
+from .conftest import Hitsieve
 from .reading import read
-
-Hitsieve = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -68,23 +65,19 @@ def test_an_image_of_the_hit_only_file(hitsieve: Hitsieve, out: Path) -> None:
     assert "row 3 of small_hits.h5" in result.stdout
 
 
-def test_the_picture_is_named_after_run_and_image(out: Path, tmp_path: Path) -> None:
-    from .conftest import HITSIEVE
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [HITSIEVE, "explain", str(out), "0", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=200, check=False)
-
-    first = call("--quiet")
+def test_the_picture_is_named_after_run_and_image(
+    hitsieve: Hitsieve, process: Hitsieve, out: Path, tmp_path: Path
+) -> None:
+    first = process("explain", out, "0", "--quiet", cwd=tmp_path)
     assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
     picture = tmp_path / "small_0.png"
     before = picture.read_bytes()
-    again = call()
+    again = hitsieve("explain", out, "0", cwd=tmp_path)
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout.startswith("image 0 of small\n")
     assert picture.read_bytes() == before
     (tmp_path / "pictures").mkdir()
-    assert call("--quiet", "-o", "pictures").returncode == 0
+    assert hitsieve("explain", out, "0", "--quiet", "-o", "pictures", cwd=tmp_path).returncode == 0
     assert (tmp_path / "pictures" / "small_0.png").read_bytes() == before
 
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
-import hdf5plugin
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from dialsprograms import dials, needs_dials
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 from .conftest import Hitsieve
-
-needs_dials = pytest.mark.skipif(shutil.which("dials.import") is None, reason="DIALS is not installed")
 
 LOOK = """
 import json, sys
@@ -27,35 +26,24 @@ import numpy as np
 from dials.algorithms.refinement.prediction.managed_predictors import ExperimentsPredictorFactory
 from dials.array_family import flex
 from dxtbx.model.experiment_list import ExperimentListFactory
-experiments = ExperimentListFactory.from_json_file(sys.argv[1], check_format=True)
-spots = flex.reflection_table.from_file(sys.argv[2])
-told = {"consistent": spots.are_experiment_identifiers_consistent(experiments), "id": list(spots["id"])}
-told["images"] = [e.imageset.get_raw_data(0)[0].as_numpy_array().ravel().tolist() for e in experiments[:4]]
-if experiments[0].crystal is not None:
-    predict = ExperimentsPredictorFactory.from_experiments(experiments, force_stills=True, spherical_relp=False)
-    predict(spots)
-    pixel = experiments[0].detector[0].get_pixel_size()[0]
-    off = np.array(spots["xyzcal.mm"])[:, :2] - np.array(spots["xyzobs.mm.value"])[:, :2]
-    told["off"] = (np.hypot(*off.T) / pixel).tolist()
-    told["A"] = [list(e.crystal.get_A()) for e in experiments]
-    told["cells"] = [list(e.crystal.get_unit_cell().parameters()) for e in experiments]
-    told["d"] = np.sort(1 / np.linalg.norm(np.array(spots["rlp"]), axis=1)).tolist()
-print(json.dumps(told))
+
+def look(models, reflections):
+    experiments = ExperimentListFactory.from_json_file(models, check_format=True)
+    spots = flex.reflection_table.from_file(reflections)
+    told = {"consistent": spots.are_experiment_identifiers_consistent(experiments), "id": list(spots["id"])}
+    told["images"] = [e.imageset.get_raw_data(0)[0].as_numpy_array().ravel().tolist() for e in experiments[:4]]
+    if experiments[0].crystal is not None:
+        predict = ExperimentsPredictorFactory.from_experiments(experiments, force_stills=True, spherical_relp=False)
+        predict(spots)
+        pixel = experiments[0].detector[0].get_pixel_size()[0]
+        off = np.array(spots["xyzcal.mm"])[:, :2] - np.array(spots["xyzobs.mm.value"])[:, :2]
+        told["off"] = (np.hypot(*off.T) / pixel).tolist()
+        told["A"] = [list(e.crystal.get_A()) for e in experiments]
+        told["cells"] = [list(e.crystal.get_unit_cell().parameters()) for e in experiments]
+    return told
+
+print(json.dumps([look(*pair) for pair in zip(sys.argv[1::2], sys.argv[2::2])]))
 """
-
-
-def dials(folder: Path, *command: str) -> str:
-    """Run a program of DIALS, on the Python that it belongs to."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment |= {"HDF5_PLUGIN_PATH": str(hdf5plugin.PLUGIN_PATH), "PATH": f"/usr/bin:{os.environ.get('PATH', '')}"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def dials_python() -> str:
-    """The Python that DIALS runs on."""
-    return Path(shutil.which("dials.import") or "").read_text().splitlines()[0].removeprefix("#!").strip()
 
 
 @pytest.fixture(scope="module")
@@ -83,19 +71,44 @@ def hits(run: tuple[Simulated, Path]) -> list[int]:
         return [int(image) for image in file["entry/hit_finding/source_image"][()]]
 
 
+EXPORTS = {"hits": (), "annotated": ("--annotated",), "spots": ("--only", "hits")}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was exported, and what DIALS sees of it."""
+
+    folder: Path
+    said: str
+    told: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def seen(run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+    """Exports, and `refined`: what DIALS makes of the first; it is asked once for all, as it is slow to start."""
+    folder, said = tmp_path_factory.mktemp("dials"), {}
+    for name, flags in EXPORTS.items():
+        done = hitsieve("export", run[1], "--format", "dials", "-o", folder / name, *flags)
+        assert done.returncode == 0, done.stderr
+        said[name] = done.stdout
+    few = "auto_reduction.action=remove"
+    dials(folder / "hits", "dials.refine", "simulated.expt", "simulated.refl", "output.log=None", few)
+    stems = {name: folder / name / "simulated" for name in EXPORTS} | {"refined": folder / "hits" / "refined"}
+    files = [f"{stem}{end}" for stem in stems.values() for end in (".expt", ".refl")]
+    told = json.loads(dials(folder, "-c", LOOK, *files))
+    return {name: Seen(stems[name].parent, said.get(name, ""), one) for name, one in zip(stems, told, strict=True)}
+
+
 @pytest.mark.dials
 @needs_dials
 @pytest.mark.parametrize("file", ["hits", "annotated"])
 def test_dials_takes_the_lattices(
-    run: tuple[Simulated, Path], lattices: dict[int, np.ndarray], hitsieve: Hitsieve, tmp_path: Path, file: str
+    run: tuple[Simulated, Path], lattices: dict[int, np.ndarray], seen: dict[str, Seen], file: str
 ) -> None:
-    flags = ["--annotated"] if file == "annotated" else []
-    done = hitsieve("export", run[1], "--format", "dials", "-o", tmp_path, *flags)
-    assert done.returncode == 0, done.stderr
     total = sum(len(found) for found in lattices.values())
     assert total > len(lattices) > 8
-    assert done.stdout.splitlines()[0] == f"{len(lattices)} images, {total} lattices"
-    told = json.loads(dials(tmp_path, dials_python(), "-c", LOOK, "simulated.expt", "simulated.refl"))
+    assert seen[file].said.splitlines()[0] == f"{len(lattices)} images, {total} lattices"
+    told = seen[file].told
     assert told["consistent"]
     # What DIALS predicts from its own reading of the models lies where the spots are.
     assert np.median(told["off"]) < 0.5
@@ -104,32 +117,40 @@ def test_dials_takes_the_lattices(
     ours = np.concatenate([lattices[image] for image in sorted(lattices)])
     assert np.allclose(np.reshape(told["A"], (-1, 3, 3)), to_dials @ ours, atol=1e-9)
     assert np.allclose(told["cells"], [79, 79, 38, 90, 90, 90], rtol=0.02)
-    expt = json.loads((tmp_path / "simulated.expt").read_text())
+    expt = json.loads((seen[file].folder / "simulated.expt").read_text())
     with h5py.File(run[1] / f"simulated_{file}.h5") as stored:
         for one, image in zip(expt["experiment"], told["images"], strict=False):
             row = expt["imageset"][one["imageset"]]["single_file_indices"][0]
             assert np.array_equal(image, stored["entry/data/data"][row].ravel())
-    shown = dials(tmp_path, "dials.show", "simulated.expt", "simulated.refl")
-    assert f"Reflection list contains {len(told['id'])} reflections" in shown
 
 
 @pytest.mark.dials
 @needs_dials
-def test_dials_refines_the_lattices(run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path: Path) -> None:
-    assert hitsieve("export", run[1], "--format", "dials", "-o", tmp_path).returncode == 0
-    few = "auto_reduction.action=remove"
-    dials(tmp_path, "dials.refine", "simulated.expt", "simulated.refl", "output.log=None", few)
-    told = json.loads(dials(tmp_path, dials_python(), "-c", LOOK, "refined.expt", "refined.refl"))
+def test_dials_shows_the_lattices(seen: dict[str, Seen]) -> None:
+    shown = dials(seen["hits"].folder, "dials.show", "simulated.expt", "simulated.refl")
+    assert f"Reflection list contains {len(seen['hits'].told['id'])} reflections" in shown
+
+
+@pytest.mark.dials
+@needs_dials
+def test_dials_refines_the_lattices(seen: dict[str, Seen]) -> None:
+    told = seen["refined"].told
     assert np.median(told["off"]) < 0.3
     assert np.allclose(told["cells"], [79, 79, 38, 90, 90, 90], rtol=0.02)
-    dials(tmp_path, "dials.report", "simulated.expt", "simulated.refl")
+
+
+@pytest.mark.long
+@pytest.mark.dials
+@needs_dials
+def test_dials_reports_on_the_lattices(seen: dict[str, Seen]) -> None:
+    dials(seen["hits"].folder, "dials.report", "simulated.expt", "simulated.refl")
+    assert (seen["hits"].folder / "dials.report.html").exists()
 
 
 @pytest.mark.dials
 @needs_dials
-def test_dials_takes_the_spots_of_all_hits(run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path: Path) -> None:
-    assert hitsieve("export", run[1], "--format", "dials", "--only", "hits", "-o", tmp_path).returncode == 0
-    told = json.loads(dials(tmp_path, dials_python(), "-c", LOOK, "simulated.expt", "simulated.refl"))
+def test_dials_takes_the_spots_of_all_hits(run: tuple[Simulated, Path], seen: dict[str, Seen]) -> None:
+    told = seen["spots"].told
     assert told["consistent"]
     with h5py.File(run[1] / "simulated_hits.h5") as file:
         assert np.bincount(told["id"]).tolist() == file["entry/hit_finding/n_spots"][()].tolist()
@@ -200,9 +221,9 @@ def test_own_geometry_indexes_as_before(run: tuple[Simulated, Path], hitsieve: H
 
 
 @pytest.mark.parametrize("file", ["hits", "annotated"])
-def test_lists(run: tuple[Simulated, Path], hitsieve: Hitsieve, tmp_path: Path, file: str) -> None:
+def test_lists(run: tuple[Simulated, Path], hitsieve: Hitsieve, process: Hitsieve, tmp_path: Path, file: str) -> None:
     flags = ["--annotated"] if file == "annotated" else []
-    done = hitsieve("export", run[1], "--format", "events", "-o", tmp_path, *flags, "--json")
+    done = process("export", run[1], "--format", "events", "-o", tmp_path, *flags, "--json")
     told = json.loads(done.stdout)
     assert told["files"] == [str(tmp_path / name) for name in ("simulated.lst", "simulated_source.tsv")]
     images = hits(run)

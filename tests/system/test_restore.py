@@ -18,7 +18,9 @@ import numpy as np
 import nxmx
 import pytest
 
+import calling
 import hitsieve
+from dialsprograms import needs_dials
 from hitsieve.errors import SourceError
 from hitsieve.pipeline.restore import RestoreRequest
 from hitsieve.pipeline.restore import restore as rebuild
@@ -29,7 +31,7 @@ from hitsieve.testing.lists import IMAGE_FILES
 
 from .conftest import HITSIEVE, Hitsieve
 from .reading import names
-from .test_dials import dials_spots, needs_dials
+from .test_dials import dials_spots
 
 SMALL = {"name": "small", "detector": "test-256k", "images": 24, "images_per_file": 10, "hit_fraction": 0.5, "seed": 2}
 LEFT_OUT = ("image_nr_low", "image_nr_high")
@@ -185,8 +187,7 @@ def restore(source: Path | list[Path], folder: Path, *flags: str) -> dict[str, A
     hits, misses = sieved(source, folder / "out")
     paths = source if isinstance(source, list) else [source]
     named = [part for path in paths for part in ("--source", str(path))]
-    command = [HITSIEVE, "restore", hits, misses, "-o", folder / "back.h5", "--json", *named, *flags]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    done = calling.hitsieve("restore", hits, misses, "-o", folder / "back.h5", "--json", *named, *flags)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
@@ -469,14 +470,13 @@ def test_dials_finds_the_same_spots(tmp_path: Path) -> None:
     settings = SMALL | {"images": 6, "images_per_file": 3, "spots": (60, 200), "seed": 4}
     made = simulate(tmp_path / "run", SimulateSettings.model_validate(settings))
     restore(made.master, tmp_path)
-    source = dials_spots(made.master, tmp_path / "a")
-    back = dials_spots(tmp_path / "back.h5", tmp_path / "b")
+    kept = tmp_path / "out" / "small_misses.h5"
+    source, back, misses = dials_spots(tmp_path, [made.master, tmp_path / "back.h5", kept])
     assert "num images: 6" in back.imported
     assert len(source.places) > 20
     for image in range(6):
         assert np.array_equal(back.of(image), source.of(image))
-    misses = dials_spots(tmp_path / "out" / "small_misses.h5", tmp_path / "c")
-    with h5py.File(tmp_path / "out" / "small_misses.h5") as file:
+    with h5py.File(kept) as file:
         for row, image in enumerate(file["entry/hit_finding/source_image"][()]):
             assert np.array_equal(misses.of(row), source.of(int(image)))
 

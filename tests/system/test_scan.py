@@ -68,20 +68,29 @@ def test_a_scan_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
     assert whole.returncode == 0, whole.stderr
     assert whole.stdout.splitlines()[-2] == f"{N} runs: {N} sieved now"
     out = tmp_path / "out"
-    with subprocess.Popen(command(archive, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and len(list(out.rglob("*_summary.json"))) < 3:
-            time.sleep(0.01)
-        process.kill()
+    last = out / "visit2" / "run5"
+    last.mkdir(parents=True)
+    null = subprocess.DEVNULL
+    # As the last run is claimed by another scan, this one is not done before it is killed, however late that is.
+    with (last / ".tiny.scan").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with subprocess.Popen(command(archive, out), stdout=null, stderr=null) as scan:
+            while scan.poll() is None and len(list(out.rglob("*_summary.json"))) < 3:
+                time.sleep(0.01)
+            scan.kill()
     done = len(list(out.rglob("*_summary.json")))
     assert 3 <= done < N
-    (out / "visit2" / "run5").mkdir(parents=True, exist_ok=True)
-    (out / "visit2" / "run5" / ".tiny_hits.h5.0123abcd.tmp").write_text("left by a killed process")
+    (last / ".tiny_hits.h5.0123abcd.tmp").write_text("left by a killed process")
     again = json.loads(inside(*command(archive, out, "--json")[1:]).stdout)
     what = [one["what"] for one in again]
     assert (what.count("known") + what.count("entered"), what.count("sieved")) == (done, N - done)
     assert facts(place) == facts(tmp_path / "whole.sqlite")
     left = {path.name for path in out.rglob("*") if path.is_file()}
     assert left == {f"tiny_{end}" for end in ("hits.h5", "annotated.h5", "images.parquet", "summary.json")}
+    (out / "visit0" / "run0" / ".tiny.scan").touch()
+    (out / "visit0" / "run0" / ".tiny_hits.h5.0123abcd.tmp").write_text("left by one that was killed at the very end")
+    assert f"{N} known already" in inside(*command(archive, out)[1:]).stdout
+    assert not [path for path in out.rglob(".*") if path.is_file()]
     third = inside(*command(archive, tmp_path / "elsewhere")[1:])
     assert third.stdout.splitlines()[-2] == f"{N} runs: {N} known already"
     assert not (tmp_path / "elsewhere").exists()

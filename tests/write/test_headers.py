@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import h5py
-import hdf5plugin
 import numpy as np
 import nxmx
 import pytest
 from fabio.cbfimage import CbfImage
 from making import images, make_run, write_run
 
+from dialsprograms import dials, needs_dials
 from hitsieve.settings import SourceSettings
 from hitsieve.source import open_run
 
@@ -104,24 +101,15 @@ def test_wavelength_of_each_joined_file(tmp_path: Path) -> None:
             assert handle["entry/instrument/beam/incident_wavelength"][()].tolist() == expected
 
 
-def _dials(path: Path, folder: Path, *words: str) -> str:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment["HDF5_PLUGIN_PATH"] = str(hdf5plugin.PLUGIN_PATH)
-    environment["PATH"] = f"/usr/bin:{environment.get('PATH', '')}"
-    done = subprocess.run([*words, str(path)], cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.mark.dials
-@pytest.mark.skipif(shutil.which("dials.import") is None, reason="DIALS is not installed")
+@needs_dials
 @pytest.mark.parametrize("sensor", [True, False])
 def test_dials_imports_the_hits(tmp_path: Path, sensor: bool) -> None:
     settings = SourceSettings() if sensor else SourceSettings(set=("sensor_material=CdTe", "sensor_thickness=0.00075"))
     with open_run(_cbfs(tmp_path / "in"), settings) as source:
         hits = write_run(source, tmp_path / "out", HITS).hits
-    _dials(hits, tmp_path, "dials.import", "output.log=None")
-    shown = _dials(tmp_path / "imported.expt", tmp_path, "dials.show")
+    dials(tmp_path, "dials.import", str(hits), "output.log=None")
+    shown = dials(tmp_path, "dials.show", "imported.expt")
     assert "wavelength: 0.97" in shown
     assert "material: " + ("Si" if sensor else "CdTe") in shown
     assert "pixel_size:{0.172,0.172}" in shown

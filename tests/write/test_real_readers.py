@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin
 import numpy as np
 import nxmx
 import pytest
 from making import make_run, opened, write_run
 
+from dialsprograms import dials, needs_dials
 from hitsieve.pipeline.verify import verify
 
 FULL = ["i24_thaumatin_pilatus3_6m", "lcls_cxi_thermolysin_cspad", "dls_thaumatin_eiger2_4mroi", "su_timepix_electron"]
@@ -74,27 +71,13 @@ def test_nxmx_reads_real_geometry(tmp_path: Path, data_dir: Path, name: str) -> 
 
 
 def _dials(path: Path, folder: Path) -> str:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment["HDF5_PLUGIN_PATH"] = str(hdf5plugin.PLUGIN_PATH)
-    environment["PATH"] = f"/usr/bin:{environment.get('PATH', '')}"
     folder.mkdir()
-    command = ["dials.import", str(path), "output.experiments=imported.expt", "output.log=None"]
-    imported = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert (folder / "imported.expt").is_file(), imported.stdout + imported.stderr
-    found = subprocess.run(
-        ["dials.find_spots", "imported.expt", "output.log=None", "nproc=1"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
-    return imported.stdout + found.stdout
+    told = dials(folder, "dials.import", str(path), "output.experiments=imported.expt", "output.log=None")
+    return told + dials(folder, "dials.find_spots", "imported.expt", "output.log=None", "nproc=1")
 
 
 @pytest.mark.dials
-@pytest.mark.skipif(shutil.which("dials.import") is None, reason="DIALS is not installed")
+@needs_dials
 def test_dials_finds_the_same_spots(tmp_path: Path, data_dir: Path) -> None:
     path = data_dir / "images" / "dls_thaumatin_eiger2_4mroi.h5"
     with opened(path) as source:
@@ -106,7 +89,7 @@ def test_dials_finds_the_same_spots(tmp_path: Path, data_dir: Path) -> None:
 
 
 @pytest.mark.dials
-@pytest.mark.skipif(shutil.which("dials.import") is None, reason="DIALS is not installed")
+@needs_dials
 @pytest.mark.parametrize("style", ["vds", "external"])
 def test_dials_counts_the_images(tmp_path: Path, style: str) -> None:
     with opened(make_run(tmp_path / "in", style)) as source:

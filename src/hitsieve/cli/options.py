@@ -17,6 +17,7 @@ SPOTS = Group("Spots: how spots are found")
 INDEX = Group("Index: which lattices are looked for and believed")
 VERDICT = Group("Verdict: when an image is a hit")
 WRITE = Group("Write: what is written, and where")
+CLUSTER = Group("Cluster: who searches the images, if not this process alone")
 CATALOGUE = Group("Catalogue: where the run is entered, to be found again")
 
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from hitsieve.cli.config import read_settings
-from hitsieve.cli.options import CATALOGUE, INDEX, SOURCE, SPOTS, VERDICT, WRITE, AsJson, Messages, Whole
+from hitsieve.cli.options import CATALOGUE, CLUSTER, INDEX, SOURCE, SPOTS, VERDICT, WRITE, AsJson, Messages, Whole
 from hitsieve.cli.progress import shown
-from hitsieve.cli.report import Warnings, print_outputs, print_summary
+from hitsieve.cli.screen import Warnings, print_outputs, print_summary
 from hitsieve.cli.stopping import stoppable
 from hitsieve.settings import (
     CatalogueSettings,
+    ClusterSettings,
     IndexSettings,
+    SlurmSettings,
     SourceSettings,
     SpotSettings,
     VerdictSettings,
@@ -44,6 +46,19 @@ class CatalogueFlags(CatalogueSettings):
     """Do not enter the run into any."""
 
 
+class ClusterFlags(ClusterSettings):
+    """Cluster settings, with flags that have no opposite; the jobs of Slurm are described in a file."""
+
+    slurm: Annotated[bool, Parameter(negative=())] = False
+    """Have Slurm start workers, as the table [cluster.jobs] of the settings file says."""
+    resume: Annotated[bool, Parameter(negative=())] = False
+    """Keep what is found in a hidden folder beside the outputs until these are whole, and go on from what a run that
+    was cut off has left there."""
+    wait: Annotated[float, Parameter(name="--cluster-wait")] = 300.0
+    """Longest time (s) without any worker: then the run fails."""
+    jobs: Annotated[SlurmSettings, Parameter(parse=False)] = SlurmSettings()
+
+
 def run(
     paths: tuple[Path, ...],
     /,
@@ -57,6 +72,7 @@ def run(
     verdict: Annotated[VerdictSettings, Parameter(name="*", group=VERDICT)] = VerdictSettings(),  # noqa: B008
     write: Annotated[WriteFlags, Parameter(name="*", group=WRITE)] = WriteFlags(),  # noqa: B008
     catalogue: Annotated[CatalogueFlags, Parameter(name="*", group=CATALOGUE)] = CatalogueFlags(),  # noqa: B008
+    cluster: Annotated[ClusterFlags, Parameter(name="*", group=CLUSTER)] = ClusterFlags(),  # noqa: B008
     messages: Messages = Messages(),  # noqa: B008
 ) -> int:
     """Flag every image of a stored run and write the hits.
@@ -78,7 +94,7 @@ def run(
     """
     messages.set_up_logging()
     rooms: dict[str, BaseModel] = {"source": source, "spots": spots, "index": index, "verdict": verdict, "write": write}
-    rooms["catalogue"] = catalogue
+    rooms |= {"catalogue": catalogue, "cluster": cluster}
     settings = read_settings(config, rooms, workers)
 
     from hitsieve import __version__, pipeline

@@ -14,7 +14,7 @@ from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import SourceError
 
 if TYPE_CHECKING:
-    from hitsieve.pipeline.archive import Scanned
+    from hitsieve.pipeline.archive import Scanned, ScanRequest
     from hitsieve.settings import RunSettings
 
 SAYS = {
@@ -30,23 +30,9 @@ def scan_archive(
     folders: Sequence[Path], output: Path, settings: RunSettings, place: Path, *, quiet: bool, json: bool
 ) -> int:
     """Scan archives, say what became of each run, and give the exit code."""
-    from hitsieve.pipeline.archive import ScanRequest, ScanSteps, scan
+    from hitsieve.pipeline.archive import ScanRequest
 
-    request = ScanRequest(tuple(folders), output, settings, place)
-    counts: Counter[str] = Counter()
-    try:
-        with shown_items("runs", wanted=not (json or quiet)) as show:
-
-            def done(n: int, total: int, one: Scanned) -> None:
-                counts[one.what] += 1
-                show(n, total, f"{counts['failed']:,} failed")
-
-            looking = stoppable(lambda n: show(0, None, f"{n:,} files looked at"))
-            found = stoppable(lambda total: show(0, total, "the first one"))
-            results = scan(request, ScanSteps(looking, found, stoppable(done), stoppable(None)))
-    except KeyboardInterrupt:
-        print(f"hitsieve: {_counted(counts)}; the same command goes on from here", file=sys.stderr)
-        raise
+    results = scan_shown(ScanRequest(tuple(folders), output, settings, place), quiet=json or quiet)
     if json:
         import json as encoder
 
@@ -59,15 +45,36 @@ def scan_archive(
     return SourceError.exit_code if failed else 0
 
 
+def scan_shown(request: ScanRequest, *, quiet: bool) -> list[Scanned]:
+    """Scan archives, and show how far that is."""
+    from hitsieve.pipeline.archive import ScanSteps, scan
+
+    counts: Counter[str] = Counter()
+    try:
+        with shown_items("runs", wanted=not quiet) as show:
+
+            def done(n: int, total: int, one: Scanned) -> None:
+                counts[one.what] += 1
+                show(n, total, f"{counts['failed']:,} failed")
+
+            looking = stoppable(lambda n: show(0, None, f"{n:,} files looked at"))
+            found = stoppable(lambda total: show(0, total, "the first one"))
+            return scan(request, ScanSteps(looking, found, stoppable(done), stoppable(None)))
+    except KeyboardInterrupt:
+        print(f"hitsieve: {counted(counts)}; the same command goes on from here", file=sys.stderr)
+        raise
+
+
 def _print(results: Sequence[Scanned], place: Path) -> None:
     for one in results:
         if one.what in ("failed", "claimed"):
             print(f"{one.what:<8}{one.path}: {one.why}")
     images, hits = sum(one.n_images for one in results), sum(one.n_hits for one in results)
-    print(f"\n{_counted(Counter(one.what for one in results))}")
+    print(f"\n{counted(Counter(one.what for one in results))}")
     print(f"{images:,} images, {hits:,} hits: {place}")
 
 
-def _counted(counts: Counter[str]) -> str:
+def counted(counts: Counter[str]) -> str:
+    """Say how many runs there were, and what became of them."""
     said = [f"{counts[what]:,} {says}" for what, says in SAYS.items() if counts[what]]
     return f"{sum(counts.values()):,} runs: {', '.join(said) or 'nothing to do'}"

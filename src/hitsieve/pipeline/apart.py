@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hitsieve._core import hold_memory
 from hitsieve.errors import HitsieveError
 from hitsieve.model import Closing
 
@@ -112,6 +113,7 @@ def _settle(parent: int, asked: c_byte) -> None:
     global _asked_here  # noqa: PLW0603 - one process, one maker
     _asked_here = asked
     os.nice(NICE)
+    hold_memory()
     Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 

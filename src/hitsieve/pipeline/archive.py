@@ -5,7 +5,7 @@ What is done is told by the outputs, which appear whole, and by the catalogue; t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Literal
 
 from hitsieve.catalogue import Catalogue
 from hitsieve.errors import HitsieveError, SourceError
-from hitsieve.pipeline.claim import claimed, finished
+from hitsieve.pipeline.claim import claimed, finished, lock_of
 from hitsieve.pipeline.record import record_of
 from hitsieve.pipeline.run import run
 from hitsieve.settings import CatalogueSettings, RunSettings
@@ -34,6 +34,8 @@ class Scanned:
     why: str = ""
     n_images: int = 0
     n_hits: int = 0
+    results: Path | None = None
+    """Summary of the run; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +82,49 @@ def scan(request: ScanRequest, steps: ScanSteps) -> list[Scanned]:
         The catalogue cannot be written.
     """
     results: list[Scanned] = []
-    for folder in request.folders:
-        if not folder.is_dir():
-            raise SourceError(f"{folder}: there is no such folder", mend="name the folder of the archive")
-    masters = find_masters(
-        request.folders,
-        [request.output],
-        bad=lambda path, why: results.append(Scanned(path, "failed", why)),
-        step=steps.looking,
-    )
+    masters = runs_in(request, lambda path, why: results.append(Scanned(path, "failed", why)), steps.looking)
     steps.found(len(masters))
     scanner = _Scanner(request, steps)
     for n, master in enumerate(masters, start=1):
         results.append(scanner.one(master))
         steps.done(n, len(masters), results[-1])
     return results
+
+
+def runs_in(
+    request: ScanRequest, bad: Callable[[Path, str], None], looking: Callable[[int], None] | None = None
+) -> list[Master]:
+    """Find all runs of an archive; files and folders that cannot be read are told to `bad`, with the reason.
+
+    Raises
+    ------
+    SourceError
+        A folder does not exist.
+    """
+    for folder in request.folders:
+        if not folder.is_dir():
+            raise SourceError(f"{folder}: there is no such folder", mend="name the folder of the archive")
+    return find_masters(request.folders, [request.output], bad=bad, step=looking)
+
+
+def results_of(master: Master, request: ScanRequest, known: Mapping[str, Sequence[str]]) -> Path | None:
+    """Summary of a run's results: one that the catalogue knows, or that is in the output folder; None without.
+
+    Parameters
+    ----------
+    master : Master
+    request : ScanRequest
+    known : mapping of str to sequence of str
+        Places of summaries by source, as the catalogue has them.
+    """
+    for place in known.get(str(master.path.resolve()), ()):
+        with suppress(SourceError):
+            if _is_of(read_summary(Path(place)), master):
+                return Path(place)
+    outputs = _outputs(master, request)
+    before = finished(outputs)
+    mine = before is not None and before.source.path == str(master.path.resolve()) and _is_of(before, master)
+    return outputs.summary if mine else None
 
 
 class _Scanner:
@@ -119,16 +149,25 @@ class _Scanner:
             with suppress(SourceError):
                 summary = read_summary(Path(place))
                 if _is_of(summary, master):
-                    return _told(master, "known", summary)
+                    self._tidy(master)
+                    return _told(master, "known", summary, Path(place))
         return None
 
+    def _tidy(self, master: Master) -> None:
+        """Remove what a scan left that was killed when the run was all but done."""
+        outputs = _outputs(master, self._request)
+        folder, stem = outputs.summary.parent, stem_of([master.path])
+        if lock_of(folder, stem).exists():
+            with claimed(folder, stem) as mine:
+                if mine:
+                    remove_leftovers(outputs)
+
     def _seen_to(self, master: Master) -> Scanned:
-        folder = self._folder(master)
-        stem = stem_of([master.path])
-        with claimed(folder, stem) as mine:
+        outputs = _outputs(master, self._request)
+        folder = outputs.summary.parent
+        with claimed(folder, stem_of([master.path])) as mine:
             if not mine:
                 return Scanned(master.path, "claimed", "another scan is at it")
-            outputs = Outputs.of(folder, stem, misses=self._request.settings.write.misses == "keep")
             before = finished(outputs)
             if before is not None and before.source.path != str(master.path.resolve()):
                 what = f"{outputs.summary}: is of another run with the same name ({before.source.path})"
@@ -136,7 +175,7 @@ class _Scanner:
             if before is not None and _is_of(before, master):
                 with Catalogue(self._request.catalogue, create=True) as catalogue:
                     catalogue.add(record_of(outputs, before))
-                return _told(master, "entered", before)
+                return _told(master, "entered", before, outputs.summary)
             remove_leftovers(outputs)
             return self._sieved(master, folder, overwrite=before is not None)
 
@@ -146,16 +185,18 @@ class _Scanner:
         catalogue = CatalogueSettings(catalogue=self._request.catalogue)
         settings = chosen.model_copy(update={"write": write, "catalogue": catalogue})
         report = run([master.path], settings, progress=self._steps.working)
-        return _told(master, "sieved", report.summary)
+        return _told(master, "sieved", report.summary, report.outputs.summary)
 
-    def _folder(self, master: Master) -> Path:
-        """Where the outputs of a run go: as it lies in the archive; of several archives, below the name of each."""
-        several = len(self._request.folders) > 1
-        for top in self._request.folders:
-            if top.absolute() in master.path.parents:
-                inside = master.path.parent.relative_to(top.absolute())
-                return self._request.output / top.absolute().name / inside if several else self._request.output / inside
-        return self._request.output
+
+def _outputs(master: Master, request: ScanRequest) -> Outputs:
+    """Outputs of a run: they lie as it does in the archive; of several archives, below the name of each."""
+    folder = request.output
+    for top in request.folders:
+        if top.absolute() in master.path.parents:
+            inside = master.path.parent.relative_to(top.absolute())
+            folder = request.output / top.absolute().name / inside if len(request.folders) > 1 else folder / inside
+            break
+    return Outputs.of(folder, stem_of([master.path]), misses=request.settings.write.misses == "keep")
 
 
 def _is_of(summary: Summary, master: Master) -> bool:
@@ -163,5 +204,5 @@ def _is_of(summary: Summary, master: Master) -> bool:
     return summary.date.timestamp() >= master.modified
 
 
-def _told(master: Master, what: What, summary: Summary) -> Scanned:
-    return Scanned(master.path, what, "", summary.n_images, summary.n_hits)
+def _told(master: Master, what: What, summary: Summary, results: Path) -> Scanned:
+    return Scanned(master.path, what, "", summary.n_images, summary.n_hits, results.absolute())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hitsieve.errors import SourceError
 from hitsieve.index import GeometryCheck, GeometryFit
 from hitsieve.model import Problem, Run, SecondLook, State
 from hitsieve.pipeline.doubts import another_cell, doubts, unreadable
+from hitsieve.pipeline.engine import scanning
 from hitsieve.pipeline.fetching import FetchedImages
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.register import register
@@ -87,12 +89,16 @@ def run(
     start = time.monotonic()
     workers = settings.workers or len(os.sched_getaffinity(0))
     known = known or Known()
-    with known.joined(open_run(paths, settings.source)) as source, working(workers) as pool:
+    with ExitStack() as stack:
+        source = stack.enter_context(known.joined(open_run(paths, settings.source)))
+        pool = stack.enter_context(working(workers))
         run = source.run
         if opened is not None:
             opened(run)
         check_geometry(run, settings.verdict)
-        searcher = Searcher(source, build_finder(run, settings.spots), pool, workers, known.by_image())
+        finder = build_finder(run, settings.spots)
+        scan = stack.enter_context(scanning(run, finder, paths, settings, workers))
+        searcher = Searcher(source, finder, scan, pool, known.by_image())
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
         with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
+from hitsieve.model import Run
 from hitsieve.source import OpenedRun
 from hitsieve.spots import Finder, Searched
 
@@ -30,14 +32,33 @@ def working(workers: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
+class Scanning(Protocol):
+    """What is found on images, in order; close it to stop whoever searches."""
+
+    def __iter__(self) -> Iterator[Searched]:
+        """Itself."""
+
+    def __next__(self) -> Searched:
+        """What was found on the next images."""
+
+    def close(self) -> None:
+        """Stop."""
+
+
+Scan = Callable[[Run, Images], Scanning]
+"""Begins to search images (indices in the run; negative ones are passed over) that are stored in a form the core reads,
+as `Finder.scan` does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Searcher:
     """A run, its finder, and those who work on it."""
 
     opened: OpenedRun
     finder: Finder
+    scan: Scan
+    """Who searches stored images."""
     pool: ThreadPoolExecutor
-    workers: int
     found: dict[int, Searched] = field(default_factory=dict)
     """What is known of images that were searched before: they are not searched again."""
 
@@ -51,7 +72,7 @@ class Searcher:
         asked = images.copy()
         if self.found:
             asked[np.isin(images, np.fromiter(self.found, dtype=np.int64))] = -1
-        with closing(self.finder.scan(self.opened.run, asked, self.workers, BATCH)) as scan:
+        with closing(self.scan(self.opened.run, asked)) as scan:
             yield self._whole(images, scan)
 
     def find(self, image: int) -> Searched:

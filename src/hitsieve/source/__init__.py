@@ -2,6 +2,7 @@
 
 from hitsieve.source.masters import Looked, Master, choose_masters, find_masters, hdf5_files, look
 from hitsieve.source.neighbours import linked_from, linking_to
+from hitsieve.source.one import metadata_of, read_image
 from hitsieve.source.opened import OpenedRun
 from hitsieve.source.opening import open_run, stem_of
 
@@ -15,6 +16,8 @@ __all__ = [
     "linked_from",
     "linking_to",
     "look",
+    "metadata_of",
     "open_run",
+    "read_image",
     "stem_of",
 ]

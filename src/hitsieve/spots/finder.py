@@ -50,14 +50,18 @@ class Searched:
 
     def one(self, i: int) -> Searched:
         """The i-th image alone."""
-        spots = slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+        return self.part(i, i + 1)
+
+    def part(self, first: int, end: int) -> Searched:
+        """Images from `first` to before `end` alone."""
+        spots = slice(int(self.offsets[first]), int(self.offsets[end]))
         cut = {
-            field.name: getattr(self, field.name)[spots if field.name in SPOT_COLUMNS else slice(i, i + 1)]
+            field.name: getattr(self, field.name)[spots if field.name in SPOT_COLUMNS else slice(first, end)]
             for field in fields(self)
             if field.name not in ("reasons", "offsets")
         }
-        reasons = {0: self.reasons[i]} if i in self.reasons else {}
-        return Searched(reasons=reasons, offsets=np.array([0, spots.stop - spots.start]), **cut)
+        reasons = {i - first: why for i, why in self.reasons.items() if first <= i < end}
+        return Searched(reasons=reasons, offsets=self.offsets[first : end + 1] - self.offsets[first], **cut)
 
     @classmethod
     def joined(cls, parts: Sequence[Searched]) -> Searched:
@@ -137,6 +141,11 @@ class Finder:
     background_ring: tuple[float, float] | None
     """Resolution limits (angstrom) of the ring that gives the background level; None: the whole image."""
     _ground: _Ground
+
+    @property
+    def bins(self) -> Bins:
+        """Bin of each pixel."""
+        return self._ground.bins
 
     def retuned(self, settings: SpotSettings) -> Finder:
         """A finder for the same images with other settings.

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hitsieve.errors import OutputError, SourceError
-from hitsieve.write.atomic import OutputFiles, writing
+from hitsieve.write.atomic import writing
+from hitsieve.write.texts import write_texts
 
 PROOF_SUFFIX = "_release.json"
 """End of the name of a proof file."""
@@ -153,10 +154,7 @@ def write_proof(path: Path, proof: ReleaseProof) -> None:
     OutputError
         It cannot be written.
     """
-    with OutputFiles((path,), overwrite=True, inputs=()) as files:
-        stream = files.open(path)
-        with writing(path):
-            stream.write(json.dumps(proof.model_dump(mode="json"), indent=2, ensure_ascii=False).encode() + b"\n")
+    write_texts({path: json.dumps(proof.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"})
 
 
 def read_proof(path: Path) -> ReleaseProof:

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import Literal
 
+from hitsieve._core import hold_memory
 from hitsieve.errors import SettingsError, SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.apart import Apart
@@ -19,7 +20,7 @@ from hitsieve.pipeline.live.series import Means, Series
 from hitsieve.pipeline.live.spool import check_folders, claimed, free_bytes, left_empty, sweep, tell_left
 from hitsieve.pipeline.live.watching import Ended, Load, Verdict, Watcher
 from hitsieve.pipeline.searcher import working
-from hitsieve.settings import LiveSettings, RunSettings
+from hitsieve.settings import ClusterSettings, LiveSettings, RunSettings
 from hitsieve.source.endpoints import Arrived, Endpoints
 
 _log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def receive(
     OutputError
         The folder cannot be written.
     """
+    hold_memory()
     settings = losing_nothing(settings, live)
     workers = settings.workers or len(os.sched_getaffinity(0))
     spool = live.spool or settings.write.output / "received"
@@ -102,6 +104,8 @@ def receive(
 def losing_nothing(settings: RunSettings, live: LiveSettings = _NO_VETO) -> RunSettings:
     """Have all misses kept where nobody has said otherwise: of a stream there are no raw files that would hold them.
 
+    Its images are searched as they come, here: no cluster is asked.
+
     Raises
     ------
     SettingsError
@@ -118,7 +122,8 @@ def losing_nothing(settings: RunSettings, live: LiveSettings = _NO_VETO) -> RunS
         update["misses"] = "sample"
     elif not said:
         update["misses"] = "keep"
-    return settings.model_copy(update={"write": settings.write.model_copy(update=update)})
+    write = settings.write.model_copy(update=update)
+    return settings.model_copy(update={"write": write, "cluster": ClusterSettings()})
 
 
 class _Receiver:

@@ -1,0 +1,281 @@
+"""Hands units of images to the workers of a Dask cluster, and takes in order what they find.
+
+Images never pass through here or through the scheduler: workers read them by themselves, and send spots back.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from distributed import Client, Future, KilledWorker, LocalCluster
+
+import hitsieve
+from hitsieve.errors import ServerError, SettingsError
+from hitsieve.model import Run
+from hitsieve.pipeline.cluster.worker import Job, Refused, search_unit
+from hitsieve.pipeline.searcher import Images, Scan
+from hitsieve.pipeline.units import fingerprint, units
+from hitsieve.settings import ClusterSettings, RunSettings, SlurmSettings
+from hitsieve.spots import Searched
+
+LOCAL = "local"
+AHEAD = 2
+"""Units a thread that are under way: one is searched while the next one waits for it."""
+TRIES = 5
+"""How often a unit is given out whose workers die."""
+CONNECT = 20.0
+"""Time (s) to wait for a scheduler."""
+UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""What workers on this computer begin with: Ctrl-C reaches them as well, but it is this process that stops them."""
+LOOK = 1.0
+"""Time (s) between looks at who is there."""
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings) -> Iterator[Scan | None]:
+    """Give the scan that a cluster does for a `with` statement; None where no cluster is asked for.
+
+    Parameters
+    ----------
+    run : Run
+        As it was opened here.
+    paths : sequence of Path
+        What it was opened from.
+    settings : RunSettings
+
+    Raises
+    ------
+    SettingsError
+        The cluster is not one that can be made.
+    ServerError
+        The scheduler does not answer, or no worker comes.
+    """
+    chosen = settings.cluster
+    if chosen.scheduler is None and not chosen.slurm:
+        yield None
+        return
+    if chosen.scheduler is not None and chosen.slurm:
+        raise SettingsError("--scheduler and --slurm exclude each other", mend="give one")
+    job = Job(
+        paths=tuple(path.absolute() for path in paths),
+        source=settings.source,
+        spots=settings.spots,
+        version=hitsieve.__version__,
+        fingerprint=fingerprint(run),
+    )
+    if not _log.isEnabledFor(logging.DEBUG):
+        _quiet()
+    with ExitStack() as stack:
+        client = stack.enter_context(_client(chosen, settings.workers, stack))
+        members = _Members(client, chosen.wait)
+        members.await_first(for_ever=chosen.slurm)
+        yield lambda of, images: _Scanning(members, (job, of, images))
+
+
+def _quiet() -> None:
+    """What Dask says of itself is not for a user; what goes wrong is told by errors."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "bokeh", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _client(chosen: ClusterSettings, workers: int, stack: ExitStack) -> Client:
+    if chosen.slurm:
+        return Client(stack.enter_context(_slurm(chosen.jobs)), set_as_default=False)
+    if chosen.scheduler == LOCAL:
+        # Dask serves a page about itself: to this computer alone, and in nobody's way.
+        local = LocalCluster(
+            n_workers=workers or None,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            preload=UNDISTURBED,
+        )
+        return Client(stack.enter_context(local), set_as_default=False)
+    address = chosen.scheduler or ""
+    parts = urlsplit(address)
+    try:
+        known = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
+    except ValueError:
+        known = None
+    if not known:
+        raise SettingsError(f"{address!r} is no address of a Dask scheduler", mend="name it as tcp://host:8786")
+    try:
+        # Where nobody listens the client would try for long, and then wait for itself.
+        socket.create_connection((parts.hostname, parts.port), timeout=CONNECT).close()
+        return Client(address, timeout=CONNECT, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        what = f"{address}: no Dask scheduler answers: {_told(error)}"
+        raise ServerError(what, mend="start one (dask scheduler), or name its address, as tcp://host:8786") from None
+
+
+def _slurm(jobs: SlurmSettings) -> Any:
+    from dask_jobqueue import SLURMCluster
+
+    named = {
+        "queue": jobs.queue,
+        "account": jobs.account,
+        "walltime": jobs.walltime,
+        "cores": jobs.cores,
+        "processes": jobs.processes or jobs.cores,
+        "memory": jobs.memory,
+        "interface": jobs.interface,
+        "python": jobs.python,
+        "log_directory": None if jobs.logs is None else str(jobs.logs),
+        "job_extra_directives": list(jobs.directives),
+        "job_script_prologue": list(jobs.prologue),
+    }
+    try:
+        given = {name: value for name, value in named.items() if value is not None}
+        cluster = SLURMCluster(job_name="hitsieve", scheduler_options={"dashboard_address": ":0"}, **given)
+        cluster.scale(jobs=jobs.jobs)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ServerError(f"Slurm cannot be asked for workers: {error}", mend="see the table [cluster.jobs]") from None
+    return cluster
+
+
+@dataclass(slots=True)
+class _Members:
+    """Who works in the cluster."""
+
+    client: Client
+    wait: float
+    """Longest time (s) without any worker."""
+    threads: int = 0
+    _looked: float = 0.0
+    _seen: float = 0.0
+
+    def await_first(self, *, for_ever: bool) -> None:
+        """Wait until there is a worker; jobs may have to queue for long."""
+        self._seen = time.monotonic()
+        if for_ever:
+            _log.info("waiting for Slurm to start workers")
+        while not self.look():
+            time.sleep(0.05)
+            if for_ever:
+                self._seen = time.monotonic()
+
+    def look(self) -> int:
+        """Count the threads of all workers, not more often than is needed.
+
+        Raises
+        ------
+        ServerError
+            There has been none for too long, or the scheduler has gone.
+        """
+        now = time.monotonic()
+        if self.threads and now - self._looked < LOOK:
+            return self.threads
+        try:
+            self.threads = sum(self.client.nthreads().values())
+        except (OSError, TimeoutError, RuntimeError) as error:
+            raise _gone(error) from None
+        self._looked = now
+        if self.threads:
+            self._seen = now
+        elif now - self._seen > self.wait:
+            what = f"{self.client.scheduler.address}: no worker for {self.wait:g} s"
+            raise ServerError(what, mend="start workers (dask worker), or see why those that were there went away")
+        return self.threads
+
+
+@dataclass(slots=True)
+class _Unit:
+    """Images that are given out."""
+
+    images: Images
+    future: Future
+    tries: int = 1
+
+
+class _Scanning:
+    """A search by a cluster that is under way."""
+
+    def __init__(self, members: _Members, what: tuple[Job, Run, Images]) -> None:
+        self._members = members
+        self._job, run, images = what
+        self._left = deque(images[part] for part in units(run, images))
+        self._under_way: deque[_Unit] = deque()
+        self._give_out()
+
+    def __iter__(self) -> Iterator[Searched]:
+        return self
+
+    def __next__(self) -> Searched:
+        self._give_out()
+        if not self._under_way:
+            raise StopIteration
+        found = self._answer(self._under_way[0])
+        self._under_way.popleft()
+        return found
+
+    def close(self) -> None:
+        """Take back what is under way."""
+        with suppress(OSError, TimeoutError, RuntimeError):
+            self._members.client.cancel([unit.future for unit in self._under_way])
+        self._under_way.clear()
+        self._left.clear()
+
+    def _give_out(self) -> None:
+        """So much that all are busy, and no more: what is found waits here until it is written."""
+        wanted = AHEAD * max(self._members.look(), 1) + 1
+        while self._left and len(self._under_way) < wanted:
+            images = self._left.popleft()
+            self._under_way.append(_Unit(images, self._submit(images)))
+
+    def _submit(self, images: Images) -> Future:
+        # The same images may be asked for twice, when workers have died: nothing is to be remembered by name.
+        return self._members.client.submit(search_unit, self._job, images, pure=False)
+
+    def _answer(self, unit: _Unit) -> Searched:
+        while True:
+            try:
+                answer = unit.future.result(timeout=LOOK)
+            except TimeoutError:
+                self._members.look()
+            except KilledWorker as error:
+                if unit.tries >= TRIES:
+                    what = f"workers died {unit.tries} times with images {_named(unit.images)}: {error}"
+                    raise ServerError(what, mend="see the log of a worker; hitsieve run without a cluster") from None
+                _log.warning("workers died with images %s; they are given out again", _named(unit.images))
+                unit.tries += 1
+                unit.future = self._submit(unit.images)
+            except Exception as error:  # noqa: BLE001 - whatever a worker raised is raised here
+                if unit.future.cancelled() or isinstance(error, OSError):
+                    raise _gone(error) from None
+                what = f"a worker failed on images {_named(unit.images)}: {type(error).__name__}: {error}"
+                mend = "see that hitsieve is installed where the workers are"
+                raise ServerError(what, mend=mend) from None
+            else:
+                return _taken(answer)
+
+
+def _taken(answer: Searched | Refused) -> Searched:
+    if isinstance(answer, Refused):
+        raise ServerError(f"the worker on {answer.where} {answer.what}", mend=answer.mend)
+    return answer
+
+
+def _gone(error: BaseException) -> ServerError:
+    what = f"the scheduler has gone: {_told(error)}"
+    return ServerError(what, mend="start it and its workers again; with --resume the run goes on where it was")
+
+
+def _told(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _named(images: Images) -> str:
+    asked = images[images >= 0]
+    return f"{asked[0]} to {asked[-1]}" if len(asked) else "none"

@@ -1,0 +1,57 @@
+"""Who searches the images of a run: threads of this process, or a cluster; and what is kept of it on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+from hitsieve.errors import SettingsError
+from hitsieve.model import Run
+from hitsieve.pipeline.resuming import FoundStore, resumed
+from hitsieve.pipeline.searcher import BATCH, Images, Scan, Scanning
+from hitsieve.settings import RunSettings
+from hitsieve.spots import Finder
+
+
+@contextmanager
+def scanning(run: Run, finder: Finder, paths: Sequence[Path], settings: RunSettings, workers: int) -> Iterator[Scan]:
+    """Give the scan that the settings ask for, for a `with` statement that ends well when the outputs are whole.
+
+    Parameters
+    ----------
+    run : Run
+    finder : Finder
+    paths : sequence of Path
+        What the run was opened from.
+    settings : RunSettings
+    workers : int
+        Threads of this process.
+
+    Raises
+    ------
+    SettingsError
+        The cluster is not one that can be used here.
+    ServerError
+        The cluster does not answer.
+    """
+
+    def here(of: Run, images: Images) -> Scanning:
+        return finder.scan(of, images, workers, BATCH)
+
+    chosen = settings.cluster
+    store = None
+    if chosen.resume:
+        # Hidden, and named after the run: neither outputs nor in the way of any.
+        store = FoundStore(settings.write.output / f".{run.stem}.found", run, settings.spots)
+    elsewhere: AbstractContextManager[Scan | None] = nullcontext()
+    if chosen.scheduler is not None or chosen.slurm:
+        try:
+            from hitsieve.pipeline.cluster import searching_elsewhere
+        except ModuleNotFoundError as error:
+            raise SettingsError(f"a cluster needs {error.name}", mend="pip install distributed dask-jobqueue") from None
+        elsewhere = searching_elsewhere(run, paths, settings)
+    with elsewhere as scan:
+        yield (scan or here) if store is None else resumed(scan or here, store)
+    if store is not None:
+        store.remove()

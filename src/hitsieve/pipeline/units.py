@@ -1,0 +1,53 @@
+"""Work is handed out by ranges of images of one data file; and what tells two runs apart."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+
+import numpy as np
+
+from hitsieve.model import Run
+from hitsieve.pipeline.searcher import Images
+
+SIZE = 256
+"""Most images of a unit: about a second of work for four megapixels; no more is done again where a worker dies."""
+
+
+def units(run: Run, images: Images, size: int = SIZE) -> list[slice]:
+    """Cut images, in their order, into ranges of at most `size` of one file each.
+
+    Parameters
+    ----------
+    run : Run
+    images : int64, shape (n,)
+        Indices in the run; negative ones, which nobody searches, are of no file and cut nothing.
+    size : int
+
+    Returns
+    -------
+    list of slice
+        Positions in `images`, without gaps or overlaps.
+    """
+    if not len(images):
+        return []
+    file = run.images.file[np.maximum(images, 0)]
+    asked = np.flatnonzero(images >= 0)
+    changes = asked[1:][np.diff(file[asked]) != 0]
+    edges = [0, *changes.tolist(), len(images)]
+    return [slice(first, min(first + size, end)) for start, end in pairwise(edges) for first in range(start, end, size)]
+
+
+def fingerprint(run: Run) -> str:
+    """What tells a run, as it was opened, from others: where each image's bytes are, and of what type; hexadecimal."""
+    table = run.images
+    digest = hashlib.sha256(f"{run.dtype.str} {run.detector.shape} {len(table)}".encode())
+    for column in (table.file, table.row, table.offset, table.size):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    for known in (table.missing, table.unreadable):
+        digest.update(np.array(sorted(known), dtype=np.int64).tobytes())
+    digest.update("\n".join(f"{file.path.name} {file.dataset} {file.codec}" for file in run.files).encode())
+    mask = run.detector.pixel_mask
+    if mask is not None:
+        digest.update(np.ascontiguousarray(mask != 0).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""A whole archive is sieved, and its overview says what its runs hold and what to fetch first."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import h5py
+import pytest
+
+from hitsieve.catalogue import Catalogue
+from hitsieve.testing import SimulateSettings, simulate
+
+from .conftest import Hitsieve
+
+RATES = (0.0, 0.3, 0.6)
+ABOUT = {"detector": "test-256k", "images": 12, "images_per_file": 4}
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three runs of three files each, from without to many hits, and a file that is none; never changed."""
+    top = tmp_path_factory.mktemp("archive")
+    for i, rate in enumerate(RATES):
+        about = ABOUT | {"name": f"run{i}", "hit_fraction": rate, "seed": i}
+        simulate(top / f"visit{i % 2}", SimulateSettings.model_validate(about))
+    (top / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500))
+    return top
+
+
+@pytest.fixture
+def command(archive: Path, tmp_path: Path) -> list[str | Path]:
+    rest = ["--catalogue", tmp_path / "catalogue.sqlite", "--workers", "1"]
+    return ["campaign", archive, "-o", tmp_path / "out", *rest]
+
+
+def test_an_archive_is_sieved_and_told(
+    inside: Hitsieve, archive: Path, command: list[str | Path], tmp_path: Path
+) -> None:
+    before = inside(*command, "--estimate", "--json")
+    cost = json.loads(before.stdout)
+    assert (before.returncode, cost["n_runs"], cost["n_files"], cost["n_images"]) == (3, 3, 9, 36)
+    assert (cost["n_done"], cost["n_tried"]) == (0, 36)
+    assert cost["seconds"] >= 36 / cost["images_per_second"] > 0
+    assert [Path(path).name for path, _ in cost["bad"]] == ["broken.h5"]
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "catalogue.sqlite").exists()
+    done = inside(*command)
+    assert done.returncode == 3
+    out = tmp_path / "out"
+    whole = json.loads((out / "campaign.json").read_text())
+    summaries = {path: json.loads(path.read_text()) for path in out.rglob("*_summary.json")}
+    runs = whole["runs"]
+    assert {Path(run["summary"]) for run in runs} == set(summaries)
+    for run in runs:
+        summary = summaries[Path(run["summary"])]
+        same = ("n_images", "n_hits", "n_misses", "n_unreadable", "n_missing", "hit_rate")
+        assert {name: run[name] for name in same} == {name: summary[name] for name in same}
+        assert [run["hit_rate_low"], run["hit_rate_high"]] == summary["hit_rate_interval"]
+        files = sorted(archive.rglob(f"{summary['source']['stem']}_data_*.h5"))
+        assert run["source_bytes"] == sum(path.stat().st_size for path in files)
+        assert run["hit_bytes"] == Path(run["summary"].replace("_summary.json", "_hits.h5")).stat().st_size
+    assert [run["hit_rate"] for run in runs] == sorted((run["hit_rate"] for run in runs), reverse=True)
+    totals, hits = whole["totals"], sum(summary["n_hits"] for summary in summaries.values())
+    assert (totals["n_runs"], totals["n_images"], totals["n_hits"], totals["n_files"]) == (3, 36, hits, 9)
+    assert [Path(one["path"]).name for one in whole["without"]] == ["broken.h5"]
+    assert f"{hits} hits among 36 images of 3 runs, in 9 files" in done.stdout.splitlines()
+    with Catalogue(tmp_path / "catalogue.sqlite") as catalogue:
+        assert len(catalogue) == 3
+
+
+def test_files_are_in_the_order_in_which_to_fetch_them(
+    inside: Hitsieve, command: list[str | Path], tmp_path: Path
+) -> None:
+    inside(*command)
+    with (tmp_path / "out" / "campaign_files.csv").open() as file:
+        files = list(csv.DictReader(file))
+    worth = [int(one["hits"]) / int(one["bytes"]) for one in files]
+    assert worth == sorted(worth, reverse=True)
+    assert worth[0] > worth[-1] == 0
+    hits = bytes_ = 0
+    for one in files:
+        hits, bytes_ = hits + int(one["hits"]), bytes_ + int(one["bytes"])
+        assert (int(one["hits_so_far"]), int(one["bytes_so_far"])) == (hits, bytes_)
+        with h5py.File(one["path"]) as data:
+            assert int(one["images"]) == len(data["entry/data/data"])
+    assert sum(int(one["images"]) for one in files) == 36
+
+
+def test_what_is_done_is_not_done_again(inside: Hitsieve, command: list[str | Path], tmp_path: Path) -> None:
+    assert inside(*command, "--quiet").stdout == ""
+    out = tmp_path / "out"
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*_hits.h5")}
+    overview = (out / "campaign.json").read_bytes()
+    (out / "campaign.json").unlink()
+    again = inside(*command)
+    assert "4 runs: 3 known already, 1 failed" in again.stdout.splitlines()
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*_hits.h5")} == before
+    assert (out / "campaign.json").read_bytes() == overview
+    told = inside(*command, "--estimate").stdout.splitlines()
+    assert "0 runs to sieve, 0 files, 0 images; 3 runs have results already" in told
+    assert inside(*command, "--json").stdout.encode() == overview
+
+
+@pytest.mark.parametrize("flags", [["--bandwidth", "0"], ["--workers", "-1"]])
+def test_wrong_usage(inside: Hitsieve, archive: Path, tmp_path: Path, flags: list[str]) -> None:
+    assert inside("campaign", archive, "-o", tmp_path / "out", *flags).returncode == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_such_folder(inside: Hitsieve, tmp_path: Path) -> None:
+    done = inside("campaign", tmp_path / "nowhere", "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert f"{tmp_path / 'nowhere'}: there is no such folder" in done.stderr
+    assert not (tmp_path / "out").exists()
