@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -146,7 +147,8 @@ class Story:
     def fill_disk(self) -> None:
         left = shutil.disk_usage(self.disk).free
         keep = self.random_of.choice((0, 0, 100_000, 600_000))
-        with (self.disk / "filler").open("wb") as file:
+        # Others write to it at the same time.
+        with suppress(OSError), (self.disk / "filler").open("wb", buffering=0) as file:
             file.write(bytes(max(0, left - keep)))
 
 
@@ -171,8 +173,12 @@ def test_random_faults(beamline: Beamline, disk: Path, n: int) -> None:
             # Half of the time the journal itself is on the disk that gets full.
             beamline.own = disk if seed % 2 else beamline.home
             story = Story(beamline, fake, disk, seed)
-            story.go()
-            finish(beamline, story)
+            try:
+                story.go()
+                finish(beamline, story)
+            finally:
+                for one in story.watchers:
+                    one.kill()
             kills, runs = kills + story.n_kills, runs + story.n_runs
             beamline.log.unlink()
         for path in (beamline.top, disk / "out"):

@@ -81,7 +81,7 @@ def judge(error: Exception, row: RunRow, step: Step, settings: WatchSettings) ->
         passes = step.deaths < MOST_DEATHS
     else:
         said, mend = " ".join(error.what.split()), error.mend
-        passes = _passes(error, row)
+        passes = _passes(error, row, confirmed=step.said == said)
     if passes and step.name in NEED_SOURCE and _is_lost(row, settings):
         said, mend = f"stuck: {said}", "bring its files back and call hitsieve retry, or hitsieve retry --forget"
         passes = False
@@ -92,14 +92,18 @@ def judge(error: Exception, row: RunRow, step: Step, settings: WatchSettings) ->
     return Outcome("failed", said, mend, time.time() + delay)
 
 
-def _passes(error: HitsieveError, row: RunRow) -> bool:
-    """Whether it may mend itself."""
+def _passes(error: HitsieveError, row: RunRow, *, confirmed: bool) -> bool:
+    """Whether it may mend itself.
+
+    A share may be away while a step runs, and back when it is judged: what is wrong with a source is believed when it
+    is found a second time.
+    """
     if isinstance(error, (Held, SettingsError, MetadataError, ServerError)):
         return False
     if isinstance(error, (SourceError, VerificationError)):
         # The files of the source are not what they were, or their share said so on the way.
         away = any(isinstance(one, OSError) and one.errno in _PASSING for one in _causes(error))
-        return away or not row.is_as_found
+        return away or not confirmed or not row.is_as_found
     return isinstance(error, (Later, OutputError))
 
 
