@@ -207,6 +207,7 @@ def test_retry_again_and_forget(beamline: Beamline) -> None:
         ("[watch]\nsetle = 5\n", "unknown key watch.setle, did you mean watch.settle?"),
         ("[watch]\noutput = 'results'\n", "begins neither with /"),
         ("[watch]\noutput = '/out/{visit}'\n", "{visit} means nothing"),
+        ("[watch]\noutput = '/out/{stem:q}'\n", "{stem:q} means nothing"),
         ("[write]\noutput = 'out'\n", "watch.output says where outputs go"),
         ("facility = 'x06sa'\n", "no facility 'x06sa' is known"),
         ("[scicat]\nserver = 'https://scicat.example.org'\n", "who registers runs in SciCat is not known"),

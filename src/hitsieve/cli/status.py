@@ -102,7 +102,7 @@ def _print(rows: Sequence[RunRow]) -> None:
     print()
     for row in rows:
         told = [step for step in row.steps if _found_errors(step)]
-        if row.next is not None and row.next.said:
+        if row.next is not None and (row.next.said or row.next.state == "running"):
             told.append(row.next)
         for step in () if row.gone else told:
             print(f"run {row.key}: {_told(step)}")
@@ -114,6 +114,8 @@ def _found_errors(step: Step) -> bool:
 
 
 def _told(step: Step) -> str:
+    if step.state == "running":
+        return f"{step.name} now: since {_clock(step.started or 0.0)}, attempt {step.attempts}"
     what = {"waiting": "waits", "done": "found"}.get(step.state, step.state)
     lines = [f"{step.name} {what}: {step.said}"]
     if step.mend:

@@ -62,6 +62,9 @@ def stopped_once(first: str, second: str) -> Iterator[Event]:
     from threading import Event
 
     stop = Event()
+    if _asked:
+        # It came earlier, and was swallowed.
+        stop.set()
 
     def ask(number: int, _: FrameType | None) -> None:
         if stop.is_set():

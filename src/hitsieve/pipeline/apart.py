@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import get_context
@@ -60,23 +61,40 @@ class Apart(Closing):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def do(self, job: Callable[[A], R], argument: A) -> R:
+    def do(self, job: Callable[[A], R], argument: A, longest: float | None = None) -> R:
         """Do something there, and wait for it.
+
+        Parameters
+        ----------
+        job : callable
+        argument : object
+        longest : float, optional
+            Time (s) after which the process is ended; by default it may take any time.
 
         Raises
         ------
         Died
-            The process has died.
+            The process has died, or was ended.
         """
         self.begin()
         assert self._pool is not None  # noqa: S101 - it has begun
         try:
-            return self._pool.submit(_busily, job, argument).result()
+            future = self._pool.submit(_busily, job, argument)
+            return future.result(longest)
         except BrokenProcessPool:
             pool, self._pool = self._pool, None
             pool.shutdown()
             self.begin()
             raise Died("the process that did it has died, for want of memory perhaps") from None
+        except FutureTimeoutError:
+            if future.done():
+                # The job itself says so.
+                raise
+            # What waits for a share that does not answer may outlive even that: it is not waited for.
+            self.kill()
+            pool, self._pool = self._pool, None
+            pool.shutdown(wait=False)
+            raise Died(f"the process that did it did not end within {longest:,.0f} s") from None
 
     def ask_to_stop(self) -> None:
         """Ask what is done there to stop; work that looks at `is_asked_to_stop` does."""

@@ -13,6 +13,8 @@ from hitsieve.pipeline.apart import Apart, Died
 from hitsieve.pipeline.watch.rows import Stamp
 from hitsieve.source import Looked, choose_masters, hdf5_files, look, open_run
 
+LONGEST = 300.0
+"""Time (s) that it may take to look into one file: a share that is away may never answer."""
 LookedInto = Looked | str
 """What a file is like, or why it cannot be read."""
 
@@ -80,7 +82,7 @@ class Finder:
     def whole(self, path: Path) -> Whole:
         """Whether all is there that a run announces."""
         try:
-            return self._apart.do(is_whole, path)
+            return self._apart.do(is_whole, path, LONGEST)
         except Died as died:
             return Whole(str(died), ())
 
@@ -93,7 +95,7 @@ class Finder:
 
     def _look(self, path: Path) -> LookedInto:
         try:
-            return self._apart.do(look_into, path)
+            return self._apart.do(look_into, path, LONGEST)
         except Died as died:
             return str(died)
 
@@ -104,6 +106,8 @@ def look_into(path: Path) -> LookedInto:
         return look(path)
     except SourceError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 - whatever one file holds, it becomes of this file alone
+        return _odd(path, error)
 
 
 def is_whole(path: Path) -> Whole:
@@ -114,11 +118,17 @@ def is_whole(path: Path) -> Whole:
             files = tuple(file.path.absolute() for file in opened.run.files)
     except SourceError as error:
         return Whole(str(error), ())
+    except Exception as error:  # noqa: BLE001 - as above
+        return Whole(_odd(path, error), ())
     lacking = images.missing | images.unreadable
     if not lacking:
         return Whole("", files)
     first = min(lacking)
     return Whole(f"{len(lacking):,} of {len(images):,} images are not there, first {first}: {lacking[first]}", files)
+
+
+def _odd(path: Path, error: Exception) -> str:
+    return f"{path}: holds what cannot be understood ({type(error).__name__}: {' '.join(str(error).split())})"
 
 
 def inside(name: str, top: Path) -> Path | None:

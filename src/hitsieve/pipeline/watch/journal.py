@@ -16,35 +16,20 @@ from hitsieve.catalogue import default_catalogue
 from hitsieve.catalogue.filesystem import is_on_network
 from hitsieve.errors import OutputError, SourceError
 from hitsieve.model import Closing
-from hitsieve.pipeline.watch.rows import ARRIVE, Gone, RunRow, Stamp, State, Step
+from hitsieve.pipeline.watch.layout import APPLICATION, LAYOUT, TABLES
+from hitsieve.pipeline.watch.rows import ARRIVE, Gone, RunRow, Stamp, State, Step, number_of
 
-APPLICATION = 0x48495457
-"""Marks an SQLite file as a journal of hitsieve."""
-LAYOUT = 1
 WAIT = 30.0
 """Seconds to wait for another writer."""
 _OTHER = "name another file as watch.journal in the settings, or HITSIEVE_JOURNAL"
-_RUNS = (
-    "CREATE TABLE IF NOT EXISTS runs (key INTEGER PRIMARY KEY, top TEXT NOT NULL, path TEXT NOT NULL, "
-    "identity TEXT NOT NULL, found REAL NOT NULL, folder TEXT, stem TEXT NOT NULL, files TEXT NOT NULL, begun REAL, "
-    "as_it_is INTEGER NOT NULL, n_images INTEGER, n_hits INTEGER, gone TEXT NOT NULL, UNIQUE (path, identity))"
-)
-_STEPS = (
-    "CREATE TABLE IF NOT EXISTS steps (run INTEGER NOT NULL, place INTEGER NOT NULL, name TEXT NOT NULL, "
-    "state TEXT NOT NULL, attempts INTEGER NOT NULL, deaths INTEGER NOT NULL, started REAL, ended REAL, "
-    "said TEXT NOT NULL, mend TEXT NOT NULL, next_try REAL NOT NULL, PRIMARY KEY (run, place)) WITHOUT ROWID"
-)
-_WATCHERS = (
-    "CREATE TABLE IF NOT EXISTS watchers (pid INTEGER, top TEXT, started REAL, seen REAL, PRIMARY KEY (pid, top))"
-)
 _OF_RUN = "key, top, path, identity, found, folder, stem, files, begun, as_it_is, n_images, n_hits, gone"
 _OF_STEP = "name, state, attempts, deaths, started, ended, said, mend, next_try"
-_FIRST = "CREATE INDEX IF NOT EXISTS open_steps ON steps (run, place) WHERE state != 'done'"
 _OPEN = "SELECT run FROM steps WHERE state != 'done'"
 _DUE = (
     # With min(), SQLite takes the other columns from the row that has it: the first step that is not done.
-    "SELECT run FROM (SELECT run, state, next_try, min(place) FROM steps WHERE state != 'done' GROUP BY run) "
-    "WHERE state = 'running' OR (state IN ('waiting', 'failed') AND next_try <= ?)"
+    "SELECT run FROM (SELECT run, state, next_try, ended, min(place) FROM steps WHERE state != 'done' GROUP BY run) "
+    # What ended later than now did so before the clock was set back: its time would never come.
+    "WHERE state = 'running' OR (state IN ('waiting', 'failed') AND (next_try <= ? OR ended > ?))"
 )
 _TROUBLED = "SELECT run FROM steps WHERE state IN ('failed', 'held')"
 _BELOW = "substr(path, 1, length(?)) = ?"
@@ -104,13 +89,25 @@ class Journal(Closing):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{path}: the journal cannot be made: {error.strerror}", mend=_OTHER) from error
-        with self._using():
-            self._connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
-            self._prepare()
+        self._open()
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def reopen(self) -> bool:
+        """Open the file that is there now, where it is not the one that was opened, or make it; whether that was so."""
+        if number_of(self.path) == self._opened:
+            return False
+        self.close()
+        self._open()
+        return True
+
+    def _open(self) -> None:
+        with self._using():
+            self._connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+            self._prepare()
+        self._opened = number_of(self.path)
 
     # What is known.
 
@@ -132,9 +129,11 @@ class Journal(Closing):
             steps.setdefault(run, []).append(Step(*rest))
         return [_row(values, steps.get(values[0], ())) for values in runs]
 
-    def due(self, top: Path, now: float) -> list[RunRow]:
-        """Whole runs below a folder with something to be done now, in the order in which they were found."""
-        return self.rows(f"{_BELOW} AND identity != '' AND gone = '' AND key IN ({_DUE})", (*_below(top), now))
+    def due(self, top: Path, now: float, most: int) -> list[RunRow]:
+        """The first whole runs below a folder with something to be done now, in the order in which they were found."""
+        which = f"{_BELOW} AND identity != '' AND gone = '' AND key IN ({_DUE})"
+        first = f"key IN (SELECT key FROM runs WHERE {which} ORDER BY key LIMIT ?)"  # noqa: S608
+        return self.rows(first, (*_below(top), now, now, most))
 
     def open(self, top: Path) -> list[RunRow]:
         """Runs below a folder that are not whole yet."""
@@ -235,9 +234,18 @@ class Journal(Closing):
         self._set(key, name, "state = 'running', attempts = attempts + 1, started = ?, ended = NULL", (time.time(),))
 
     def own(self, key: int) -> None:
-        """From now on, what lies where the outputs of a run go is its own."""
+        """What lies where the outputs of a run go is its own, and of it as it is now if it was written from now on."""
         with self._using():
-            self._connection.execute("UPDATE runs SET begun = coalesce(begun, ?) WHERE key = ?", (time.time(), key))
+            self._connection.execute("UPDATE runs SET begun = ? WHERE key = ?", (time.time(), key))
+
+    def renew(self, key: int, files: Sequence[Stamp]) -> None:
+        """The files of a run have changed since it was found whole; outputs of its own are of what they were."""
+        told, change = (
+            json.dumps([astuple(stamp) for stamp in files]),
+            "begun = CASE WHEN begun IS NULL THEN NULL ELSE ? END",
+        )
+        with self._using():
+            self._connection.execute(f"UPDATE runs SET files = ?, {change} WHERE key = ?", (told, time.time(), key))  # noqa: S608
 
     def count(self, key: int, n_images: int, n_hits: int) -> None:
         """Say what a run holds."""
@@ -293,7 +301,7 @@ class Journal(Closing):
     def beat(self, top: Path, started: float) -> None:
         """Say that the watcher of this process is alive."""
         with self._using():
-            self._connection.execute("DELETE FROM watchers WHERE seen < ?", (time.time() - HEARD,))
+            self._connection.execute("DELETE FROM watchers WHERE abs(seen - ?) > ?", (time.time(), HEARD))
             self._connection.execute(
                 "INSERT OR REPLACE INTO watchers VALUES (?, ?, ?, ?)", (os.getpid(), str(top), started, time.time())
             )
@@ -306,8 +314,9 @@ class Journal(Closing):
     def watchers(self) -> list[Alive]:
         """Watchers that said something lately; their processes may be in a container, and not be seen from here."""
         with self._using():
+            now = time.time()
             rows = self._connection.execute(
-                "SELECT pid, top, started, seen FROM watchers WHERE seen > ? ORDER BY pid", (time.time() - HEARD,)
+                "SELECT pid, top, started, seen FROM watchers WHERE abs(seen - ?) < ? ORDER BY pid", (now, HEARD)
             ).fetchall()
         return [Alive(pid, Path(top), *when) for pid, top, *when in rows]
 
@@ -345,7 +354,7 @@ class Journal(Closing):
                 connection.execute("PRAGMA journal_mode = WAL")
         with self._together():
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            for table in (_RUNS, _STEPS, _WATCHERS, _FIRST):
+            for table in TABLES:
                 connection.execute(table)
             connection.execute(f"PRAGMA user_version = {LAYOUT}")
 

@@ -50,6 +50,15 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def number_of(path: Path) -> tuple[int, int] | None:
+    """What tells a file of this computer from one that takes its place; None where none can be seen."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino
+
+
 def stamps_of(paths: Iterable[Path]) -> tuple[Stamp | None, ...]:
     """All of them as they are now."""
     return tuple(Stamp.of(path) for path in paths)
@@ -75,7 +84,9 @@ class Step:
 
     def is_due(self, now: float) -> bool:
         """Whether it can be seen to; one that runs can be, if whoever was at it is gone."""
-        return self.state == "running" or (self.state in ("waiting", "failed") and self.next_try <= now)
+        # What ended later than now did so before the clock was set back.
+        its_time = self.next_try <= now or (self.ended is not None and self.ended > now)
+        return self.state == "running" or (self.state in ("waiting", "failed") and its_time)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ PLACES = ("folder", "top", "inside", "stem")
 
 def _template(text: str) -> str:
     try:
-        named = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+        parts = [part for part in string.Formatter().parse(text) if part[1] is not None]
     except ValueError as error:
         raise ValueError(f"{text!r} is no template of a folder: {error}") from None
+    named = [f"{name}{f'!{conversion}' if conversion else ''}{how and f':{how}'}" for _, name, how, conversion in parts]
     odd = [name for name in named if name not in PLACES]
     if odd:
         known = ", ".join(f"{{{name}}}" for name in PLACES)

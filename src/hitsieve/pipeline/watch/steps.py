@@ -30,9 +30,10 @@ from hitsieve.pipeline.ingest import Connection, errand_of, ingest
 from hitsieve.pipeline.record import record_of
 from hitsieve.pipeline.run import run
 from hitsieve.pipeline.verify import verify
+from hitsieve.pipeline.watch.finding import is_whole
 from hitsieve.pipeline.watch.journal import Journal
 from hitsieve.pipeline.watch.mending import Held, Later
-from hitsieve.pipeline.watch.rows import RUN, STEPS, RunRow, is_folder
+from hitsieve.pipeline.watch.rows import RUN, STEPS, RunRow, is_folder, stamps_of
 from hitsieve.pipeline.watch.settings import BeamlineSettings, ScicatSettings
 from hitsieve.write import Outputs, Summary, remove_leftovers
 
@@ -60,6 +61,7 @@ def outputs_of(row: RunRow, settings: BeamlineSettings) -> Outputs:
 
 
 def _sieve(row: RunRow, settings: BeamlineSettings, journal: Journal) -> str:
+    row = _as_it_is_now(row, settings, journal)
     outputs = outputs_of(row, settings)
     before = finished(outputs)
     _refuse_others(row, outputs, before, foreign=row.begun is None and not journal.others_begun(row))
@@ -81,11 +83,32 @@ def _sieve(row: RunRow, settings: BeamlineSettings, journal: Journal) -> str:
     )
     remove_leftovers(report.outputs, replaced=True)
     if not row.is_as_found and not row.as_it_is:
-        raise Later(f"{row.path}: changed while it was sieved", mend="it is looked at again")
+        # What is there now must not be found as if it were of this run.
+        journal.own(row.key)
+        raise Later(f"{row.path}: it, or a data file, changed while it was sieved", mend="it is sieved again")
     summary = report.summary
     journal.count(row.key, summary.n_images, summary.n_hits)
     told = f"; {len(report.problems)} remarks, first: {report.problems[0]}" if report.problems else ""
     return f"{summary.n_hits:,} of {summary.n_images:,} images are hits{told}"
+
+
+def _as_it_is_now(row: RunRow, settings: BeamlineSettings, journal: Journal) -> RunRow:
+    """The run, with its data files as they are now, should they have changed since it was found whole.
+
+    Raises
+    ------
+    Later
+        It is whole no more.
+    """
+    if row.as_it_is or row.is_as_found:
+        return row
+    whole = is_whole(row.path)
+    files = stamps_of((row.path, *(path for path in whole.files if path != row.path)))
+    lacks = whole.lacks or next((f"{row.path}: a data file is not there" for stamp in files if stamp is None), "")
+    if lacks and settings.watch.incomplete == "hold":
+        raise Later(lacks, mend="complete its files; or hitsieve retry --as-it-is")
+    journal.renew(row.key, [stamp for stamp in files if stamp is not None])
+    return journal.row(row.key) or row
 
 
 def _refuse_others(row: RunRow, outputs: Outputs, before: Summary | None, *, foreign: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,6 +34,10 @@ BEAT = 10.0
 """Time (s) between signs of life in the journal."""
 SHARE = 10.0
 """After a look at the whole tree, so many times as long as it took passes without another, but for a rescan."""
+TURN = 2.0
+"""Time (s) for which runs that are not whole are looked at before others have their turn."""
+MOST_HINTS = 1000
+"""Hints that wait to be taken; without those beyond, files are found by the next look at the whole tree."""
 LEFT = (5.0, 60.0)
 """Shortest and longest time (s) after which a run that could not be begun is tried again."""
 
@@ -116,19 +121,26 @@ def _sweep(row: RunRow) -> None:
                 pass
 
 
+class _Left(Exception):
+    """Somebody has asked to stop on the way."""
+
+
 class _Watcher:
     """Lives in one thread; others wait for the processes that do the work."""
 
     def __init__(self, request: WatchRequest, journal: Journal, processes: Processes) -> None:
         self._top, self._settings, self._journal = request.top, request.settings, journal
         self._place, self._once = request.journal, request.once
-        self._finder = Finder(request.top, request.settings.watch.leave_out, processes.looking, self._beat)
+        self._finder = Finder(request.top, request.settings.watch.leave_out, processes.looking, self._step)
         self._arrivals = Arrivals(request.top, request.settings, self._finder)
         self._hints: SimpleQueue[list[str]] = SimpleQueue()
         self._started = time.time()
         self._beaten = 0.0
         self._scanned: tuple[float, float] | None = None
-        self._look_from = 0.0
+        self._to_look: deque[RunRow] = deque()
+        self._looked = self._look_from = 0.0
+        self._stop = Event()
+        self._unread: str | None = None
         self._is_there = True
         self._in_work: dict[int, Future[Worked]] = {}
         self._not_before: dict[int, tuple[float, float]] = {}
@@ -168,19 +180,22 @@ class _Watcher:
         """Listen to the system, and to the program that writes the files."""
         chosen = self._settings.watch
         with ExitStack() as stack:
-            self._events = stack.enter_context(Events(self._top, lambda: self._hints.put([])))
+            self._events = stack.enter_context(Events(self._top, lambda: self._hear([])))
             if chosen.notify is not None:
                 from hitsieve.pipeline.watch.notices import Notices
 
-                stack.enter_context(Notices(chosen.notify, chosen.notify_socket, self._hints.put))
+                stack.enter_context(Notices(chosen.notify, chosen.notify_socket, self._hear))
             yield
 
     def go(self, stop: Event) -> None:
         """Watch until asked to stop."""
+        self._stop = stop
         while not stop.is_set():
             for part in (self._beat, self._scan_if_due, self._look_at_arrivals, self._collect, self._give_out):
                 try:
                     part()
+                except _Left:
+                    break
                 except (HitsieveError, OSError) as error:
                     # The journal cannot be used for a while, as on a full disk: it would not know what is begun.
                     if self._once:
@@ -196,11 +211,18 @@ class _Watcher:
         if self._in_work or self._scanned is None:
             return False
         waiting = any(self._arrivals.may_come(row) for row in self._journal.open(self._top))
-        return not waiting and not self._journal.due(self._top, time.time())
+        return not waiting and not self._journal.due(self._top, time.time(), 1)
+
+    def _step(self) -> None:
+        self._beat()
+        if self._stop.is_set():
+            raise _Left
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten >= BEAT:
             self._beaten = time.monotonic()
+            if self._journal.reopen():
+                _log.warning("%s: was taken away or replaced: what is there now is used", self._place)
             self._journal.beat(self._top, self._started)
             tell("WATCHDOG=1")
 
@@ -226,9 +248,14 @@ class _Watcher:
         self._scan()
         self._scanned = (now, time.monotonic())
 
+    def _hear(self, names: list[str]) -> None:
+        if self._hints.qsize() < MOST_HINTS:
+            self._hints.put(names)
+
     def _take_hints(self) -> bool:
         hinted = False
-        while not self._hints.empty():
+        # No more than are there now: others may come as fast as they are taken.
+        for _ in range(self._hints.qsize()):
             hinted = True
             for name in self._hints.get():
                 path = inside(name, self._top)
@@ -248,7 +275,12 @@ class _Watcher:
 
     def _scan(self) -> None:
         found = self._finder.find()
-        found.bad.pop(self._top, None)
+        unread = found.bad.pop(self._top, None)
+        if unread is not None and unread != self._unread:
+            _log.warning("%s: %s; runs in it wait until it can be", self._top, unread)
+        self._unread = unread
+        if unread is not None:
+            return
         self._arrivals.update(found.masters, found.bad)
         known = self._journal.identities(self._top)
         for path in (*found.masters, *found.bad):
@@ -259,7 +291,8 @@ class _Watcher:
                 _log.info("%s: found", path)
         here = {*found.masters, *found.bad}
         for row in self._journal.open(self._top):
-            if row.path not in here and is_folder(self._top):
+            known_to_be_gone = row.path not in here and not any(folder in found.bad for folder in row.path.parents)
+            if known_to_be_gone and is_folder(self._top):
                 self._journal.forget(row)
         self._arrivals.keep(here)
 
@@ -267,21 +300,30 @@ class _Watcher:
         began = time.monotonic()
         if began < self._look_from:
             return
-        for row in self._journal.open(self._top):
+        if not self._to_look:
+            self._looked = 0.0
+            self._to_look.extend(self._journal.open(self._top))
+        while self._to_look:
+            row = self._to_look.popleft()
             if self._arrivals.look(self._journal, row):
                 _log.info("%s: is whole", row.path)
-            self._beat()
-        # Many runs that are not whole on a slow share must not take all the time, nor all of the share.
+            self._step()
+            if time.monotonic() - began >= TURN:
+                break
         ended = time.monotonic()
-        self._look_from = ended + SHARE * (ended - began)
+        self._looked += ended - began
+        if not self._to_look:
+            # Many runs that are not whole on a slow share must not take all of it.
+            self._look_from = ended + min(SHARE * self._looked, self._settings.watch.rescan)
 
     # What is done.
 
     def _give_out(self) -> None:
         if len(self._in_work) >= len(self._aparts):
             return
-        now = time.time()
-        for row in self._journal.due(self._top, now):
+        now = time.monotonic()
+        most = len(self._in_work) + len(self._not_before) + len(self._aparts)
+        for row in self._journal.due(self._top, time.time(), most):
             if row.key in self._in_work or self._not_before.get(row.key, (0.0, 0.0))[0] > now:
                 continue
             if len(self._in_work) >= len(self._aparts):
@@ -306,7 +348,7 @@ class _Watcher:
             if worked.what in ("claimed", "not begun"):
                 _, delay = self._not_before.get(key, (0.0, LEFT[0] / 2))
                 delay = min(2 * delay, LEFT[1])
-                self._not_before[key] = (time.time() + delay, delay)
+                self._not_before[key] = (time.monotonic() + delay, delay)
                 if worked.why:
                     _log.warning("%s", worked.why)
             else:

@@ -38,7 +38,7 @@ class Worked:
 def work(job: Job) -> Worked:
     """See to a run; what came of each step is in the journal."""
     try:
-        with Journal(job.journal) as journal:
+        with Journal(job.journal, create=False) as journal:
             return _seen_to(job, journal)
     except (HitsieveError, OSError) as error:
         # The journal itself cannot be written, or nothing can where the outputs go.

@@ -1,0 +1,152 @@
+"""One odd file, a journal that is deleted, a clock that is set back: none of it holds up the others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import h5py
+import pytest
+
+from hitsieve.pipeline.apart import Apart, Died
+from hitsieve.pipeline.watch import Journal
+from hitsieve.pipeline.watch.watching import WatchRequest, watch
+from hitsieve.pipeline.watch.work import Job, work
+from hitsieve.testing import SimulateSettings, simulate
+
+from .conftest import TINY, Beamline, call, until
+from .test_killed import whole
+
+
+def test_an_odd_master_holds_up_no_other(beamline: Beamline) -> None:
+    """Whatever stands where groups should be: it becomes of this file alone."""
+    odd, good = beamline.add("a", linked=False), beamline.add("b")
+    with h5py.File(odd, "r+") as file:
+        del file["entry/instrument/detector"]
+        file["entry/instrument/detector"] = 1
+    beamline.once()
+    assert beamline.row(good).state == "done"
+    assert "holds what cannot be understood" in beamline.row(odd).step("arrive").said
+
+
+def test_a_data_file_that_changes_while_it_is_sieved_is_sieved_again(beamline: Beamline, tmp_path: Path) -> None:
+    """What was sieved of a file that has changed since is never taken for the results of the run."""
+    other = simulate(tmp_path / "other", SimulateSettings.model_validate(TINY | {"seed": 99}))
+    master = beamline.add("a", linked=False)
+    beamline.once()
+    data = master.with_name("tiny_data_000002.h5")
+    before = beamline.hashes()
+    with Journal(beamline.journal) as journal:
+        journal.retry(1, again=True)
+        (row,) = journal.rows()
+        # As it was before it changed: the watcher has not seen that yet.
+        journal.renew(1, row.files)
+    shutil.copyfile(other.data_files[1], data)
+    os.utime(data, (time.time() + 5, time.time() + 5))
+    assert beamline.once() == []
+    assert beamline.row(master).state == "done"
+    (now,) = beamline.hashes().values()
+    assert [now] != [*before.values()]
+    with h5py.File(master.parent / "hitsieve/tiny_hits.h5") as file:
+        assert len(now) == len(file["entry/data/data"])
+
+
+def test_what_changed_on_the_way_is_not_found_as_done(beamline: Beamline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A share that was away while a run was sieved has left images out of its results."""
+    master = beamline.add("data", linked=False)
+    shutil.rmtree(master.parent)
+    key = whole(beamline, "data")
+    lost = master.with_name("tiny_data_000002.h5")
+
+    def comes_and_goes(*arguments: object, **named: object) -> object:
+        lost.rename(lost.with_suffix(".away"))
+        return real(*arguments, **named)
+
+    from hitsieve.pipeline.watch import steps
+
+    real = steps.run
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "run", comes_and_goes)
+        work(Job(beamline.journal, key, beamline.settings))
+    assert beamline.row_of(key).step("run").state == "failed"
+    lost.with_suffix(".away").rename(lost)
+    with Journal(beamline.journal) as journal:
+        journal.wake(beamline.top)
+    work(Job(beamline.journal, key, beamline.settings))
+    assert beamline.row_of(key).state == "done"
+    assert tuple(*beamline.hashes().values()) == beamline.expected()
+
+
+def test_slow_looks_at_what_is_not_whole_hold_up_no_other(beamline: Beamline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it took to look at them, the next look comes with the next look at the tree."""
+    monkeypatch.setattr("hitsieve.pipeline.watch.watching.SHARE", 1e9)
+    waits = beamline.add("a")
+    waits.with_name("tiny_data_000002.h5").unlink()
+    stop = Event()
+    request = WatchRequest(beamline.top.absolute(), beamline.settings, beamline.journal)
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch, request, stop, beamline.processes)
+        try:
+            until(lambda: any("not there" in row.step("arrive").said for row in beamline.rows()))
+            beamline.add("b")
+            until(lambda: beamline.is_done(1))
+        finally:
+            stop.set()
+        assert watching.result() == []
+
+
+def test_a_journal_that_is_deleted_is_made_anew(beamline: Beamline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hitsieve.pipeline.watch.watching.BEAT", 0.1)
+    beamline.own = beamline.home / "own"
+    beamline.own.mkdir()
+    stop = Event()
+    request = WatchRequest(beamline.top.absolute(), beamline.settings, beamline.journal)
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch, request, stop, beamline.processes)
+        try:
+            beamline.add("a")
+            until(lambda: beamline.is_done(1))
+            beamline.own.rename(beamline.home / "lost")
+            beamline.own.mkdir()
+            beamline.add("b")
+            until(lambda: beamline.is_done(2))
+        finally:
+            stop.set()
+        assert watching.result() == []
+    assert len(beamline.entries()) == 2
+
+
+def test_a_clock_that_is_set_back_delays_nothing(beamline: Beamline) -> None:
+    """What failed later than now is tried now; whoever was alive later than now may be dead."""
+    master = beamline.add("a")
+    beamline.once()
+    with sqlite3.connect(beamline.journal) as connection:
+        later = time.time() + 86_400
+        change = "UPDATE steps SET state = 'failed', ended = ?, next_try = ? WHERE name = 'verify'"
+        connection.execute(change, (later, later + 10))
+        connection.execute("INSERT INTO watchers VALUES (1, '/nowhere', ?, ?)", (later, later))
+    connection.close()
+    assert "nobody watches" in call(beamline, "status").stdout
+    assert beamline.once() == []
+    assert beamline.row(master).state == "done"
+
+
+def test_what_does_not_end_is_ended() -> None:
+    """A share that never answers must not hold the watcher for ever."""
+    with Apart() as apart:
+        assert apart.do(abs, -1) == 1
+        with pytest.raises(Died, match="did not end within"):
+            apart.do(time.sleep, 600, 0.5)
+        assert apart.do(abs, -2, 60.0) == 2
+
+
+def test_status_says_since_when_a_step_is_at_work(beamline: Beamline) -> None:
+    key = whole(beamline, "a")
+    with Journal(beamline.journal) as journal:
+        journal.begin(key, "run")
+    assert f"run {key}: run now: since " in call(beamline, "status").stdout
