@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from threading import Event
 import h5py
 import pytest
 
+from hitsieve.errors import OutputError
 from hitsieve.pipeline.apart import Apart, Died
 from hitsieve.pipeline.watch import Journal
 from hitsieve.pipeline.watch.watching import WatchRequest, watch
@@ -143,6 +145,32 @@ def test_what_does_not_end_is_ended() -> None:
         with pytest.raises(Died, match="did not end within"):
             apart.do(time.sleep, 600, 0.5)
         assert apart.do(abs, -2, 60.0) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_whoever_may_only_read_the_journal_is_shown_it() -> None:
+    """Also when no watcher runs; to write it is another matter."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o755)
+        with Journal(folder / "watch.sqlite") as journal:
+            journal.see(Path("/data"), Path("/data/a_master.h5"))
+        os.seteuid(65534)
+        with Journal(folder / "watch.sqlite", create=False) as journal:
+            assert len(journal.rows()) == 1
+            with pytest.raises(OutputError, match="may not be written by this user"):
+                journal.retry(1)
+    finally:
+        os.seteuid(0)
+        shutil.rmtree(folder)
+
+
+def test_a_damaged_journal_is_told_with_its_mend(beamline: Beamline) -> None:
+    whole(beamline, "a")
+    with beamline.journal.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 8192)
+    assert call(beamline, "status").stderr.count("the journal is damaged (move it away") == 1
 
 
 def test_status_says_since_when_a_step_is_at_work(beamline: Beamline) -> None:

@@ -16,12 +16,9 @@ from hitsieve.catalogue import default_catalogue
 from hitsieve.catalogue.filesystem import is_on_network
 from hitsieve.errors import OutputError, SourceError
 from hitsieve.model import Closing
-from hitsieve.pipeline.watch.layout import APPLICATION, LAYOUT, TABLES
+from hitsieve.pipeline.watch.layout import APPLICATION, LAYOUT, OTHER, TABLES, connect, wrong
 from hitsieve.pipeline.watch.rows import ARRIVE, Gone, RunRow, Stamp, State, Step, number_of
 
-WAIT = 30.0
-"""Seconds to wait for another writer."""
-_OTHER = "name another file as watch.journal in the settings, or HITSIEVE_JOURNAL"
 _OF_RUN = "key, top, path, identity, found, folder, stem, files, begun, as_it_is, n_images, n_hits, gone"
 _OF_STEP = "name, state, attempts, deaths, started, ended, said, mend, next_try"
 _OPEN = "SELECT run FROM steps WHERE state != 'done'"
@@ -60,7 +57,7 @@ def default_journal() -> Path:
     try:
         return Path(named).expanduser().absolute() if named else default_catalogue().with_name("watch.sqlite")
     except RuntimeError as error:
-        raise OutputError(f"no folder for the journal is known: {error}", mend=_OTHER) from error
+        raise OutputError(f"no folder for the journal is known: {error}", mend=OTHER) from error
 
 
 class Journal(Closing):
@@ -88,7 +85,7 @@ class Journal(Closing):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{path}: the journal cannot be made: {error.strerror}", mend=_OTHER) from error
+            raise OutputError(f"{path}: the journal cannot be made: {error.strerror}", mend=OTHER) from error
         self._open()
 
     def close(self) -> None:
@@ -105,7 +102,7 @@ class Journal(Closing):
 
     def _open(self) -> None:
         with self._using():
-            self._connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+            self._connection = connect(self.path)
             self._prepare()
         self._opened = number_of(self.path)
 
@@ -342,7 +339,7 @@ class Journal(Closing):
         layout = connection.execute("PRAGMA user_version").fetchone()[0]
         empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         if not empty and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-            raise SourceError(f"{self.path}: is not a journal of hitsieve", mend=_OTHER)
+            raise SourceError(f"{self.path}: is not a journal of hitsieve", mend=OTHER)
         if layout > LAYOUT:
             raise SourceError(f"{self.path}: is a journal of a later version of hitsieve", mend="update hitsieve")
         # What is said to be done must be so after a power cut.
@@ -377,9 +374,7 @@ class Journal(Closing):
         try:
             yield
         except sqlite3.Error as error:
-            if "not a database" in str(error):
-                raise SourceError(f"{self.path}: is not a journal of hitsieve", mend=_OTHER) from error
-            raise OutputError(f"{self.path}: the journal cannot be used: {error}", mend=_OTHER) from error
+            raise wrong(self.path, error) from error
 
 
 def _below(top: Path) -> tuple[str, str]:
