@@ -195,7 +195,7 @@ def finish(beamline: Beamline, story: Story) -> None:
         n_steps = -1
         while n_steps < beamline.n_steps() and not beamline.is_done(story.n_runs):
             n_steps = beamline.n_steps()
-            until(lambda: beamline.n_steps() > n_steps or beamline.is_held() or beamline.is_done(story.n_runs), 120)  # noqa: B023
+            until(lambda: beamline.n_steps() > n_steps or beamline.is_held() or beamline.is_done(story.n_runs), 300)  # noqa: B023
         assert not beamline.is_held(), beamline.rows()
         assert last.stop() == 0
     assert len(beamline.rows()) == story.n_runs

@@ -178,3 +178,4 @@ def test_status_says_since_when_a_step_is_at_work(beamline: Beamline) -> None:
     with Journal(beamline.journal) as journal:
         journal.begin(key, "run")
     assert f"run {key}: run now: since " in call(beamline, "status").stdout
+    assert "was at work when its watcher ended" in call(beamline, "retry", str(key), "--again").stdout

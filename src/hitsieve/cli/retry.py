@@ -58,12 +58,16 @@ def retry(
     with Journal(place_of(config, journal), create=False) as opened:
         rows = opened.rows("gone != 'replaced'")
         chosen = [row for row in rows if row.state in TROUBLE] if all else _chosen(rows, runs, opened.path)
+        watchers = opened.watchers()
+        busily = "is at work: wait until it is done"
+        if not watchers:
+            busily = "was at work when its watcher ended: start hitsieve watch, which goes on with it"
         changed = 0
         for row in chosen:
             busy = row.state == "running" and (again or forget)
             if busy or (not (again or as_it_is or forget) and row.state not in TROUBLE):
                 if not messages.quiet:
-                    why = "is at work: wait until it is done" if busy else f"{row.state}: nothing is to be tried again"
+                    why = busily if busy else f"{row.state}: nothing is to be tried again"
                     print(f"run {row.key}: {why}: {row.path}")
                 continue
             if forget:
@@ -71,7 +75,6 @@ def retry(
             else:
                 opened.retry(row.key, as_it_is=as_it_is, again=again)
             changed += 1
-        watchers = opened.watchers()
     if not messages.quiet:
         print(f"{changed} runs {'forgotten' if forget else 'to be seen to again'}")
         if changed and not watchers and not forget:

@@ -17,6 +17,8 @@ from hitsieve.model import Closing
 _log = logging.getLogger(__name__)
 DELAY = 400
 """Time (ms) for which changes are gathered before they are told."""
+LONGEST = 5.0
+"""Time (s) that its end is waited for."""
 PAUSE = 200
 """Longest time (ms) until a request to stop is seen."""
 
@@ -46,7 +48,8 @@ class Events(Closing):
         """Listen no more."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            # On a share that does not answer it may be stuck in the system.
+            self._thread.join(LONGEST)
 
     def _listen(self) -> None:
         try:

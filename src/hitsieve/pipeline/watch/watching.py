@@ -221,10 +221,11 @@ class _Watcher:
     def _beat(self) -> None:
         if time.monotonic() - self._beaten >= BEAT:
             self._beaten = time.monotonic()
+            # A full disk is no reason to be ended.
+            tell("WATCHDOG=1")
             if self._journal.reopen():
                 _log.warning("%s: was taken away or replaced: what is there now is used", self._place)
             self._journal.beat(self._top, self._started)
-            tell("WATCHDOG=1")
 
     # What is there.
 
