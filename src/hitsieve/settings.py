@@ -245,7 +245,8 @@ class ClusterSettings(Settings):
     slurm: bool = False
     """Have Slurm start workers, as the table [cluster.jobs] of the settings file says."""
     wait: Annotated[float, Field(gt=0)] = 300.0
-    """Longest time (s) without any worker: then the run fails."""
+    """Longest time (s) without any worker: then the run fails; and without an answer about some images: then they are
+    searched by this process."""
     resume: bool = False
     """Keep what is found in a hidden folder beside the outputs until these are whole, and go on from what a run that
     was cut off has left there."""

@@ -23,9 +23,10 @@ import hitsieve
 from hitsieve import pipeline
 from hitsieve.errors import ServerError, SettingsError
 from hitsieve.model import Beam, Detector, ImageTable, Run
+from hitsieve.pipeline.cluster.worker import Found, Job, search_unit
 from hitsieve.pipeline.resuming import FoundStore
-from hitsieve.pipeline.units import units
-from hitsieve.settings import ClusterSettings, RunSettings, WriteSettings
+from hitsieve.pipeline.units import fingerprint, units
+from hitsieve.settings import ClusterSettings, RunSettings, SourceSettings, WriteSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Searched, build_finder
 from hitsieve.testing import Simulated, SimulateSettings, simulate
@@ -132,6 +133,40 @@ def test_a_worker_that_sees_other_files_is_refused(many: Simulated, cluster: Loc
     assert not (tmp_path / "out").exists()
 
 
+def test_what_a_worker_cannot_read_or_keeps_is_searched_here(
+    many: Simulated, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A name that leads each process to a folder of its own, as each computer has its own file systems.
+    master, chosen = Path("/proc/self/cwd") / many.master.name, RunSettings()
+    monkeypatch.chdir(many.master.parent)
+    with open_run([master]) as source:
+        job = Job((master,), chosen.source, chosen.spots, hitsieve.__version__, fingerprint(source.run))
+    empty, stuck = tmp_path / "empty", tmp_path / "stuck"
+    for folder in (empty, stuck):
+        folder.mkdir()
+    for path in many.data_files:
+        os.mkfifo(stuck / path.name)
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50) as made,
+        Client(made.scheduler_address, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(2, timeout=60)
+        client.run(os.chdir, str(many.master.parent))
+        assert all(isinstance(found, Found) for found in client.run(search_unit, job, np.arange(1)).values())
+        pids = client.run(os.getpid)
+        one = min(pids)
+        client.run(os.chdir, str(empty), workers=[one])
+        report = pipeline.run([master], settings(tmp_path / "out", scheduler=made.scheduler_address))
+        assert report.summary.n_unreadable == 0
+        assert caplog.text.count("cannot read what is read here") == 1
+        assert_same(tmp_path / "out", here)
+        client.run(os.chdir, str(stuck), workers=[one])
+        pipeline.run([master], settings(tmp_path / "again", scheduler=made.scheduler_address, wait=1.0))
+        assert "they are searched here" in caplog.text
+        assert_same(tmp_path / "again", here)
+        os.kill(pids[one], signal.SIGKILL)
+
+
 def test_without_workers_or_scheduler(many: Simulated, tmp_path: Path) -> None:
     with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty:
         address = empty.scheduler_address
@@ -211,6 +246,26 @@ def test_what_was_found_before_is_not_searched_again(many: Simulated, tmp_path: 
         assert store.get(images[::-1].copy()) is None
         other = FoundStore(tmp_path / "found", source.run, chosen.model_copy(update={"min_count": 9}))
         assert other.get(images) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [
+        ("sample_name=other", True),
+        ("beam_center_x=100", False),
+        ("distance=0.2", False),
+        ("wavelength=3", False),
+        ("saturation_value=20", False),
+        ("underload_value=3", False),
+    ],
+)
+def test_what_is_found_hangs_on_the_detector(many: Simulated, tmp_path: Path, value: str, known: bool) -> None:
+    chosen, images = RunSettings().spots, np.arange(2)
+    with open_run([many.master]) as source:
+        found = Searched.joined(list(build_finder(source.run, chosen).scan(source.run, images, 1, 64)))
+        FoundStore(tmp_path, source.run, chosen).put(images, found)
+    with open_run([many.master], SourceSettings(set=(value,))) as source:
+        assert (FoundStore(tmp_path, source.run, chosen).get(images) is not None) == known
 
 
 @given(st.lists(st.integers(-1, 59)), st.integers(1, 9), st.lists(st.integers(0, 3), min_size=60, max_size=60))

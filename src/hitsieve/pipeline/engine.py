@@ -50,7 +50,7 @@ def scanning(run: Run, finder: Finder, paths: Sequence[Path], settings: RunSetti
             from hitsieve.pipeline.cluster import searching_elsewhere
         except ModuleNotFoundError as error:
             raise SettingsError(f"a cluster needs {error.name}", mend="pip install distributed dask-jobqueue") from None
-        elsewhere = searching_elsewhere(run, paths, settings)
+        elsewhere = searching_elsewhere(run, paths, settings, here)
     with elsewhere as scan:
         yield (scan or here) if store is None else resumed(scan or here, store)
     if store is not None:

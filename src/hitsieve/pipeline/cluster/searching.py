@@ -10,8 +10,8 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,8 +21,8 @@ from distributed import Client, Future, KilledWorker, LocalCluster
 import hitsieve
 from hitsieve.errors import ServerError, SettingsError
 from hitsieve.model import Run
-from hitsieve.pipeline.cluster.worker import Job, Refused, search_unit
-from hitsieve.pipeline.searcher import Images, Scan
+from hitsieve.pipeline.cluster.worker import Found, Job, Refused, search_unit
+from hitsieve.pipeline.searcher import Images, Scan, filled
 from hitsieve.pipeline.units import fingerprint, units
 from hitsieve.settings import ClusterSettings, RunSettings, SlurmSettings
 from hitsieve.spots import Searched
@@ -42,8 +42,8 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings) -> Iterator[Scan | None]:
-    """Give the scan that a cluster does for a `with` statement; None where no cluster is asked for.
+def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings, here: Scan) -> Iterator[Scan]:
+    """Give the scan that a cluster does for a `with` statement.
 
     Parameters
     ----------
@@ -52,6 +52,9 @@ def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings) 
     paths : sequence of Path
         What it was opened from.
     settings : RunSettings
+        They ask for a cluster.
+    here : Scan
+        The scan that this process does, for images that a worker cannot read, or does not answer for.
 
     Raises
     ------
@@ -61,9 +64,6 @@ def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings) 
         The scheduler does not answer, or no worker comes.
     """
     chosen = settings.cluster
-    if chosen.scheduler is None and not chosen.slurm:
-        yield None
-        return
     if chosen.scheduler is not None and chosen.slurm:
         raise SettingsError("--scheduler and --slurm exclude each other", mend="give one")
     job = Job(
@@ -79,7 +79,7 @@ def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings) 
         client = stack.enter_context(_client(chosen, settings.workers, stack))
         members = _Members(client, chosen.wait)
         members.await_first(for_ever=chosen.slurm)
-        yield lambda of, images: _Scanning(members, (job, of, images))
+        yield lambda of, images: _Scanning(members, (job, of, images), here)
 
 
 def _quiet() -> None:
@@ -153,6 +153,8 @@ class _Members:
     wait: float
     """Longest time (s) without any worker."""
     threads: int = 0
+    blind: set[str] = field(default_factory=set)
+    """Computers whose workers cannot read what can be read here."""
     _looked: float = 0.0
     _seen: float = 0.0
 
@@ -178,7 +180,8 @@ class _Members:
         if self.threads and now - self._looked < LOOK:
             return self.threads
         try:
-            self.threads = sum(self.client.nthreads().values())
+            ask = self.client.scheduler.ncores
+            self.threads = sum(self.client.sync(ask, workers=None, callback_timeout=self.wait).values())
         except (OSError, TimeoutError, RuntimeError) as error:
             raise _gone(error) from None
         self._looked = now
@@ -202,11 +205,12 @@ class _Unit:
 class _Scanning:
     """A search by a cluster that is under way."""
 
-    def __init__(self, members: _Members, what: tuple[Job, Run, Images]) -> None:
-        self._members = members
-        self._job, run, images = what
-        self._left = deque(images[part] for part in units(run, images))
+    def __init__(self, members: _Members, what: tuple[Job, Run, Images], here: Scan) -> None:
+        self._members, self._here = members, here
+        self._job, self._run, images = what
+        self._left = deque(images[part] for part in units(self._run, images))
         self._under_way: deque[_Unit] = deque()
+        self._hung: list[Future] = []
         self._give_out()
 
     def __iter__(self) -> Iterator[Searched]:
@@ -223,7 +227,7 @@ class _Scanning:
     def close(self) -> None:
         """Take back what is under way."""
         with suppress(OSError, TimeoutError, RuntimeError):
-            self._members.client.cancel([unit.future for unit in self._under_way])
+            self._members.client.cancel([*self._hung, *(unit.future for unit in self._under_way)])
         self._under_way.clear()
         self._left.clear()
 
@@ -239,11 +243,14 @@ class _Scanning:
         return self._members.client.submit(search_unit, self._job, images, pure=False)
 
     def _answer(self, unit: _Unit) -> Searched:
+        began = time.monotonic()
         while True:
             try:
                 answer = unit.future.result(timeout=LOOK)
             except TimeoutError:
                 self._members.look()
+                if time.monotonic() - began > self._members.wait:
+                    return self._instead(unit)
             except KilledWorker as error:
                 if unit.tries >= TRIES:
                     what = f"workers died {unit.tries} times with images {_named(unit.images)}: {error}"
@@ -258,13 +265,33 @@ class _Scanning:
                 mend = "see that hitsieve is installed where the workers are"
                 raise ServerError(what, mend=mend) from None
             else:
-                return _taken(answer)
+                return self._taken(answer, unit.images)
 
+    def _taken(self, answer: Found | Refused, images: Images) -> Searched:
+        """What a worker found; images that it cannot read may be read here, where its file system has gone."""
+        if isinstance(answer, Refused):
+            raise ServerError(f"the worker on {answer.where} {answer.what}", mend=answer.mend)
+        lost = [i for i, why in answer.searched.reasons.items() if why]
+        if not lost:
+            return answer.searched
+        again = self._search(images[lost])
+        if len(again.reasons) < len(lost) and answer.where not in self._members.blind:
+            self._members.blind.add(answer.where)
+            why = answer.searched.reasons[lost[0]]
+            _log.warning("a worker on %s cannot read what is read here: %s", answer.where, why)
+        return filled(answer.searched, {i: again.one(n) for n, i in enumerate(lost)})
 
-def _taken(answer: Searched | Refused) -> Searched:
-    if isinstance(answer, Refused):
-        raise ServerError(f"the worker on {answer.where} {answer.what}", mend=answer.mend)
-    return answer
+    def _instead(self, unit: _Unit) -> Searched:
+        """What is found here on images that a worker keeps for itself."""
+        what = "no answer for %g s about images %s; they are searched here"
+        _log.warning(what, self._members.wait, _named(unit.images))
+        # Whoever holds them counts as busy, and gets no more, as long as this is kept.
+        self._hung.append(unit.future)
+        return self._search(unit.images)
+
+    def _search(self, images: Images) -> Searched:
+        with closing(self._here(self._run, images)) as scan:
+            return Searched.joined(list(scan))
 
 
 def _gone(error: BaseException) -> ServerError:
