@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 import hitsieve
 from hitsieve import pipeline
-from hitsieve.errors import ServerError, SettingsError
+from hitsieve.errors import OutputError, ServerError, SettingsError
 from hitsieve.model import Beam, Detector, ImageTable, Run
 from hitsieve.pipeline.cluster.worker import Found, Job, search_unit
 from hitsieve.pipeline.resuming import FoundStore
@@ -246,6 +247,22 @@ def test_what_was_found_before_is_not_searched_again(many: Simulated, tmp_path: 
         assert store.get(images[::-1].copy()) is None
         other = FoundStore(tmp_path / "found", source.run, chosen.model_copy(update={"min_count": 9}))
         assert other.get(images) is None
+
+
+def test_what_cannot_be_kept_leaves_nothing(many: Simulated, tmp_path: Path) -> None:
+    chosen, images = RunSettings().spots, np.arange(2)
+    with open_run([many.master]) as source:
+        found = Searched.joined(list(build_finder(source.run, chosen).scan(source.run, images, 1, 64)))
+        store = FoundStore(tmp_path, source.run, chosen)
+    # As on a disk that is all but full.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            store.put(images, found)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import h5py
@@ -101,6 +102,16 @@ def test_what_is_done_is_not_done_again(inside: Hitsieve, command: list[str | Pa
     told = inside(*command, "--estimate").stdout.splitlines()
     assert "0 runs to sieve, 0 files, 0 images; 3 runs have results already" in told
     assert inside(*command, "--json").stdout.encode() == overview
+
+
+def test_a_name_that_is_no_text_is_told_as_well(process: Hitsieve, tmp_path: Path) -> None:
+    archive, name = tmp_path / "archive", b"b\xff.h5"
+    archive.mkdir()
+    Path(os.fsdecode(bytes(archive) + b"/" + name)).write_bytes(b"no HDF5")
+    done = process("campaign", archive, "-o", tmp_path / "out", "--catalogue", tmp_path / "catalogue.sqlite")
+    assert done.returncode == 3
+    whole = json.loads((tmp_path / "out" / "campaign.json").read_text())
+    assert [os.fsencode(Path(one["path"]).name) for one in whole["without"]] == [name]
 
 
 @pytest.mark.parametrize("flags", [["--bandwidth", "0"], ["--workers", "-1"]])

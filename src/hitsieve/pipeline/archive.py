@@ -211,8 +211,8 @@ def _finished(outputs: Outputs) -> Summary | None:
 
 
 def _is_of(summary: Summary, master: Master) -> bool:
-    """Whether the files of a run are older than its results."""
-    return summary.date.timestamp() >= master.modified
+    """Whether the files of a run were as they are when it began to be sieved: one may have come while it was."""
+    return summary.date.timestamp() - summary.seconds >= master.modified
 
 
 def _told(master: Master, what: What, summary: Summary, results: Path) -> Scanned:
