@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import h5py
 import pytest
@@ -87,6 +88,28 @@ def test_files_are_in_the_order_in_which_to_fetch_them(
         with h5py.File(one["path"]) as data:
             assert int(one["images"]) == len(data["entry/data/data"])
     assert sum(int(one["images"]) for one in files) == 36
+
+
+def test_the_page_shows_runs_and_files(archive: Path, tmp_path: Path, inside: Hitsieve) -> None:
+    odd = tmp_path / "a&b<script>"
+    odd.mkdir()
+    for path in archive.glob("visit*/run[12]_*.h5"):
+        (odd / path.name).hardlink_to(path)
+    rest = ["--catalogue", tmp_path / "catalogue.sqlite", "--workers", "1"]
+    done = inside("campaign", odd, "-o", tmp_path / "out", *rest)
+    assert done.returncode == 0
+    text = (tmp_path / "out" / "campaign.html").read_text()
+    found = ET.fromstring(text.replace("<!DOCTYPE html>", "").replace('<meta charset="utf-8">', ""))
+    runs, files = found.findall(".//table")
+    whole = json.loads((tmp_path / "out" / "campaign.json").read_text())
+    assert [row[-1].text for row in runs[1:]] == [run["source"] for run in whole["runs"]]
+    assert "a&b<script>" in whole["runs"][0]["source"]
+    assert [row[-1].text for row in files[1:]] == [file["path"] for file in whole["files"]]
+    assert [row[1].text for row in files[1:]] == [str(file["hits"]) for file in whole["files"]]
+    curve, bars = found.findall(".//svg")
+    assert curve.find("polyline").get("points").split()[-1] == "640.0,0.0"
+    assert len(bars.findall("g")) == 2
+    assert {line.text for line in found.findall(".//p")} >= set(done.stdout.splitlines()[3:6])
 
 
 def test_what_is_done_is_not_done_again(inside: Hitsieve, command: list[str | Path], tmp_path: Path) -> None:

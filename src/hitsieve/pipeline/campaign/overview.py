@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hitsieve.errors import SourceError
 from hitsieve.pipeline.archive import Scanned
+from hitsieve.pipeline.campaign.page import page
 from hitsieve.pipeline.recall import SourceFile, recall
 from hitsieve.write import SUMMARY_SUFFIX, Outputs, read_summary, write_texts
 
@@ -125,8 +126,15 @@ def look_at(scanned: Iterable[Scanned], *, step: Callable[[int], None] | None = 
     return Campaign(tuple(runs), tuple(_in_order(files)), tuple(without))
 
 
-def write_campaign(campaign: Campaign, folder: Path) -> list[Path]:
-    """Write campaign.json, campaign_runs.csv and campaign_files.csv, in place of earlier ones; all of them or none.
+def write_campaign(campaign: Campaign, folder: Path, said: Sequence[str] = ()) -> list[Path]:
+    """Write campaign.json, two tables and campaign.html, in place of earlier ones; all of them or none.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    folder : Path
+    said : sequence of str
+        Sentences that stand first on the page.
 
     Returns
     -------
@@ -147,6 +155,7 @@ def write_campaign(campaign: Campaign, folder: Path) -> list[Path]:
         folder / "campaign.json": json.dumps(whole, indent=2, ensure_ascii=False) + "\n",
         folder / "campaign_runs.csv": _csv(CampaignRun, [asdict(run) for run in campaign.runs]),
         folder / "campaign_files.csv": _csv(CampaignFile, [asdict(file) for file in campaign.files]),
+        folder / "campaign.html": page(campaign, said),
     }
     write_texts(texts)
     return [*texts]
