@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 LONGEST_CYCLE = 10**7
 """Most images of a cycle of a pump pattern."""
+LOCAL = "local"
+"""The scheduler that stands for processes on this computer."""
 
 
 def pump_pattern(text: str) -> tuple[tuple[str, int], ...]:

@@ -168,7 +168,7 @@ def test_what_a_worker_cannot_read_or_keeps_is_searched_here(
         os.kill(pids[one], signal.SIGKILL)
 
 
-def test_without_workers_or_scheduler(many: Simulated, tmp_path: Path) -> None:
+def test_without_workers_or_scheduler(many: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty:
         address = empty.scheduler_address
         with pytest.raises(ServerError, match=r"no worker for 0\.2 s"):
@@ -180,6 +180,9 @@ def test_without_workers_or_scheduler(many: Simulated, tmp_path: Path) -> None:
             pipeline.run([many.master], settings(tmp_path / "out", scheduler=wrong))
     with pytest.raises(SettingsError, match="exclude each other"):
         pipeline.run([many.master], settings(tmp_path / "out", scheduler="local", slurm=True))
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with pytest.raises(SettingsError, match="--slurm needs dask_jobqueue"):
+        pipeline.run([many.master], settings(tmp_path / "out", slurm=True))
     assert not (tmp_path / "out").exists()
 
 

@@ -90,6 +90,17 @@ def test_files_are_in_the_order_in_which_to_fetch_them(
     assert sum(int(one["images"]) for one in files) == 36
 
 
+def test_one_cluster_serves_all_runs(inside: Hitsieve, command: list[str | Path], tmp_path: Path) -> None:
+    config = tmp_path / "cluster.toml"
+    config.write_text('[cluster]\nscheduler = "local"\n')
+    inside(*command, "--config", config)
+    whole = json.loads((tmp_path / "out" / "campaign.json").read_text())
+    asked = [json.loads(Path(run["summary"]).read_text())["settings"]["cluster"] for run in whole["runs"]]
+    assert len(asked) == len(RATES)
+    assert len({one["scheduler"] for one in asked}) == 1
+    assert asked[0]["scheduler"].startswith("tcp://127.0.0.1:")
+
+
 def test_the_page_shows_runs_and_files(archive: Path, tmp_path: Path, inside: Hitsieve) -> None:
     odd = tmp_path / "a&b<script>"
     odd.mkdir()

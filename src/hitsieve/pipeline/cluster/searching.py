@@ -24,10 +24,9 @@ from hitsieve.model import Run
 from hitsieve.pipeline.cluster.worker import Found, Job, Refused, search_unit
 from hitsieve.pipeline.searcher import Images, Scan, filled
 from hitsieve.pipeline.units import fingerprint, units
-from hitsieve.settings import ClusterSettings, RunSettings, SlurmSettings
+from hitsieve.settings import LOCAL, ClusterSettings, RunSettings, SlurmSettings
 from hitsieve.spots import Searched
 
-LOCAL = "local"
 AHEAD = 2
 """Units a thread that are under way: one is searched while the next one waits for it."""
 TRIES = 5
@@ -36,6 +35,8 @@ CONNECT = 20.0
 """Time (s) to wait for a scheduler."""
 UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 """What workers on this computer begin with: Ctrl-C reaches them as well, but it is this process that stops them."""
+PATIENT = 10.0
+"""Time (s) after which a user is told what is waited for."""
 LOOK = 1.0
 """Time (s) between looks at who is there."""
 _log = logging.getLogger(__name__)
@@ -63,9 +64,6 @@ def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings, 
     ServerError
         The scheduler does not answer, or no worker comes.
     """
-    chosen = settings.cluster
-    if chosen.scheduler is not None and chosen.slurm:
-        raise SettingsError("--scheduler and --slurm exclude each other", mend="give one")
     job = Job(
         paths=tuple(path.absolute() for path in paths),
         source=settings.source,
@@ -73,13 +71,36 @@ def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings, 
         version=hitsieve.__version__,
         fingerprint=fingerprint(run),
     )
+    with _joined(settings) as members:
+        yield lambda of, images: _Scanning(members, (job, of, images), here)
+
+
+@contextmanager
+def begun(settings: RunSettings) -> Iterator[RunSettings]:
+    """Begin the cluster that settings ask for, and give settings by which run after run is searched by it.
+
+    Raises
+    ------
+    SettingsError, ServerError
+        As for one run.
+    """
+    with _joined(settings) as members:
+        update = {"scheduler": members.client.scheduler.address, "slurm": False}
+        yield settings.model_copy(update={"cluster": settings.cluster.model_copy(update=update)})
+
+
+@contextmanager
+def _joined(settings: RunSettings) -> Iterator[_Members]:
+    chosen = settings.cluster
+    if chosen.scheduler is not None and chosen.slurm:
+        raise SettingsError("--scheduler and --slurm exclude each other", mend="give one")
     if not _log.isEnabledFor(logging.DEBUG):
         _quiet()
     with ExitStack() as stack:
         client = stack.enter_context(_client(chosen, settings.workers, stack))
         members = _Members(client, chosen.wait)
         members.await_first(for_ever=chosen.slurm)
-        yield lambda of, images: _Scanning(members, (job, of, images), here)
+        yield members
 
 
 def _quiet() -> None:
@@ -121,8 +142,10 @@ def _client(chosen: ClusterSettings, workers: int, stack: ExitStack) -> Client:
 
 
 def _slurm(jobs: SlurmSettings) -> Any:
-    from dask_jobqueue import SLURMCluster
-
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"--slurm needs {error.name}", mend="pip install dask-jobqueue") from None
     named = {
         "queue": jobs.queue,
         "account": jobs.account,
@@ -138,7 +161,7 @@ def _slurm(jobs: SlurmSettings) -> Any:
     }
     try:
         given = {name: value for name, value in named.items() if value is not None}
-        cluster = SLURMCluster(job_name="hitsieve", scheduler_options={"dashboard_address": ":0"}, **given)
+        cluster = SLURMCluster(job_name="hitsieve", scheduler_options={"dashboard_address": "127.0.0.1:0"}, **given)
         cluster.scale(jobs=jobs.jobs)
     except (OSError, RuntimeError, ValueError) as error:
         raise ServerError(f"Slurm cannot be asked for workers: {error}", mend="see the table [cluster.jobs]") from None
@@ -160,11 +183,15 @@ class _Members:
 
     def await_first(self, *, for_ever: bool) -> None:
         """Wait until there is a worker; jobs may have to queue for long."""
-        self._seen = time.monotonic()
-        if for_ever:
-            _log.info("waiting for Slurm to start workers")
+        began = self._seen = time.monotonic()
+        told = not for_ever
         while not self.look():
             time.sleep(0.05)
+            if not told and time.monotonic() - began > PATIENT:
+                told = True
+                _log.warning(
+                    "no worker yet: Slurm has the jobs (squeue), and this waits until one runs; Ctrl-C stops it"
+                )
             if for_ever:
                 self._seen = time.monotonic()
 
