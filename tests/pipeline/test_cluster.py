@@ -211,6 +211,25 @@ def test_slurm_starts_workers(many: Simulated, here: Path, tmp_path: Path, monke
     assert_same(tmp_path / "out", here)
 
 
+def test_ctrl_c_ends_a_wait_for_slurm(many: Simulated, tmp_path: Path) -> None:
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "sbatch").write_text(f"#!/bin/sh\ntouch {tmp_path}/sent\necho Submitted batch job 17\n")
+    (bin_ / "scancel").write_text(f"#!/bin/sh\necho $@ >{tmp_path}/taken\n")
+    for path in bin_.iterdir():
+        path.chmod(0o755)
+    command = [HITSIEVE, "run", str(many.master), "-o", str(tmp_path / "out"), "--slurm"]
+    path = {"PATH": f"{bin_}:{os.environ['PATH']}"}
+    with subprocess.Popen(command, env=os.environ | path, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (tmp_path / "sent").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "stopped by Ctrl-C" in said
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("flags", [[], ["--min-count", "9"]])
 def test_a_killed_run_goes_on(many: Simulated, here: Path, tmp_path: Path, flags: list[str]) -> None:
     out = tmp_path / "out"

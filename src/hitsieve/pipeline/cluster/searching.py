@@ -6,6 +6,7 @@ Images never pass through here or through the scheduler: workers read them by th
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import time
 from collections import deque
@@ -29,8 +30,8 @@ from hitsieve.spots import Searched
 
 AHEAD = 2
 """Units a thread that are under way: one is searched while the next one waits for it."""
-TRIES = 5
-"""How often a unit is given out whose workers die."""
+TRIES = 2
+"""How often a unit is given out whose workers die: each time Dask gives it to four."""
 CONNECT = 20.0
 """Time (s) to wait for a scheduler."""
 UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
@@ -142,10 +143,11 @@ def _client(chosen: ClusterSettings, workers: int, stack: ExitStack) -> Client:
 
 
 def _slurm(jobs: SlurmSettings) -> Any:
-    try:
-        from dask_jobqueue import SLURMCluster
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"--slurm needs {error.name}", mend="pip install dask-jobqueue") from None
+    with _ctrl_c_kept():
+        try:
+            from dask_jobqueue import SLURMCluster
+        except ModuleNotFoundError as error:
+            raise SettingsError(f"--slurm needs {error.name}", mend="pip install dask-jobqueue") from None
     named = {
         "queue": jobs.queue,
         "account": jobs.account,
@@ -166,6 +168,17 @@ def _slurm(jobs: SlurmSettings) -> Any:
     except (OSError, RuntimeError, ValueError) as error:
         raise ServerError(f"Slurm cannot be asked for workers: {error}", mend="see the table [cluster.jobs]") from None
     return cluster
+
+
+@contextmanager
+def _ctrl_c_kept() -> Iterator[None]:
+    """What dask-jobqueue sets for Ctrl-C when it is imported would end this process as if all were well."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if before is not None and signal.getsignal(signal.SIGINT) is not before:
+            signal.signal(signal.SIGINT, before)
 
 
 @dataclass(slots=True)
@@ -280,7 +293,7 @@ class _Scanning:
                     return self._instead(unit)
             except KilledWorker as error:
                 if unit.tries >= TRIES:
-                    what = f"workers died {unit.tries} times with images {_named(unit.images)}: {error}"
+                    what = f"workers die again and again with images {_named(unit.images)}: {error}"
                     raise ServerError(what, mend="see the log of a worker; hitsieve run without a cluster") from None
                 _log.warning("workers died with images %s; they are given out again", _named(unit.images))
                 unit.tries += 1
