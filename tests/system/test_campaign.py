@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -121,6 +122,29 @@ def test_the_page_shows_runs_and_files(archive: Path, tmp_path: Path, inside: Hi
     assert curve.find("polyline").get("points").split()[-1] == "640.0,0.0"
     assert len(bars.findall("g")) == 2
     assert {line.text for line in found.findall(".//p")} >= set(done.stdout.splitlines()[3:6])
+
+
+def test_a_file_that_two_runs_show_is_fetched_once(archive: Path, tmp_path: Path, inside: Hitsieve) -> None:
+    both = tmp_path / "both"
+    both.mkdir()
+    for path in archive.glob("visit*/run2_*.h5"):
+        (both / path.name).hardlink_to(path)
+    shutil.copy(both / "run2_master.h5", both / "part_master.h5")
+    with h5py.File(both / "part_master.h5", "r+") as file:
+        whole = file["entry/data/data"]
+        part = h5py.VirtualLayout((4, *whole.shape[1:]), whole.dtype)
+        part[:] = h5py.VirtualSource("run2_data_000001.h5", "entry/data/data", (4, *whole.shape[1:]))
+        del file["entry/data/data"]
+        file["entry/data"].create_virtual_dataset("data", part)
+    rest = ["--catalogue", tmp_path / "catalogue.sqlite", "--workers", "1"]
+    done = inside("campaign", both, "-o", tmp_path / "out", *rest)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "out" / "campaign.json").read_text())
+    assert sorted(Path(file["path"]).name for file in told["files"]) == [f"run2_data_00000{i}.h5" for i in (1, 2, 3)]
+    totals = told["totals"]
+    assert (totals["n_runs"], totals["n_files"], totals["n_images"], totals["n_shared_files"]) == (2, 3, 16, 1)
+    assert totals["source_bytes"] == sum(path.stat().st_size for path in both.glob("run2_data_*"))
+    assert "1 files are shown by several runs: their images are counted in each" in done.stdout
 
 
 def test_what_is_done_is_not_done_again(inside: Hitsieve, command: list[str | Path], tmp_path: Path) -> None:
