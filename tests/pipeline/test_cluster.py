@@ -168,6 +168,21 @@ def test_what_a_worker_cannot_read_or_keeps_is_searched_here(
         os.kill(pids[one], signal.SIGKILL)
 
 
+def test_a_worker_keeps_runs_open_that_come_in_turn(many: Simulated, tmp_path: Path) -> None:
+    chosen, jobs = RunSettings(), []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for path in (many.master, *many.data_files):
+            (tmp_path / name / path.name).hardlink_to(path)
+        master = tmp_path / name / many.master.name
+        with open_run([master]) as source:
+            mark = fingerprint(source.run)
+        jobs.append(Job((master,), chosen.source, chosen.spots, hitsieve.__version__, mark))
+    assert all(isinstance(search_unit(job, np.arange(1)), Found) for job in jobs)
+    jobs[0].paths[0].unlink()
+    assert isinstance(search_unit(jobs[0], np.arange(1)), Found)
+
+
 def test_without_workers_or_scheduler(many: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty:
         address = empty.scheduler_address

@@ -17,6 +17,9 @@ from hitsieve.settings import SourceSettings, SpotSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Finder, Searched, build_finder
 
+KEPT = 4
+"""Runs that stay open: several may be searched in turn by one cluster."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -87,8 +90,8 @@ def search_unit(job: Job, images: Images) -> Found | Refused:
 def _prepared(job: Job) -> tuple[Run, Finder, str]:
     with _lock:
         if job not in _opened:
-            # One run at a time: nothing of one outlives it.
-            _opened.clear()
+            while len(_opened) >= KEPT:
+                del _opened[next(iter(_opened))]
             with open_run(list(job.paths), job.source) as source:
                 finder = build_finder(source.run, job.spots)
                 _opened[job] = (source.run, finder, fingerprint(source.run))
