@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import h5py
 import pytest
@@ -68,6 +68,11 @@ def test_an_archive_is_sieved_and_told(
     totals, hits = whole["totals"], sum(summary["n_hits"] for summary in summaries.values())
     assert (totals["n_runs"], totals["n_images"], totals["n_hits"], totals["n_files"]) == (3, 36, hits, 9)
     assert [Path(one["path"]).name for one in whole["without"]] == ["broken.h5"]
+    page = (out / "campaign.html").read_text()
+    assert f"{hits} hits among 36 images of 3 runs, in 9 files" in page
+    assert all(f'<td class="number">{run["n_hits"]}</td>' in page for run in runs)
+    assert page.count("<i class=") == 9 + 5
+    assert not re.search(r"<script|https?://(?!www.w3)", page)
     assert f"{hits} hits among 36 images of 3 runs, in 9 files" in done.stdout.splitlines()
     with Catalogue(tmp_path / "catalogue.sqlite") as catalogue:
         assert len(catalogue) == 3
@@ -100,28 +105,6 @@ def test_one_cluster_serves_all_runs(inside: Hitsieve, command: list[str | Path]
     assert len(asked) == len(RATES)
     assert len({one["scheduler"] for one in asked}) == 1
     assert asked[0]["scheduler"].startswith("tcp://127.0.0.1:")
-
-
-def test_the_page_shows_runs_and_files(archive: Path, tmp_path: Path, inside: Hitsieve) -> None:
-    odd = tmp_path / "a&b<script>"
-    odd.mkdir()
-    for path in archive.glob("visit*/run[12]_*.h5"):
-        (odd / path.name).hardlink_to(path)
-    rest = ["--catalogue", tmp_path / "catalogue.sqlite", "--workers", "1"]
-    done = inside("campaign", odd, "-o", tmp_path / "out", *rest)
-    assert done.returncode == 0
-    text = (tmp_path / "out" / "campaign.html").read_text()
-    found = ET.fromstring(text.replace("<!DOCTYPE html>", "").replace('<meta charset="utf-8">', ""))
-    runs, files = found.findall(".//table")
-    whole = json.loads((tmp_path / "out" / "campaign.json").read_text())
-    assert [row[-1].text for row in runs[1:]] == [run["source"] for run in whole["runs"]]
-    assert "a&b<script>" in whole["runs"][0]["source"]
-    assert [row[-1].text for row in files[1:]] == [file["path"] for file in whole["files"]]
-    assert [row[1].text for row in files[1:]] == [str(file["hits"]) for file in whole["files"]]
-    curve, bars = found.findall(".//svg")
-    assert curve.find("polyline").get("points").split()[-1] == "640.0,0.0"
-    assert len(bars.findall("g")) == 2
-    assert {line.text for line in found.findall(".//p")} >= set(done.stdout.splitlines()[3:6])
 
 
 def test_a_file_that_two_runs_show_is_fetched_once(archive: Path, tmp_path: Path, inside: Hitsieve) -> None:
@@ -170,6 +153,16 @@ def test_a_name_that_is_no_text_is_told_as_well(process: Hitsieve, tmp_path: Pat
     assert done.returncode == 3
     whole = json.loads((tmp_path / "out" / "campaign.json").read_text())
     assert [os.fsencode(Path(one["path"]).name) for one in whole["without"]] == [name]
+
+
+def test_names_of_files_stay_words_on_the_page(inside: Hitsieve, tmp_path: Path) -> None:
+    folder = tmp_path / "archive" / "<script>alert(1)<"
+    simulate(folder, SimulateSettings.model_validate(ABOUT | {"name": "run", "hit_fraction": 0.5}))
+    flags = ["--catalogue", tmp_path / "catalogue.sqlite", "--workers", "1"]
+    assert inside("campaign", tmp_path / "archive", "-o", tmp_path / "out", *flags).returncode == 0
+    page = (tmp_path / "out" / "campaign.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;" in page
 
 
 @pytest.mark.parametrize("flags", [["--bandwidth", "0"], ["--workers", "-1"]])

@@ -142,6 +142,11 @@ class Finder:
     """Resolution limits (angstrom) of the ring that gives the background level; None: the whole image."""
     _ground: _Ground
 
+    @property
+    def bins(self) -> Bins:
+        """Bin of each pixel."""
+        return self._ground.bins
+
     def retuned(self, settings: SpotSettings) -> Finder:
         """A finder for the same images with other settings.
 

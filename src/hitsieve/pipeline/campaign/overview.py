@@ -11,7 +11,6 @@ from pathlib import Path
 
 from hitsieve.errors import SourceError
 from hitsieve.pipeline.archive import Scanned
-from hitsieve.pipeline.campaign.page import page
 from hitsieve.pipeline.recall import SourceFile, recall
 from hitsieve.write import SUMMARY_SUFFIX, Outputs, read_summary, write_texts
 
@@ -145,15 +144,15 @@ def look_at(scanned: Iterable[Scanned], *, step: Callable[[int], None] | None = 
     return Campaign(tuple(runs), tuple(_in_order([*files.values()])), tuple(without), len(shared))
 
 
-def write_campaign(campaign: Campaign, folder: Path, said: Sequence[str] = ()) -> list[Path]:
-    """Write campaign.json, two tables and campaign.html, in place of earlier ones; all of them or none.
+def write_campaign(campaign: Campaign, folder: Path, page: str | None = None) -> list[Path]:
+    """Write campaign.json, campaign_runs.csv and campaign_files.csv, in place of earlier ones; all of them or none.
 
     Parameters
     ----------
     campaign : Campaign
     folder : Path
-    said : sequence of str
-        Sentences that stand first on the page.
+    page : str, optional
+        The page of the campaign, for campaign.html.
 
     Returns
     -------
@@ -174,8 +173,9 @@ def write_campaign(campaign: Campaign, folder: Path, said: Sequence[str] = ()) -
         folder / "campaign.json": json.dumps(whole, indent=2, ensure_ascii=False) + "\n",
         folder / "campaign_runs.csv": _csv(CampaignRun, [asdict(run) for run in campaign.runs]),
         folder / "campaign_files.csv": _csv(CampaignFile, [asdict(file) for file in campaign.files]),
-        folder / "campaign.html": page(campaign, said),
     }
+    if page is not None:
+        texts[folder / "campaign.html"] = page
     write_texts(texts)
     return [*texts]
 
