@@ -107,7 +107,7 @@ def _joined(settings: RunSettings) -> Iterator[_Members]:
 def _quiet() -> None:
     """What Dask says of itself is not for a user; what goes wrong is told by errors."""
     for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in ("distributed", "bokeh", "tornado"):
+        if name.partition(".")[0] in ("asyncio", "bokeh", "distributed", "tornado"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
