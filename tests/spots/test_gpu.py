@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from emulatedcard import EmulatedCard, compiled
 from hitsieve._core import SpotFinder
 from hitsieve.settings import SpotSettings
 from hitsieve.spots import Searched
@@ -22,7 +23,6 @@ from hitsieve.spots.gpu.device import Device
 from hitsieve.spots.gpu.plan import CardPlan, card_plan
 from hitsieve.spots.gpu.stage import Chunks, Stage, block_bytes
 
-from .card.emulated import EmulatedCard, compiled
 from .cases import DTYPES, Case, cases, encode, encode_all, finder
 from .reference import Params
 from .test_find import EXACT, plain
@@ -45,7 +45,7 @@ def plan_of(dtype: str, p: Params) -> tuple[CardPlan, SpotFinder]:
 
 def searched(device: Device, plan: CardPlan, stored: list[bytes], **more: Any) -> tuple[Searched, list[bool]]:
     """What a card finds on chunks, and which it has searched."""
-    blocks = block_bytes(stored[0], plan)
+    blocks = block_bytes(stored[0], plan.dtype.itemsize)
     assert blocks is not None
     found, done = Stage(device, plan, blocks, len(stored), **more).search(Chunks.of(stored, device))
     return found, done.tolist()
@@ -199,7 +199,7 @@ def test_crowded_images_are_left_to_the_core() -> None:
 @given(data=st.data())
 @settings(EXACT, max_examples=150)
 def test_broken_chunks_hurt_nobody(data: st.DataObject) -> None:
-    """Nothing is written outside, and what is searched all the same is what the core finds. Neighbours are not disturbed."""
+    """Nothing is written outside, and what is searched all the same is what the core finds; neighbours are not hurt."""
     plan, core = plan_of("int16", SMALL)
     device = EmulatedCard("int16")
     broken = data.draw(mutations(GOOD))
@@ -289,5 +289,5 @@ def test_chunks_in_other_blocks_are_left_to_the_core() -> None:
     plan, _ = plan_of("int16", SMALL)
     stored = [encode(IMAGE, "bslz4"), encode(IMAGE, "bslz4, blocks of 64")]
     assert searched(EmulatedCard("int16"), plan, stored)[1] == [True, False]
-    assert block_bytes(GOOD[:8] + (1001).to_bytes(4, "big") + GOOD[12:], plan) is None
-    assert block_bytes(GOOD[:11], plan) is None
+    assert block_bytes(GOOD[:8] + (1001).to_bytes(4, "big") + GOOD[12:], 2) is None
+    assert block_bytes(GOOD[:11], 2) is None

@@ -37,6 +37,7 @@ COMMANDS = {
     "export": "Export lattices and hits of a finished run to DIALS or CrystFEL, or pack the hits to be published.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
+    "devices": "List the cores and graphics cards of this computer, and say which of them a run would use.",
 }
 
 USAGES = {

@@ -19,7 +19,9 @@ else:
     import tomli as tomllib
 
 
-def read_settings(config: Path | None, flags: Mapping[str, BaseModel], workers: int | None = None) -> RunSettings:
+def read_settings(
+    config: Path | None, flags: Mapping[str, BaseModel], workers: int | None = None, engine: str | None = None
+) -> RunSettings:
     """Join a settings file and flags.
 
     Parameters
@@ -30,6 +32,8 @@ def read_settings(config: Path | None, flags: Mapping[str, BaseModel], workers: 
         By room, a settings model with only those fields set that the user gave.
     workers
         Worker threads, if given.
+    engine
+        Who finds the spots, if given.
 
     Returns
     -------
@@ -47,6 +51,8 @@ def read_settings(config: Path | None, flags: Mapping[str, BaseModel], workers: 
         values[room] = {**values.get(room, {}), **given.model_dump(exclude_unset=True)}
     if workers is not None:
         values["workers"] = workers
+    if engine is not None:
+        values["engine"] = engine
     return _validated(values, None)
 
 

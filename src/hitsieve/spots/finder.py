@@ -184,7 +184,7 @@ class Finder:
 
 
 def stored_places(run: Run, images: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], IntArray, IntArray]:
-    """File, offset and size of the stored form of images; file `NOT_STORED` for those that have none that the core reads."""
+    """File, offset and size of the stored form of images; file `NOT_STORED` where there is none that the core reads."""
     table = run.images
     readable = table.offset >= 0
     for known in (table.missing, table.unreadable):

@@ -33,12 +33,12 @@ SPOT = np.dtype(
 """A spot as the kernels write it."""
 
 
-def block_bytes(chunk: bytes | Bytes, plan: CardPlan) -> int | None:
+def block_bytes(chunk: bytes, pixel_size: int) -> int | None:
     """Block size as a chunk's header states it; None where the kernels cannot work with it."""
     if len(chunk) < 12:
         return None
-    stated = int.from_bytes(bytes(chunk[8:12]), "big")
-    return None if (stated or DEFAULT_BLOCK) % (8 * plan.dtype.itemsize) else stated
+    stated = int.from_bytes(chunk[8:12], "big")
+    return None if (stated or DEFAULT_BLOCK) % (8 * pixel_size) else stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,12 @@ class Chunks:
 
     def __len__(self) -> int:
         return len(self.sizes)
+
+    def part(self, first: int, end: int) -> Chunks:
+        """Some that follow on one another."""
+        start = int(self.starts[first])
+        stop = len(self.data) if end == len(self) else int(self.starts[end])
+        return Chunks(self.data[start:stop], self.starts[first:end] - start, self.sizes[first:end])
 
     @classmethod
     def of(cls, stored: Sequence[bytes], device: Device) -> Chunks:
@@ -173,7 +179,7 @@ class Stage:
         """All but the last step: how many spots there are decides where they go."""
         self._send("job", packed_job(self._values))
         lanes = self._device.lanes
-        eights = -(-(-(-self._plan.n_pixels // 8)) // lanes)
+        eights = -(-self._plan.n_pixels // (8 * lanes))
         self._start("walk", -(-n // lanes), 1)
         warps = {"decode": self._n_blocks, "unshuffle": eights, "statistics": self._plan.n_bins, "compare": eights}
         warps |= {"gather": 1, "connect": STRIDING, "label": STRIDING, "measure": STRIDING, "rank": 1}
@@ -197,9 +203,7 @@ class Stage:
         self._start("emit", STRIDING, len(n_spots))
         return ends, self._fetch("spots", SPOT, total)
 
-    def _results(
-        self, done: npt.NDArray[np.bool_], found: tuple[npt.NDArray[np.int64], npt.NDArray[Any]]
-    ) -> Searched:
+    def _results(self, done: npt.NDArray[np.bool_], found: tuple[npt.NDArray[np.int64], npt.NDArray[Any]]) -> Searched:
         ends, spots = found
         n = len(done)
         kept = _strongest(ends, spots["intensity"], self._plan.max_spots)
