@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 from functools import cache
 from importlib.resources import files
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from hitsieve.spots.gpu.device import PIXELS, Bytes, OutOfMemoryError
 
@@ -26,11 +28,13 @@ UNUSED = 0xA5
 @cache
 def compiled(dtype: str, lanes: int) -> ctypes.CDLL:
     """The kernels for a pixel type as a library."""
+    compiler = os.environ.get("CXX", "c++")
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no C++ compiler {compiler}: the kernels cannot be emulated")
     library = Path(mkdtemp(prefix="hitsieve-kernels-")) / "kernels.so"
     kernels = files("hitsieve.spots.gpu").joinpath("kernels.cu")
     options = ["-std=c++17", "-O1", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
     defines = [f"-DPIXEL={PIXELS[dtype]}", f"-DLANES={lanes}", f'-DKERNELS="{kernels}"']
-    compiler = os.environ.get("CXX", "c++")
     subprocess.run([compiler, *options, *defines, str(HERE / "emulation.cpp"), "-o", str(library)], check=True)
     loaded = ctypes.CDLL(str(library))
     library.unlink()

@@ -91,7 +91,7 @@ def test_any_image(dtype: str, data: st.DataObject) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(data=st.data())
-@settings(EXACT, max_examples=1500)
+@settings(EXACT, max_examples=500)
 def test_any_image_at_length(dtype: str, data: st.DataObject) -> None:
     case = data.draw(cases(dtype))
     encoding = data.draw(st.sampled_from(BITSHUFFLE))

@@ -69,7 +69,10 @@ def scan_here(run: Run, finder: Finder, engine: str, workers: int) -> Scan:
         Cards are asked for, and cannot search this run.
     """
     cores = scan_by_cores(finder, workers)
-    if engine == "cpu" or (engine == "auto" and len(run) < MANY):
+    if engine == "cpu":
+        return cores
+    if engine == "auto" and len(run) < MANY:
+        _log.info("cores search: there are fewer than %d images", MANY)
         return cores
     chosen = _suited(run, finder, choice())
     try:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,32 @@ SLACK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where the stored forms of some images are, a column each."""
+
+    images: Images
+    """Indices in the run; negative ones are passed over."""
+    file: npt.NDArray[np.int32]
+    """Number of the file; `NOT_STORED` of images that the kernels cannot unpack."""
+    offset: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+
+    def part(self, first: int, end: int) -> Places:
+        """Some that follow on one another."""
+        some = slice(first, end)
+        return Places(self.images[some], self.file[some], self.offset[some], self.size[some])
+
+    @classmethod
+    def of(cls, run: Run, images: Images) -> Places:
+        """Those of images of a run."""
+        file, offset, size = stored_places(run, images)
+        suits = np.array([each.codec == ON_CARDS for each in run.files], dtype=np.bool_)
+        stored = np.flatnonzero(file != NOT_STORED)
+        file[stored[~suits[file[stored]]]] = NOT_STORED
+        return cls(images, file, offset, size)
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A run, and how it is searched."""
 
@@ -38,6 +64,8 @@ class Task:
     """Threads of the core."""
     batch: int
     """Images at a time."""
+    told: set[str] = field(default_factory=set)
+    """What was said of cards that failed: the streams of a card fail alike."""
 
 
 class Lane:
@@ -52,9 +80,10 @@ class Lane:
         self._proven = False
         self._buffer: Bytes = np.empty(0, dtype=np.uint8)
 
-    def search(self, images: Images) -> Searched:
+    def search(self, places: Places) -> Searched:
         """Search some images, no more than a batch, as `Finder.scan` does."""
-        found, done = self._on_card(images)
+        images = places.images
+        found, done = self._on_card(places)
         if found is not None and done.all():
             return found
         rest = self._by_core(np.where(done, -1, images))
@@ -67,15 +96,15 @@ class Lane:
         self._make = self._device = self._stage = None
         self._buffer = np.empty(0, dtype=np.uint8)
 
-    def _on_card(self, images: Images) -> tuple[Searched | None, npt.NDArray[np.bool_]]:
+    def _on_card(self, places: Places) -> tuple[Searched | None, npt.NDArray[np.bool_]]:
         """What a card finds, and on which images; None where it is used no more."""
-        none = np.zeros(len(images), dtype=np.bool_)
+        none = np.zeros(len(places.images), dtype=np.bool_)
         if self._make is None:
             return None, none
         try:
             if self._device is None:
                 self._device = self._make()
-            chunks = self._read(images, self._device)
+            chunks = self._read(places, self._device)
             if chunks is None:
                 return None, none
             found, done = self._through(chunks, self._device)
@@ -83,7 +112,7 @@ class Lane:
             self._give_up(str(error))
             return None, none
         if not self._proven:
-            if not self._same(images, found, done):
+            if not self._same(places.images, found, done):
                 self._give_up("it does not find what the compiled finder finds: please report this")
                 return None, none
             self._proven = bool(done.any())
@@ -95,7 +124,9 @@ class Lane:
         return all(is_same(found.one(i), core.one(i)) for i in np.flatnonzero(done).tolist())
 
     def _give_up(self, why: str) -> None:
-        _log.warning("a graphics card is used no more, and the compiled finder goes on in its place: %s", why)
+        if why not in self._task.told:
+            self._task.told.add(why)
+            _log.warning("a graphics card is used no more, and the compiled finder goes on in its place: %s", why)
         self.close()
 
     def _by_core(self, images: Images) -> Searched:
@@ -123,22 +154,20 @@ class Lane:
             at = end
         return Searched.joined([found for found, _ in parts]), np.concatenate([done for _, done in parts])
 
-    def _read(self, images: Images, device: Device) -> Chunks | None:
+    def _read(self, places: Places, device: Device) -> Chunks | None:
         """The chunks of images; empty ones for those that the core has to see to. None where all are empty."""
         run, plan = self._task.run, self._task.plan
-        file, offset, size = stored_places(run, images)
-        form = np.array([file.codec == ON_CARDS for file in run.files])
         most = 4 * plan.n_pixels * plan.dtype.itemsize + SLACK
-        wanted = (file != NOT_STORED) & form[file] & (size > 0) & (size <= most)
+        wanted = (places.file != NOT_STORED) & (places.size > 0) & (places.size <= most)
         if not wanted.any():
             return None
-        size = np.where(wanted, size, 0)
+        size = np.where(wanted, places.size, 0)
         starts, end = placed(size)
         if len(self._buffer) < end:
             self._buffer = np.empty(0, dtype=np.uint8)
             self._buffer = device.host_room(end + end // 4)
-        for number in np.unique(file[wanted]).tolist():
-            mine = np.flatnonzero(wanted & (file == number))
+        for number in np.unique(places.file[wanted]).tolist():
+            mine = np.flatnonzero(wanted & (places.file == number))
             try:
                 descriptor = os.open(run.files[number].path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
@@ -147,7 +176,7 @@ class Lane:
             try:
                 for i in mine.tolist():
                     space = self._buffer[int(starts[i]) : int(starts[i] + size[i])]
-                    size[i] = size[i] if _filled(descriptor, space, int(offset[i])) else 0
+                    size[i] = size[i] if _filled(descriptor, space, int(places.offset[i])) else 0
             finally:
                 os.close(descriptor)
         return Chunks(self._buffer[:end], starts, size)

@@ -12,10 +12,10 @@ from queue import SimpleQueue
 import numpy as np
 
 from hitsieve.model import Run
-from hitsieve.spots.finder import NOT_STORED, Finder, Searched, stored_places
+from hitsieve.spots.finder import NOT_STORED, Finder, Searched
 from hitsieve.spots.gpu.cards import Card
 from hitsieve.spots.gpu.device import Device
-from hitsieve.spots.gpu.lane import ON_CARDS, Images, Lane, Task
+from hitsieve.spots.gpu.lane import Images, Lane, Places, Task
 from hitsieve.spots.gpu.plan import card_plan
 from hitsieve.spots.gpu.stage import block_bytes
 
@@ -28,13 +28,13 @@ AHEAD = 2
 class CardScanning(Iterator[Searched]):
     """A search on cards under way; close it to stop it."""
 
-    def __init__(self, lanes: Sequence[Lane], images: Images, batch: int) -> None:
+    def __init__(self, lanes: Sequence[Lane], places: Places, batch: int) -> None:
         self._lanes = list(lanes)
         self._idle: SimpleQueue[Lane] = SimpleQueue()
         for lane in lanes:
             self._idle.put(lane)
         self._pool = ThreadPoolExecutor(len(lanes))
-        self._rest = iter([images[first : first + batch] for first in range(0, len(images), batch)])
+        self._rest = iter([places.part(first, first + batch) for first in range(0, len(places.images), batch)])
         self._due: deque[Future[Searched]] = deque()
         self._fill()
 
@@ -56,16 +56,16 @@ class CardScanning(Iterator[Searched]):
 
     def _fill(self) -> None:
         while len(self._due) < AHEAD * len(self._lanes):
-            images = next(self._rest, None)
-            if images is None:
+            places = next(self._rest, None)
+            if places is None:
                 return
-            self._due.append(self._pool.submit(self._search, images))
+            self._due.append(self._pool.submit(self._search, places))
 
-    def _search(self, images: Images) -> Searched:
+    def _search(self, places: Places) -> Searched:
         # There are as many threads as lanes: one is idle.
         lane = self._idle.get()
         try:
-            return lane.search(images)
+            return lane.search(places)
         finally:
             self._idle.put(lane)
 
@@ -107,7 +107,7 @@ def scan_on(
         raise ValueError(f"{run.path}: no images that cards can search")
     plan = card_plan(finder.ground, finder.settings, finder.core.sample)
     task = Task(run, finder, plan, blocks, workers, batch)
-    return CardScanning([Lane(make, task) for make in devices], images, batch)
+    return CardScanning([Lane(make, task) for make in devices], Places.of(run, images), batch)
 
 
 def devices_of(cards: Sequence[Card], dtype: str) -> list[Callable[[], Device]]:
@@ -119,20 +119,17 @@ def devices_of(cards: Sequence[Card], dtype: str) -> list[Callable[[], Device]]:
 
 def _blocks(run: Run, finder: Finder) -> int | None:
     """Block size of the first image in the form that the kernels know, as it states it."""
-    file, offset, size = stored_places(run, np.arange(len(run), dtype=np.int64))
-    form = np.array([each.codec == ON_CARDS for each in run.files], dtype=np.bool_)
-    stored = file != NOT_STORED
-    stored[stored] = form[file[stored]]
-    if not stored.any():
+    places = Places.of(run, np.arange(len(run), dtype=np.int64))
+    stored = np.flatnonzero(places.file != NOT_STORED)
+    if not len(stored):
         return None
-    first = int(np.argmax(stored))
-    plan_dtype = np.dtype(finder.ground.dtype)
+    first = int(stored[0])
     try:
-        descriptor = os.open(run.files[int(file[first])].path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(run.files[int(places.file[first])].path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            header = os.pread(descriptor, min(int(size[first]), 12), int(offset[first]))
+            header = os.pread(descriptor, min(int(places.size[first]), 12), int(places.offset[first]))
         finally:
             os.close(descriptor)
     except OSError:
         return None
-    return block_bytes(header, plan_dtype.itemsize)
+    return block_bytes(header, np.dtype(finder.ground.dtype).itemsize)
