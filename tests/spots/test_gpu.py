@@ -151,6 +151,16 @@ def test_images_of_a_detector(lanes: int) -> None:
     assert found.n_saturated.max() > 0
 
 
+def test_threads_in_each_others_way() -> None:
+    """Sets are joined by many at a time, with the others' joins between what each reads and writes."""
+    image = np.zeros((60, 61), dtype=np.uint16)
+    image[np.random.default_rng(9).random(image.shape) < 0.38] = 50
+    p = plain(image.shape, snr=0.1, min_pixels=1, max_pixels=10**5, spot_snr=0.0, saturation=50)
+    found = agree(EmulatedCard("uint16", lanes=32), "uint16", p, [encode(image, "bslz4"), encode(image[::-1], "bslz4")])
+    assert found.n_pixels.max() > 100
+    assert found.n_spots.min() > 20
+
+
 def test_a_stage_is_used_again() -> None:
     """What an earlier batch left in memory, and fewer images than there is room for, change nothing."""
     plan, core = plan_of("uint16", DETECTOR)

@@ -170,7 +170,8 @@ class Stage:
             self._make(name, data.nbytes)
         # The copy may go on after this: what is copied must stay until then.
         self._sent[name] = data
-        self._device.put(self._rooms[name], data)
+        if data.nbytes:
+            self._device.put(self._rooms[name], data)
 
     def _fetch(self, name: str, dtype: npt.DTypeLike, n: int) -> npt.NDArray[Any]:
         return self._device.get(self._rooms[name], n * np.dtype(dtype).itemsize).view(dtype)
