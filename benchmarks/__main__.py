@@ -22,9 +22,12 @@ from benchmarks import (
     keeping,
     live,
     memory,
+    pages,
     peers,
     search,
+    serving,
     speed,
+    viewing,
 )
 from benchmarks.bench import Bench
 from benchmarks.machine import OtherPrograms, facts
@@ -44,7 +47,10 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "answers": answers.hits_and_blanks,
     "weak": answers.weak_set,
     "search": search.search,
+    "serve": serving.serving,
+    "view": viewing.viewing,
     "ingest": ingesting.ingesting,
+    "pages": pages.pages,
     "campaign": campaign.campaign,
     "help": speed.help_text,
     "agree": answers.agreement,
@@ -63,7 +69,10 @@ SMOKE = (
     "answers",
     "weak",
     "search",
+    "serve",
+    "view",
     "ingest",
+    "pages",
     "campaign",
     "agree",
 )

@@ -13,8 +13,8 @@ from cyclopts.validators import Number
 from hitsieve.cli.config import read_settings
 from hitsieve.cli.options import AsJson, Messages, Switch, Whole
 from hitsieve.cli.progress import shown_count, shown_items
-from hitsieve.cli.report import size_of
 from hitsieve.cli.scan import counted, scan_shown
+from hitsieve.cli.screen import size_of
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import SourceError
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from hitsieve.cli.config import read_settings
 from hitsieve.cli.options import CATALOGUE, CLUSTER, INDEX, SOURCE, SPOTS, VERDICT, WRITE, AsJson, Messages, Whole
 from hitsieve.cli.progress import shown
-from hitsieve.cli.report import Warnings, print_outputs, print_summary
+from hitsieve.cli.screen import Warnings, print_outputs, print_summary
 from hitsieve.cli.stopping import stoppable
 from hitsieve.settings import (
     CatalogueSettings,

@@ -144,6 +144,11 @@ class Finder:
     ground: Ground
     settings: SpotSettings
 
+    @property
+    def bins(self) -> Bins:
+        """Bin of each pixel."""
+        return self.ground.bins
+
     def retuned(self, settings: SpotSettings) -> Finder:
         """A finder for the same images with other settings.
 
