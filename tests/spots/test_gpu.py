@@ -81,7 +81,7 @@ def radial(case: Case) -> Params:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(data=st.data())
-@settings(EXACT, max_examples=60)
+@settings(EXACT, max_examples=40)
 def test_any_image(dtype: str, data: st.DataObject) -> None:
     case = data.draw(cases(dtype))
     encoding = data.draw(st.sampled_from(BITSHUFFLE))
@@ -207,7 +207,7 @@ def test_crowded_images_are_left_to_the_core() -> None:
 
 
 @given(data=st.data())
-@settings(EXACT, max_examples=150)
+@settings(EXACT, max_examples=100)
 def test_broken_chunks_hurt_nobody(data: st.DataObject) -> None:
     """Nothing is written outside, and what is searched all the same is what the core finds; neighbours are not hurt."""
     plan, core = plan_of("int16", SMALL)
