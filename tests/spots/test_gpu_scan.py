@@ -82,6 +82,20 @@ def test_cards_find_what_cores_find(run: Run, finder: Finder) -> None:
     assert sum(card.launched.count("decode") for card in cards.made) == 4
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["dls_i19_lcysteine_pilatus_2m", "lcls_cxi_thermolysin_cspad", "sls_jungfrau_module_raw", "su_timepix_electron"],
+)
+def test_images_of_real_detectors(name: str, data_dir: Path) -> None:
+    with open_run([data_dir / "images" / f"{name}.h5"]) as opened:
+        real = opened.run
+    search = build_finder(real, SpotSettings())
+    images = range(min(2, len(real)))
+    found, _ = by_cards([Cards(search.ground.dtype)], real, search, images)
+    assert_same(found, by_core(real, search, images))
+    assert found.n_spots.min() > 0
+
+
 def test_any_images_in_any_order(run: Run, finder: Finder) -> None:
     images = [7, -1, 3, 29, -1, -1, 0, 11, 12, 5, -1]
     found, _ = by_cards([Cards(finder.ground.dtype)], run, finder, images)
