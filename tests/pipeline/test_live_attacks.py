@@ -27,6 +27,7 @@ from hitsieve.pipeline.live.finishing import Apart, Job
 from hitsieve.pipeline.live.metrics import Metrics
 from hitsieve.pipeline.live.publish import QUEUED, Publisher
 from hitsieve.pipeline.live.spool import remove_series, sweep
+from hitsieve.source import endpoints
 from hitsieve.testing import SimulateSettings, simulate
 from hitsieve.testing.stream import StreamSender
 from pipeline.streaming import Receiving, into, kept_chunks, series_of, states, until
@@ -198,6 +199,41 @@ def test_a_socket_that_dies_in_mid_series_and_comes_back(master: Path, stored: R
     assert (ended.received, ended.why) == (N, "its end came")
     assert states(ended.outputs[1]) == states(stored.outputs.images)
     assert [kind for kind, _ in receiving.seen.refusals] == ["doubled"]
+
+
+def test_who_sends_too_much_at_once_is_called_anew(
+    master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = series_of(master, 1)
+    monkeypatch.setattr(endpoints, "LARGEST_MESSAGE", 1 << 22)
+    with Receiving(sender.addresses, into(tmp_path), series=1) as receiving:
+        sender.raw(cbor2.dumps(series.start))
+        for i in range(10):
+            sender.raw(series.image(i))
+        sender.raw(bytes(1 << 23))
+        until(lambda: bool(receiving.seen.refusals))
+        for i in range(10, N):
+            sender.raw(series.image(i))
+        sender.raw(series.end)
+    (ended,) = receiving.ended
+    assert ended.received == N
+    assert states(ended.outputs[1]) == states(stored.outputs.images)
+    ((kind, what),) = receiving.seen.refusals
+    assert kind == "bad"
+    assert what.startswith(f"{sender.addresses[0]}: cut off, and called anew")
+
+
+def test_a_detector_is_heard_where_another_program_was_before(tmp_path: Path) -> None:
+    context = zmq.Context()
+    other = context.socket(zmq.PUB)
+    other.bind("tcp://127.0.0.1:*")
+    address = other.getsockopt_string(zmq.LAST_ENDPOINT)
+    with Receiving([address], into(tmp_path), stop=True) as receiving:
+        until(lambda: bool(receiving.seen.refusals))
+        context.destroy(linger=0)
+        with StreamSender([address]) as sender:
+            sender.raw(b"no CBOR")
+            until(lambda: "not CBOR" in receiving.seen.refusals[-1][1])
 
 
 def test_who_reads_no_results_delays_nobody_and_sees_what_was_missed() -> None:
