@@ -110,8 +110,12 @@ class ReceivedSeries:
         with writing(self.folder):
             for file in self._open.values():
                 file.flush()
-        if tuple(self._files) != self._mastered:
+        if self._stated() != self._mastered:
             self._write_master()
+
+    def _stated(self) -> tuple[int, ...]:
+        """What the master file must be written anew for: data files, and images beyond those that were announced."""
+        return len(self), *self._files
 
     def restate(self, start: SeriesStart) -> None:
         """Have what is known now stated in the master file, from the next flush on."""
@@ -188,7 +192,7 @@ class ReceivedSeries:
         except OutputError:
             temporary.unlink(missing_ok=True)
             raise
-        self._mastered = tuple(self._files)
+        self._mastered = self._stated()
 
     def _state(self, file: h5py.File) -> None:
         file.attrs["default"] = "entry"
