@@ -10,6 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,7 @@ import pytest
 import zmq
 
 from hitsieve import pipeline
+from hitsieve.errors import SourceError
 from hitsieve.model import SeriesKey
 from hitsieve.pipeline import RunReport
 from hitsieve.pipeline.known import Known
@@ -30,7 +32,8 @@ from hitsieve.pipeline.live.spool import remove_series, sweep
 from hitsieve.source import endpoints
 from hitsieve.testing import SimulateSettings, simulate
 from hitsieve.testing.stream import StreamSender
-from pipeline.streaming import Receiving, into, kept_chunks, series_of, states, until
+from hitsieve.write import received
+from pipeline.streaming import Receiving, Seen, into, kept_chunks, series_of, states, until
 
 N = 24
 
@@ -234,6 +237,61 @@ def test_a_detector_is_heard_where_another_program_was_before(tmp_path: Path) ->
         with StreamSender([address]) as sender:
             sender.raw(b"no CBOR")
             until(lambda: "not CBOR" in receiving.seen.refusals[-1][1])
+
+
+def test_sizes_that_cannot_be_are_not_believed(
+    master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path
+) -> None:
+    series = series_of(master, 1)
+    with Receiving(sender.addresses, into(tmp_path), series=1) as receiving:
+        sender.send(replace(series, start=series.start | {"pixel_size_x": 1e-300, "detector_distance": 1e300}))
+    (ended,) = receiving.ended
+    assert ended.counts["hit"] + ended.counts["miss"] == N
+    for what in ("no detector distance", "no pixel size"):
+        assert any(what in problem for problem in ended.problems)
+
+
+def test_an_error_of_ours_in_one_series_ends_no_other(
+    master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Seen):
+        def started(self, name: str, key: SeriesKey, n_images: int | None) -> None:
+            raise BrokenPipeError
+
+    series = series_of(master, 1)
+    other = replace(series, start=series.start | {"series_id": 2, "series_unique_id": "other"})
+    with Receiving(sender.addresses, into(tmp_path), Broken(), series=2) as receiving:
+        with monkeypatch.context() as patch:
+            patch.setattr(received, "_write_panel", lambda *_: 1 / 0)
+            sender.send(series)
+            until(lambda: bool(receiving.seen.ends))
+        sender.send(other)
+    one, two = receiving.ended
+    assert f"ZeroDivisionError: division by zero; what was received is in {tmp_path / 'received'}" in one.failed
+    assert len(list((tmp_path / "received" / one.name).iterdir())) > 0
+    assert states(two.outputs[1]) == states(stored.outputs.images)
+
+
+def test_where_no_more_can_be_received_what_was_is_sieved(
+    master: Path, sender: StreamSender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = series_of(master, 1)
+    with (
+        pytest.raises(SourceError, match="receiving has failed: no memory"),
+        Receiving(sender.addresses, into(tmp_path), series=1) as receiving,
+    ):
+        sender.raw(cbor2.dumps(series.start))
+        for i in range(10):
+            sender.raw(series.image(i))
+        until(lambda: len(receiving.seen.verdicts) == 10)
+
+        def fail(_: bytes) -> None:
+            raise MemoryError("no memory")
+
+        monkeypatch.setattr(endpoints, "read_message", fail)
+        sender.raw(series.image(10))
+    (ended,) = receiving.seen.ends
+    assert (ended.received, ended.counts["missing"]) == (10, N - 10)
 
 
 def test_who_reads_no_results_delays_nobody_and_sees_what_was_missed() -> None:

@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 from cyclopts import Group, Parameter
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LIVE = Group("Live: how the stream is received, and who is told")
 FAILED = 4
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _log = logging.getLogger(__name__)
 
 
@@ -121,18 +122,18 @@ def _asked_for(chosen: LiveSettings, stack: ExitStack) -> Iterator[Watcher]:
 
 @contextmanager
 def _stopped_once() -> Iterator[Event]:
-    """Ctrl-C and SIGTERM ask for an end; a second one does not wait for it."""
+    """Ctrl-C, SIGTERM and the end of the terminal ask for an end; a second one does not wait for it."""
     stop = Event()
 
     def ask(number: int, _: FrameType | None) -> None:
         if stop.is_set():
-            print("hitsieve: error: stopped at once; what was received stays in the spool folder", file=sys.stderr)
+            _say("hitsieve: error: stopped at once; what was received stays in the spool folder", sys.stderr)
             # Threads that wait for a series to end would hold back any other way out.
             os._exit(128 + number)
         stop.set()
-        print("stopping: the series that are open end with what was received", file=sys.stderr)
+        _say("stopping: the series that are open end with what was received", sys.stderr)
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in _STOPPING}
     for number, handler in handlers.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, ask)
@@ -186,6 +187,12 @@ class _Tells:
     def load(self, load: Load) -> None:
         pass
 
-    def _say(self, text: str, where: object) -> None:
+    def _say(self, text: str, where: TextIO) -> None:
         if not self._quiet:
-            print(text, file=where, flush=True)  # type: ignore[call-overload]
+            _say(text, where)
+
+
+def _say(text: str, where: TextIO) -> None:
+    # Nobody may listen any more: Ctrl-C ends tee before it ends us. The detector goes on all the same.
+    with suppress(OSError):
+        print(text, file=where, flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hitsieve.errors import HitsieveError, OutputError
+from hitsieve.errors import OutputError
 from hitsieve.model import PackedImage, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.live.finishing import Apart, Job, Sieved
@@ -32,8 +32,8 @@ class Means:
     settings: RunSettings
     spool: Path
     keep: bool
-    veto: bool
-    """Sure misses are not written."""
+    in_doubt: RunSettings | None
+    """Sure misses are not written; how a series is sieved of which none is sure. None: all images are written."""
     workers: Workers
     apart: Apart
 
@@ -165,7 +165,7 @@ class Series:
             received.finish(len(self._seen))
         except OutputError as error:
             return Sieved({}, None, (), (), f"{error}; what was received is in {received.folder}")
-        sieved = self.means.apart.sieve(Job(received.master, self.means.settings, known, self.means.keep))
+        sieved = self.means.apart.sieve(Job(received.master, self._settings, known, self.means.keep))
         if not sieved.failed:
             return sieved
         again = f"hitsieve run {received.master} --misses keep -o {self.means.settings.write.output}"
@@ -185,8 +185,14 @@ class Series:
         self._missing[number] = reason
         self.means.workers.tell(Verdict(self.name, self.key, number, "missing", reason, final=True))
 
+    @property
+    def _settings(self) -> RunSettings:
+        """How it is sieved: where the veto could not work, misses are kept, unless the user wants a sample of them."""
+        sure = self._judge is not None and self._judge.veto is not None
+        return self.means.settings if sure or self.means.in_doubt is None else self.means.in_doubt
+
     def _dropped(self) -> Dropped:
-        rest = not self.means.keep and self.means.settings.write.misses == "sample"
+        rest = not self.means.keep and self._settings.write.misses == "sample"
         if self._judge is None or self._judge.veto is None:
             return Dropped(rest=rest)
         return Dropped(self._judge.veto, np.sort(np.array(self._judge.dropped, dtype=np.int64)), rest)
@@ -217,7 +223,7 @@ class Series:
         """Set up the search for this series' detector; None where that is not possible, which its end will tell."""
         workers, settings = self.means.workers, self.means.settings
         veto, least = None, settings.verdict.min_spots
-        if self.means.veto and self.start is not None and least is not None:
+        if self.means.in_doubt is not None and self.start is not None and least is not None:
             # Without geometry and mask of the series nothing is sure.
             veto = Veto.of(settings, least, self.start.n_images)
             received.dropping = str(veto)
@@ -230,7 +236,8 @@ class Series:
                 no_pump = {"pump": None, "pump_dataset": None, "pump_csv": None}
                 with open_run(received.master, settings.source.model_copy(update=no_pump)) as opened:
                     equipment = workers.equip(ground, opened.run, settings)
-        except HitsieveError as error:
+        except Exception as error:  # noqa: BLE001 - images are kept all the same, and their end tells
             _log.error("%s: its images are not judged before its end: %s", self.name, error)
+            received.dropping = ""
             return None
         return Judge(equipment, (self.name, self.key), settings, workers, veto)
