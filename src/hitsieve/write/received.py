@@ -20,7 +20,7 @@ from hitsieve.filters import register_filters
 from hitsieve.model import DROPPED_FIELD, Codec, Detector, PackedImage, SeriesStart
 from hitsieve.model.detector import Panel
 from hitsieve.write.atomic import writing
-from hitsieve.write.streamvalues import StreamValues
+from hitsieve.write.streamvalues import IMAGE_VALUES, StreamValues
 from hitsieve.write.virtual import absent_value
 
 IMAGES_PER_FILE = 1000
@@ -31,8 +31,6 @@ RESERVE = 2 << 20
 """Bytes held free on the disk of a series: once it is full, what has been kept can still be closed and told."""
 MOST_CELLS = 1 << 20
 """Values of images that are written while a series is received: the master file is written anew each time."""
-IMAGE_VALUES = "image_values"
-"""Group of detectorSpecific with what images brought along."""
 _PLACE = "/entry/instrument/detector/transformations/translation"
 
 
