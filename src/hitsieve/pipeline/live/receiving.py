@@ -8,6 +8,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 from typing import Literal
 
@@ -144,6 +145,7 @@ class _Receiver:
         """Names of series that are received or sieved; threads share it."""
         self._told: Counter[Refusal] = Counter()
         self.finishing: list[Future[Ended]] = []
+        self._unfinished: list[Future[Ended]] = []
 
     def go(self, stop: Event) -> None:
         """Receive until it is stopped, or has received as many series as are wanted.
@@ -221,7 +223,7 @@ class _Receiver:
             self._over.pop(start.key, None)
             series = self._new(start.key, start, arrived)
             series.again = again
-        elif series.start is None:
+        else:
             # Through each socket comes a start; one that was missed may come through another.
             series.adopt(start)
         series.began_on.add(arrived.endpoint)
@@ -288,6 +290,7 @@ class _Receiver:
         while len(self._over) > REMEMBERED:
             self._over.popitem(last=False)
         self.finishing.append(self._finisher.submit(self._finish, series))
+        self._unfinished.append(self.finishing[-1])
 
     def _finish(self, series: Series) -> Ended:
         try:
@@ -305,8 +308,16 @@ class _Receiver:
     def _name(self, key: SeriesKey) -> str:
         """Prefix for the files of a series: one that no file in the folder has, and no other program takes."""
         first = name = f"series_{key.number:06d}"
-        output, n = self.means.settings.write.output, 1
-        while name in self._names or any(output.glob(f"{name}_*")) or not claimed(self.means.spool / name):
+        # Images wait meanwhile: a folder of years is listed once, however often the detector began to count anew.
+        there: list[str] = []
+        with suppress(OSError), os.scandir(self.means.settings.write.output) as entries:
+            there = [entry.name for entry in entries if entry.name.startswith(first)]
+        n = 1
+        while (
+            name in self._names
+            or any(other.startswith(f"{name}_") for other in there)
+            or not claimed(self.means.spool / name)
+        ):
             n += 1
             name = f"{first}-{n}"
         self._names.add(name)
@@ -322,6 +333,7 @@ class _Receiver:
 
     def _tell_load(self) -> None:
         waiting = sum(series.waiting for series in self._open.values())
-        finishing = sum(not future.done() for future in self.finishing)
-        load = Load(self._endpoints.held, waiting, len(self._open), finishing, free_bytes(self.means.spool))
+        self._unfinished = [future for future in self._unfinished if not future.done()]
+        finishing, free = len(self._unfinished), free_bytes(self.means.spool)
+        load = Load(self._endpoints.held, waiting, len(self._open), finishing, free)
         self._everyone.load(load)

@@ -68,6 +68,8 @@ class Series:
     _judge: Judge | None = None
     _unkept: str = ""
     """Why images cannot be kept, as it was told."""
+    _differs: bool = False
+    """Other sockets state other geometry or another mask."""
 
     @property
     def whole(self) -> bool:
@@ -80,7 +82,12 @@ class Series:
         return 0 if self._judge is None else self._judge.waiting
 
     def adopt(self, start: SeriesStart) -> None:
-        """Take the start that came after images: what was found without its geometry and mask counts no more."""
+        """Take a start that came through one more socket; the first counts, and what was found without it does not."""
+        if self.start is not None:
+            mine = self.start.detector
+            same = start.detector is None if mine is None else mine.same(start.detector)
+            self._differs |= not same or start.wavelength != self.start.wavelength
+            return
         self.start = start
         if self._received is not None:
             self._received.restate(start)
@@ -139,6 +146,8 @@ class Series:
             problems += (f"{self.name}: images bring too many values; not kept are {', '.join(sorted(more))}",)
         if self.start is None:
             problems += (f"{self.name}: its start was missed: geometry, mask and number of images are unknown",)
+        if self._differs:
+            problems += (f"{self.name}: its sockets state different geometry or masks; what came first is used",)
         if self._received is None:
             sieved = Sieved({}, None, (), (), self._unkept or "no image came that can be read")
             with suppress(OSError):
