@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import cbor2
+import numpy as np
 import pytest
 import zmq
 
@@ -31,7 +32,7 @@ from hitsieve.pipeline.live.publish import QUEUED, Publisher
 from hitsieve.pipeline.live.spool import remove_series, sweep
 from hitsieve.source import endpoints
 from hitsieve.testing import SimulateSettings, simulate
-from hitsieve.testing.stream import StreamSender
+from hitsieve.testing.stream import StreamSender, array
 from hitsieve.write import received
 from pipeline.streaming import Receiving, Seen, into, kept_chunks, series_of, states, until
 
@@ -249,6 +250,25 @@ def test_sizes_that_cannot_be_are_not_believed(
     assert ended.counts["hit"] + ended.counts["miss"] == N
     for what in ("no detector distance", "no pixel size"):
         assert any(what in problem for problem in ended.problems)
+
+
+@pytest.mark.parametrize("n_odd", [1, N])
+def test_one_odd_image_does_not_tell_what_the_others_are(
+    master: Path, sender: StreamSender, tmp_path: Path, n_odd: int
+) -> None:
+    series = series_of(master, 1)
+    odd = array(np.zeros((30, 40), dtype=np.uint16))
+    with Receiving(sender.addresses, into(tmp_path), series=1) as receiving:
+        sender.raw(cbor2.dumps(series.start))
+        for i in range(N):
+            message = cbor2.dumps({"type": "image", **series.key, "image_id": i, "data": {"threshold_1": odd}})
+            nothing = cbor2.dumps({"type": "image", **series.key, "image_id": i})
+            sender.raw(message if i < n_odd else nothing if i == 1 else series.image(i))
+        sender.raw(series.end)
+    (ended,) = receiving.ended
+    # Where all are so, the start is wrong.
+    assert ended.counts["missing"] == (2 if n_odd == 1 else 0)
+    assert ended.counts["unreadable"] == 0
 
 
 def test_an_error_of_ours_in_one_series_ends_no_other(

@@ -68,6 +68,8 @@ class Series:
     _judge: Judge | None = None
     _unkept: str = ""
     """Why images cannot be kept, as it was told."""
+    _odd: tuple[SeriesImage, float] | None = None
+    """The first image, and when it arrived, where it is not as the start states."""
     _differs: bool = False
     """Other sockets state other geometry or another mask."""
 
@@ -109,6 +111,31 @@ class Series:
             self._seen.extend(bytes(number + 1 - len(self._seen)))
         self._seen[number] = 1
         self.n_received += 1
+        for one, came in self._in_order(image, at):
+            self._take(one, came)
+
+    def _in_order(self, image: SeriesImage, at: float) -> list[tuple[SeriesImage, float]]:
+        """What is to be taken now: the first image tells what the others must be like; an odd one waits for another."""
+        if image.packed is None:
+            return [(image, at)]
+        odd, self._odd = self._odd, None
+        if odd is None and self._received is None and self._is_odd(image.packed):
+            self._odd = (image, at)
+            return []
+        if odd is None:
+            return [(image, at)]
+        return [odd, (image, at)] if self._is_odd(image.packed) else [(image, at), odd]
+
+    def _is_odd(self, packed: PackedImage | None) -> bool:
+        """Whether an image is not as the start of the series states."""
+        if packed is None or self.start is None:
+            return False
+        size = None if self.start.detector is None else self.start.detector.shape
+        kind = self.start.stated.get("image_dtype")
+        return size not in (None, packed.shape) or (isinstance(kind, str) and kind != packed.dtype.name)
+
+    def _take(self, image: SeriesImage, at: float) -> None:
+        number = image.number
         held, reason = self._held(image, at), image.reason
         if not held and image.packed is not None:
             reason = self._keep(number, image.packed)
@@ -139,6 +166,8 @@ class Series:
 
     def finish(self) -> Ended:
         """Wait for the verdicts, and sieve the series; called by the thread that ends series."""
+        if self._odd is not None:
+            self._take(*self._odd)
         found = self._judge.finish() if self._judge is not None else ()
         self.settle()
         problems = tuple(map(str, self.start.problems if self.start else ()))
