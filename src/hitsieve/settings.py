@@ -42,7 +42,13 @@ def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.absolute()
 
 
+def _resolved(path: Path) -> Path:
+    """Symbolic links are followed once, here; what is compared with it is resolved as well."""
+    return path.resolve()
+
+
 Input = Annotated[Path | None, AfterValidator(_absolute)]
+Folder = Annotated[Path, AfterValidator(_resolved)]
 
 
 class Settings(BaseModel):
@@ -265,6 +271,9 @@ class RunSettings(Settings):
     cluster: ClusterSettings = ClusterSettings()
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Worker threads; 0: one a core."""
+    engine: Literal["auto", "cpu", "gpu"] = "auto"
+    """Who finds the spots: the cores of this computer (cpu), or its graphics cards (gpu); auto: cards where they can be
+    used and the run is long. What is found is the same."""
 
     @model_validator(mode="after")
     def _enough_spots_kept(self) -> RunSettings:
@@ -301,3 +310,29 @@ class LiveSettings(Settings):
     """What each published message is: JSON, or CBOR with the same keys and values."""
     metrics: str | None = None
     """Where Prometheus reads metrics: [HOST]:PORT, such as :9100."""
+
+
+class ServeSettings(Settings):
+    """What is shown in the browser, and to whom."""
+
+    catalogue: Input = None
+    """File of the local catalogue, only read. By default what HITSIEVE_CATALOGUE names, else that of the user."""
+    host: str = "127.0.0.1"
+    """Address to listen at; any but this computer's own (127.0.0.1, ::1, localhost) needs a token or behind_proxy."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port; 0: a free one."""
+    root: tuple[Folder, ...] = ()
+    """Folders that files may come from, sources included; by default the folders of the runs in the catalogue for
+    outputs, and the files that each run was made from."""
+    token_file: Input = None
+    """File with the token that a visitor must show, and that nobody but its owner may read; HITSIEVE_TOKEN may hold it
+    instead."""
+    behind_proxy: bool = False
+    """A proxy in front lets in only whom it may, and says who asks; no token is needed then."""
+    allow_host: tuple[str, ...] = ()
+    """Names by which visitors reach the server, beside localhost and the address it listens at."""
+    live: str | None = None
+    """Where hitsieve live publishes (its --publish), such as tcp://detector:5556; shown on a page of its own."""
+    live_spool: Folder | None = None
+    """Folder where that hitsieve live keeps what it receives (its --spool, or the folder received of its output), for
+    a picture of the last hit."""

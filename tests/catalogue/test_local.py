@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from catalogue.making import many, record, with_cell
-from hitsieve.catalogue import Catalogue, Record, default_catalogue
+from hitsieve.catalogue import Catalogue, Order, Record, default_catalogue
 from hitsieve.catalogue.filesystem import is_on_network
-from hitsieve.errors import OutputError, SourceError
+from hitsieve.errors import OutputError, SettingsError, SourceError
 
 
 @pytest.fixture
@@ -281,3 +281,58 @@ def test_a_cell_that_cannot_be_is_no_lattice(path: Path) -> None:
         assert isinstance(catalogue.record(strange.id), Record)
         assert ids(catalogue, "cell is known") == {strange.id}
         assert ids(catalogue, "cell ~ 79,79,38,90,90,90") == set()
+
+
+@pytest.mark.parametrize("order", [Order(), Order("hit_rate"), Order("sample_name", down=False)])
+def test_parts_of_what_is_found(path: Path, order: Order) -> None:
+    """Parts joined are what the query finds, each once; what is not known comes last."""
+    with Catalogue(path, create=True) as catalogue:
+        catalogue.add_all(many(60))
+        wanted = ids(catalogue, "n_hits > 200")
+        parts = [catalogue.part("n_hits > 200", order, first=first, most=7) for first in range(0, 63, 7)]
+    joined = [one for part in parts for one, _ in part.records]
+    assert {part.n_found for part in parts} == {len(wanted)}
+    assert len(joined) == len(wanted) and {one.id for one in joined} == wanted
+    field = order.field or "date"
+    values = [getattr(one, field) for one in joined]
+    known = [str(value).lower() if isinstance(value, str) else value for value in values if value is not None]
+    assert known == sorted(known, reverse=order.down)
+    assert None not in values[: len(known)]
+
+
+def test_parts_of_a_lattice_are_the_nearest_first(path: Path) -> None:
+    query = "cell ~ 79,79,38,90,90,90 within 5 %"
+    with Catalogue(path, create=True) as catalogue:
+        catalogue.add_all(many(60))
+        wanted = [(one.facts["id"], one.strain) for one in catalogue.search(query)]
+        part = catalogue.part(query, most=len(wanted))
+    assert wanted and [(one.id, strain) for one, strain in part.records] == wanted
+
+
+def test_no_such_field_to_sort_by(path: Path) -> None:
+    with Catalogue(path, create=True) as catalogue, pytest.raises(SettingsError, match="no field to sort by"):
+        catalogue.part("", Order('id"; DROP TABLE runs; --'))
+
+
+def test_extents(path: Path) -> None:
+    with Catalogue(path, create=True) as catalogue:
+        assert catalogue.extents(["n_images", "resolution"]) == {"n_images": None, "resolution": None}
+        catalogue.add_all([record(1, n_images=100, resolution=2.0), record(2, resolution=1.5), record(3)])
+        assert catalogue.extents(["n_images", "resolution"]) == {"n_images": (100, 100), "resolution": (1.5, 2.0)}
+
+
+def test_read_only(path: Path) -> None:
+    with pytest.raises(SourceError, match="no catalogue yet"):
+        Catalogue(path, read_only=True)
+    with Catalogue(path, create=True) as catalogue:
+        catalogue.add(record(1))
+    with Catalogue(path, read_only=True) as catalogue:
+        assert len(catalogue) == 1 and catalogue.known("x") is None
+        with pytest.raises(SourceError, match="readonly"):
+            catalogue.add(record(2))
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE notes SET value = 'another' WHERE name = 'form'")
+    with pytest.raises(SourceError, match="another version"):
+        Catalogue(path, read_only=True)
+    Catalogue(path).close()
+    Catalogue(path, read_only=True).close()

@@ -11,6 +11,7 @@ import hitsieve
 from hitsieve import pipeline
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.veto import Dropped, Veto
+from hitsieve.pipeline.view.subset import Choice, SubsetRequest, write_subset
 from hitsieve.settings import RunSettings
 from hitsieve.testing import SimulateSettings, simulate
 
@@ -45,7 +46,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "workers": 2,
     }
     hitsieve.run(made.master, output=out, settings=RunSettings.model_validate(settings))
+    write_subset(SubsetRequest(out / "made_hits.h5", folder / "few.h5", Choice(first=3, pump="light")))
     return {
+        "few": folder / "few.h5",
         "hits": out / "made_hits.h5",
         "misses": out / "made_misses.h5",
         "annotated": out / "made_annotated.h5",

@@ -24,7 +24,7 @@ BASE = HOME / "NXhit_finding.nxdl.xml"
 ADDITION = HOME / "NXmx_addition.nxdl.xml"
 NEXUS = Path(nexusformat.__file__).parent / "definitions"
 """The definitions of NeXus, with their schema, as nexusformat ships them."""
-KINDS = ("hits", "misses", "annotated", "dark", "vetoed")
+KINDS = ("hits", "misses", "annotated", "dark", "vetoed", "few")
 
 
 def addition() -> ET.Element:

@@ -15,7 +15,8 @@ import pytest
 
 import calling
 import hitsieve
-from hitsieve.settings import LiveSettings, RunSettings, Settings
+from hitsieve.pipeline.watch import ScicatSettings, WatchSettings
+from hitsieve.settings import LiveSettings, RunSettings, ServeSettings, Settings
 from hitsieve.testing import SimulateSettings, StreamSettings
 
 if sys.version_info >= (3, 11):
@@ -86,7 +87,17 @@ def models(model: type[Settings]) -> list[type[Settings]]:
 
 
 @pytest.mark.parametrize(
-    "model", [*models(RunSettings), LiveSettings, SimulateSettings, StreamSettings], ids=lambda model: model.__name__
+    "model",
+    [
+        *models(RunSettings),
+        LiveSettings,
+        ScicatSettings,
+        ServeSettings,
+        SimulateSettings,
+        StreamSettings,
+        WatchSettings,
+    ],
+    ids=lambda model: model.__name__,
 )
 def test_settings_are_frozen_documented_and_strict(model: type[Settings]) -> None:
     assert model.model_config["frozen"]

@@ -18,7 +18,7 @@ def test_smoke(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "benchmarks.json").read_text())
     assert done.stdout.strip() == (tmp_path / "benchmarks.md").read_text().strip()
-    assert len(report["checks"]) == 13
+    assert len(report["checks"]) == 16
     assert [check["what"] for check in report["checks"] if not check["agrees"]] == []
     measured = {row["what"]: row for row in report["rows"]}
     assert measured["hits with 15 or more spots of snr 6 found"]["met"]

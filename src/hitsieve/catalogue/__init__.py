@@ -2,7 +2,8 @@
 
 from hitsieve.catalogue.about import About, Home
 from hitsieve.catalogue.datacite import datacite
-from hitsieve.catalogue.local import Catalogue, Change, Found, default_catalogue
+from hitsieve.catalogue.found import Change, Found, Order, Part
+from hitsieve.catalogue.local import Catalogue, default_catalogue
 from hitsieve.catalogue.preview import preview
 from hitsieve.catalogue.publication import Creator, Publication, join, publication, read_publication
 from hitsieve.catalogue.published import (
@@ -33,6 +34,8 @@ __all__ = [
     "FileKind",
     "Found",
     "Home",
+    "Order",
+    "Part",
     "Publication",
     "Published",
     "PumpState",

@@ -5,24 +5,20 @@ from __future__ import annotations
 import math
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-
-from hitsieve.catalogue.celldistance import NearLattice, possible_centrings, reduced_metric
-from hitsieve.catalogue.conditions import Cell
+from hitsieve.catalogue.conditions import Condition
 from hitsieve.catalogue.filesystem import is_on_network
+from hitsieve.catalogue.found import LATEST, Change, Found, Order, Part, facts_of
+from hitsieve.catalogue.nearby import near_table
 from hitsieve.catalogue.query import FIELDS, parse
 from hitsieve.catalogue.record import Record
 from hitsieve.catalogue.schema import (
     APPLICATION,
     LAYOUT,
-    METRIC,
     drop_facts,
     has_fts5,
     is_prepared,
@@ -30,7 +26,7 @@ from hitsieve.catalogue.schema import (
     put_facts,
     read_record,
 )
-from hitsieve.catalogue.sql import SEPARATOR, where
+from hitsieve.catalogue.sql import where
 from hitsieve.errors import HitsieveError, OutputError, SourceError
 from hitsieve.model import Closing
 
@@ -39,24 +35,6 @@ WAIT = 30.0
 CACHE_KIB = 65536
 """Most memory for pages: the facts of a hundred thousand runs."""
 _IDENTITY = "PRAGMA application_id"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What became of a record that was given to the catalogue."""
-
-    what: Literal["added", "updated", "skipped"]
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A run that a query finds."""
-
-    facts: Mapping[str, Any]
-    """Value of each field that can be searched by; None where it is not known."""
-    strain: float | None
-    """Distance of its lattice from the first cell of the query, as a share of lengths."""
 
 
 def default_catalogue() -> Path:
@@ -86,6 +64,8 @@ class Catalogue(Closing):
         The file.
     create : bool
         Make it, and its folder, where it is absent.
+    read_only : bool
+        Write nothing at all; a catalogue whose tables are not those of this version is an error then.
     words : bool
         Use SQLite's search for words (FTS5) where it has it. Without, words are looked for anywhere in the text.
 
@@ -97,8 +77,9 @@ class Catalogue(Closing):
         It is to be made, and cannot be.
     """
 
-    def __init__(self, path: Path, *, create: bool = False, words: bool = True) -> None:
+    def __init__(self, path: Path, *, create: bool = False, read_only: bool = False, words: bool = True) -> None:
         self.path = path
+        self._read_only = read_only
         if not _exists(path, unseen=False):
             if not create:
                 mend = "hitsieve run enters each run, hitsieve catalog add those that are finished"
@@ -163,13 +144,54 @@ class Catalogue(Closing):
         condition = parse(query)
         near: list[dict[int, float]] = []
         with self._using(), self._reading() as connection:
-            sql, values = where(condition, lambda cell: self._near(cell, near), has_words=self._words)
+            sql, values = self._where(connection, condition, near)
             names = ", ".join(f'"{name}"' for name in FIELDS)
             text = f"SELECT key, {names} FROM facts WHERE {sql} ORDER BY date DESC, key DESC"  # noqa: S608 - our own names
             rows = connection.execute(text, values).fetchall()
         strains = near[0] if near else {}
-        found = [Found(_facts(row[1:]), strains.get(row[0])) for row in rows]
+        found = [Found(facts_of(row[1:]), strains.get(row[0])) for row in rows]
         return sorted(found, key=lambda one: math.inf if one.strain is None else one.strain) if near else found
+
+    def part(self, query: str, order: Order = LATEST, *, first: int = 0, most: int = 50) -> Part:
+        """Whole records of some of the runs that a query finds, in order.
+
+        Parameters
+        ----------
+        query : str
+        order : Order
+        first, most : int
+            Which of them.
+
+        Raises
+        ------
+        SettingsError
+            The query is wrong, with its place, or there is no such field to sort by.
+        SourceError
+            The catalogue cannot be read.
+        """
+        condition = parse(query)
+        near: list[dict[int, float]] = []
+        with self._using(), self._reading() as connection:
+            sql, values = self._where(connection, condition, near)
+            n_found = connection.execute(f"SELECT count(*) FROM facts WHERE {sql}", values).fetchone()[0]  # noqa: S608
+            # Keys alone are sorted, not the whole records.
+            order_by = order.sql(near=bool(near))
+            text = f"SELECT key FROM facts WHERE {sql} ORDER BY {order_by} LIMIT ? OFFSET ?"  # noqa: S608 - our own names
+            keys = [key for (key,) in connection.execute(text, [*values, most, first])]
+            records = [
+                connection.execute("SELECT record FROM runs WHERE key = ?", (key,)).fetchone()[0] for key in keys
+            ]
+        strains = near[0] if near else {}
+        found = zip(map(read_record, records), map(strains.get, keys), strict=True)
+        return Part(tuple(found), int(n_found))
+
+    def extents(self, fields: Sequence[str]) -> dict[str, tuple[float, float] | None]:
+        """Least and largest value of fields that are numbers, over all runs; None where no run has one."""
+        asked = ", ".join(f'min("{FIELDS[name].field}"), max("{FIELDS[name].field}")' for name in fields)
+        with self._using():
+            row = self._connection.execute(f"SELECT {asked} FROM facts").fetchone()  # noqa: S608 - names of fields
+        pairs = zip(row[::2], row[1::2], strict=True)
+        return {name: None if pair[0] is None else pair for name, pair in zip(fields, pairs, strict=True)}
 
     def record(self, identity: str) -> Record:
         """The whole record of a run.
@@ -179,11 +201,16 @@ class Catalogue(Closing):
         SourceError
             There is none.
         """
+        found = self.known(identity)
+        if found is None:
+            raise SourceError(f"{self.path}: has no run {identity}", mend="see hitsieve catalog list")
+        return found
+
+    def known(self, identity: str) -> Record | None:
+        """The whole record of a run, if there is one."""
         with self._using():
             row = self._connection.execute("SELECT record FROM runs WHERE id = ?", (identity,)).fetchone()
-        if row is None:
-            raise SourceError(f"{self.path}: has no run {identity}", mend="see hitsieve catalog list")
-        return read_record(row[0])
+        return None if row is None else read_record(row[0])
 
     def places_by_source(self) -> dict[str, list[str]]:
         """Summaries of all runs, by the file that was sieved."""
@@ -224,30 +251,13 @@ class Catalogue(Closing):
         made = connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", values).lastrowid
         put_facts(connection, int(made or 0), record, words=self._words)
 
-    def _near(self, cell: Cell, near: list[dict[int, float]]) -> str:
-        """Make a temporary table of the runs whose lattice is near; remember how near."""
-        connection, most = self._connection, math.log1p(cell.most)
-        names = (cell.centring,) if cell.centring else possible_centrings(cell.parameters)
-        strains: dict[int, float] = {}
-        for centring in names:
-            lattice = NearLattice(reduced_metric(cell.parameters, centring), most)
-            bounds = [float(x) ** 2 for pair in zip(lattice.shortest, lattice.longest, strict=True) for x in pair]
-            asked = " AND ".join(f"g{i} BETWEEN ? AND ?" for i in range(3))
-            text = f"SELECT key, {', '.join(METRIC)} FROM facts WHERE {asked}"  # noqa: S608 - our own names
-            rows = np.array(connection.execute(text, bounds).fetchall(), dtype=np.float64).reshape(-1, 7)
-            for key, strain in zip(
-                rows[:, 0].astype(int).tolist(), lattice.distances(rows[:, 1:]).tolist(), strict=True
-            ):
-                if math.isfinite(strain):
-                    strains[key] = min(strains.get(key, math.inf), math.expm1(strain))
-        table = f"temp.near{len(near)}"
-        near.append(strains)
-        connection.execute(f"CREATE TEMPORARY TABLE {table.removeprefix('temp.')} (key INTEGER PRIMARY KEY)")
-        connection.executemany(f"INSERT INTO {table} VALUES (?)", ((key,) for key in strains))  # noqa: S608
-        return table
+    def _where(
+        self, connection: sqlite3.Connection, condition: Condition, near: list[dict[int, float]]
+    ) -> tuple[str, list[object]]:
+        return where(condition, lambda cell: near_table(connection, cell, near), has_words=self._words)
 
     def _connect(self, *, create: bool) -> sqlite3.Connection:
-        writable = create or os.access(self.path, os.W_OK)
+        writable = create or (not self._read_only and os.access(self.path, os.W_OK))
         uri = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw' if writable else 'ro'}"
         connection = sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None)
         try:
@@ -271,6 +281,11 @@ class Catalogue(Closing):
                 f"{self.path}: is a catalogue of a later version of hitsieve",
                 mend="update hitsieve, or name another file with --catalogue",
             )
+        if self._read_only:
+            if not is_prepared(connection, words=self._words):
+                what = f"{self.path}: was made by another version of hitsieve"
+                raise SourceError(what, mend="bring it up to date with hitsieve catalog list")
+            return
         if empty and not is_on_network(self.path):
             # Readers then do not wait for writers; it needs memory that is shared, which network file systems have not.
             self._write_ahead()
@@ -346,21 +361,3 @@ def _exists(path: Path, *, unseen: bool) -> bool:
         return path.exists()
     except OSError:
         return unseen
-
-
-_CODED = tuple(name for name, home in FIELDS.items() if home.kind in ("names", "time"))
-"""Fields whose columns are not their values."""
-
-
-def _facts(values: tuple[Any, ...]) -> dict[str, Any]:
-    facts = dict(zip(FIELDS, values, strict=True))
-    for name in _CODED:
-        if facts[name] is not None:
-            facts[name] = _read(name, facts[name])
-    return facts
-
-
-def _read(name: str, text: str) -> Any:
-    if FIELDS[name].kind == "names":
-        return tuple(text.split(SEPARATOR)[1:-1])
-    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)

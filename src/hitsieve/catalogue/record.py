@@ -123,6 +123,8 @@ class Record(_Part):
         Share | None, About("Hit rate, upper limit", nxmx=HIT_FINDING + "hit_rate_interval[1]")
     ] = None
     """Upper end of it."""
+    hit_rate_line: Annotated[tuple[Share | None, ...], About("Hit rate along the run", scicat=None, crate="")] = ()
+    """Hit rate of consecutive stretches of (nearly) equally many images, at most 32; null where none was searched."""
     rule: Annotated[str, About("Hit rule", nxmx=HIT_FINDING + "rule")]
     """What made a hit: spots, indexed, either or both."""
     min_spots: Annotated[Count, About("Spots of a hit, at least", nxmx=HIT_FINDING + "min_spots")]

@@ -24,6 +24,7 @@ LAYOUT = 1
 METRIC = ("g0", "g1", "g2", "g3", "g4", "g5")
 """Columns of the reduced metric of the lattice."""
 WORDS = ("title", "sample_name", "source_path")
+_KNOWN = frozenset(Record.model_fields)
 _FORM = json.dumps([2, [(name, home.kind) for name, home in FIELDS.items()], METRIC, WORDS])
 """What `facts` and `words` are made like; the number changes when their making does."""
 
@@ -56,7 +57,7 @@ def prepare(connection: sqlite3.Connection, *, words: bool) -> None:
 def read_record(text: str) -> Record:
     """The record in a row; facts that only another version of hitsieve knows are passed over."""
     values = json.loads(text)
-    return Record.model_validate({name: value for name, value in values.items() if name in Record.model_fields})
+    return Record.model_validate({name: value for name, value in values.items() if name in _KNOWN})
 
 
 def put_facts(connection: sqlite3.Connection, key: int, record: Record, *, words: bool) -> None:

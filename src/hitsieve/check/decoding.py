@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
-
 import h5py
 import numpy as np
 
-from hitsieve._core import SpotFinder
 from hitsieve.check.reading import FAILURES, short
+from hitsieve.filters import why_not_unpacked
 
 _LZ4, _BITSHUFFLE = 32004, 32008
 _CODECS = {2: "bslz4", 3: "bszstd"}
@@ -40,8 +37,7 @@ def why_not_decoded(item: h5py.Dataset, image: int) -> str:
                 return ""
             mask, stored = item.id.read_direct_chunk(place)
             if mask == 0:
-                reasons = _decoder(tuple(shape[-2:]), item.dtype.name).find_stored(stored, codec).reasons
-                return str(reasons.get(0, ""))
+                return why_not_unpacked(stored, codec, tuple(shape[-2:]), item.dtype.name)
         _ = item[image] if len(shape) > 2 else item[()]
     except FAILURES as error:
         return short(error)
@@ -72,19 +68,3 @@ def _absent_filter(item: h5py.Dataset) -> str:
         if not h5py.h5z.filter_avail(number):
             return f"{number} ({name.decode('utf-8', 'replace')})" if name else str(number)
     return ""
-
-
-@lru_cache(maxsize=4)
-def _decoder(shape: tuple[int, int], dtype: str) -> Any:
-    """A finder that looks at no pixel: what is left of it is the decoder."""
-    nothing = np.zeros(shape, dtype=np.bool_)
-    return SpotFinder(
-        bins=np.zeros(shape, dtype=np.uint16),
-        valid=nothing,
-        dtype=dtype,
-        underload=0,
-        saturation=None,
-        error_value=None,
-        background_bins=np.zeros(1, dtype=np.bool_),
-        algorithm="dispersion",
-    )

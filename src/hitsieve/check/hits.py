@@ -123,7 +123,7 @@ class _HitFinding:
             counts[:-1] += np.bincount(values[known].astype(np.int64), minlength=len(STATES))
         if counts[-1]:
             self._subject.find("hits-states", self._place("state"), f"has {counts[-1]:,} rows of no known state")
-        only = {"hits": "hit", "misses": "miss"}.get(self._holds)
+        only = {"hits": "hit", "subset": "hit", "misses": "miss"}.get(self._holds)
         others = int(counts.sum() - counts[STATES[only]]) if only else 0
         if others:
             told = f"has {others:,} rows that are no {only}, where the file holds {self._holds}"
@@ -185,8 +185,9 @@ class _HitFinding:
                 told = f"has {wrong:,} rows beyond the {most:,.0f} {what}"
                 self._subject.find("hits-source", self._place(name), told)
         item = at_path(self._group, "source_image")
-        if item is None and self._holds in ("hits", "misses"):
-            told = f"is absent, where the file holds only {self._holds}: nobody can tell which images they are"
+        if item is None and self._holds in ("hits", "subset", "misses"):
+            what = "some of the hits" if self._holds == "subset" else f"only {self._holds}"
+            told = f"is absent, where the file holds {what}: nobody can tell which images they are"
             self._subject.find("hits-source", self._place("source_image"), told)
         before = -1.0
         for _, values in _blocks(item):

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from hitsieve.cli.options import Messages
 from hitsieve.cli.progress import shown, shown_count
-from hitsieve.cli.report import print_outputs, print_summary
+from hitsieve.cli.screen import print_outputs, print_summary
 from hitsieve.cli.stopping import stoppable
 
 if TYPE_CHECKING:

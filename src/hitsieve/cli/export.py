@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from hitsieve.cli.options import AsJson, Messages, Switch
 from hitsieve.cli.progress import shown_count
 from hitsieve.cli.publishing import Publishing
-from hitsieve.cli.report import Warnings
+from hitsieve.cli.screen import Warnings
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import SettingsError
 

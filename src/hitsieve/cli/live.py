@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 from cyclopts import Group, Parameter
@@ -17,12 +14,11 @@ from cyclopts import Group, Parameter
 from hitsieve.cli.config import read_settings
 from hitsieve.cli.options import CATALOGUE, INDEX, SOURCE, SPOTS, VERDICT, WRITE, Messages, Whole
 from hitsieve.cli.run import CatalogueFlags, WriteFlags
+from hitsieve.cli.stopping import say, stopped_once
 from hitsieve.errors import SettingsError
 from hitsieve.settings import IndexSettings, LiveSettings, SourceSettings, SpotSettings, VerdictSettings
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from pydantic import BaseModel
 
     from hitsieve.model import SeriesKey
@@ -30,7 +26,10 @@ if TYPE_CHECKING:
 
 LIVE = Group("Live: how the stream is received, and who is told")
 FAILED = 4
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOPS = (
+    "stopping: the series that are open end with what was received",
+    "stopped at once; what was received stays in the spool folder",
+)
 _log = logging.getLogger(__name__)
 
 
@@ -100,7 +99,7 @@ def live(
     elif kept == "sample" and not chosen.keep_received:
         _log.warning("--misses sample: of the misses only a random sample is kept, the others are lost for good")
     tells = _Tells(quiet=messages.quiet)
-    with ExitStack() as stack, _stopped_once() as stop:
+    with ExitStack() as stack, stopped_once(*_STOPS) as stop:
         watchers: list[Watcher] = [tells, *_asked_for(chosen, stack)]
         ended = receive(
             addresses, settings, chosen, watchers=watchers, stop=stop, ready=lambda: tells.waiting(addresses)
@@ -118,30 +117,6 @@ def _asked_for(chosen: LiveSettings, stack: ExitStack) -> Iterator[Watcher]:
         from hitsieve.pipeline.live.publish import Publisher
 
         yield stack.enter_context(Publisher(chosen.publish, chosen.publish_format))
-
-
-@contextmanager
-def _stopped_once() -> Iterator[Event]:
-    """Ctrl-C, SIGTERM and the end of the terminal ask for an end; a second one does not wait for it."""
-    stop = Event()
-
-    def ask(number: int, _: FrameType | None) -> None:
-        if stop.is_set():
-            _say("hitsieve: error: stopped at once; what was received stays in the spool folder", sys.stderr)
-            # Threads that wait for a series to end would hold back any other way out.
-            os._exit(128 + number)
-        stop.set()
-        _say("stopping: the series that are open end with what was received", sys.stderr)
-
-    handlers = {number: signal.getsignal(number) for number in _STOPPING}
-    for number, handler in handlers.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 class _Tells:
@@ -189,10 +164,4 @@ class _Tells:
 
     def _say(self, text: str, where: TextIO) -> None:
         if not self._quiet:
-            _say(text, where)
-
-
-def _say(text: str, where: TextIO) -> None:
-    # Nobody may listen any more: Ctrl-C ends tee before it ends us. The detector goes on all the same.
-    with suppress(OSError):
-        print(text, file=where, flush=True)
+            say(text, where)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from hitsieve.cli.options import AsJson, Messages, Switch, WholeFrom0
-from hitsieve.cli.report import size_of
+from hitsieve.cli.screen import size_of
 from hitsieve.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from cyclopts.validators import Number
 
 from hitsieve.cli.options import AsJson, Messages, Switch
 from hitsieve.cli.progress import shown_count
-from hitsieve.cli.report import size_of
+from hitsieve.cli.screen import size_of
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import OutputError, SettingsError, VerificationError
 

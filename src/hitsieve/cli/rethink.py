@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field
 
 from hitsieve.cli.options import CATALOGUE, VERDICT, AsJson, Messages, Switch
 from hitsieve.cli.progress import shown_count
-from hitsieve.cli.report import Warnings, print_summary
 from hitsieve.cli.run import CatalogueFlags
+from hitsieve.cli.screen import Warnings, print_summary
 from hitsieve.cli.stopping import stoppable
 from hitsieve.settings import VerdictSettings
 

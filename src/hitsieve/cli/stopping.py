@@ -6,12 +6,15 @@ request is therefore also remembered, and looked at between batches of images.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn, ParamSpec
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn, ParamSpec, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from threading import Event
     from types import FrameType
 
 P = ParamSpec("P")
@@ -45,6 +48,44 @@ def stoppable(show: Callable[P, None] | None) -> Callable[P, None]:
             show(*args, **kwargs)
 
     return step
+
+
+def say(text: str, where: TextIO) -> None:
+    """Say something while work goes on: Ctrl-C ends tee before it ends us, and nobody may listen any more."""
+    with suppress(OSError):
+        print(text, file=where, flush=True)
+
+
+@contextmanager
+def stopped_once(first: str, second: str) -> Iterator[Event]:
+    """Ctrl-C, SIGTERM and the end of the terminal ask for an end; a second one does not wait for it.
+
+    Parameters
+    ----------
+    first, second : str
+        What is said then.
+    """
+    from threading import Event
+
+    stop = Event()
+
+    def ask(number: int, _: FrameType | None) -> None:
+        if stop.is_set():
+            say(f"hitsieve: error: {second}", sys.stderr)
+            # Threads that wait for work to end would hold back any other way out.
+            os._exit(128 + number)
+        stop.set()
+        say(first, sys.stderr)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in handlers.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _swallowed(lost: sys.UnraisableHookArgs) -> None:

@@ -6,6 +6,7 @@ from hitsieve.index.consensus import FEWEST_AGREEING, FoundCell, find_cell, find
 from hitsieve.index.doubt import another_cell
 from hitsieve.index.geometry import GeometryCheck, GeometryFit
 from hitsieve.index.known import CellIndexer, index_known
+from hitsieve.index.predict import Predicted, predict, reach_of
 from hitsieve.index.unknown import ConsensusCell, consensus_cell, index_unknown
 from hitsieve.index.vectors import reciprocal_vectors
 
@@ -17,6 +18,7 @@ __all__ = [
     "FoundCell",
     "GeometryCheck",
     "GeometryFit",
+    "Predicted",
     "another_cell",
     "bravais_candidates",
     "consensus_cell",
@@ -24,6 +26,8 @@ __all__ = [
     "find_cells",
     "index_known",
     "index_unknown",
+    "predict",
+    "reach_of",
     "read_cell",
     "reciprocal_vectors",
 ]

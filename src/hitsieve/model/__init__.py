@@ -15,7 +15,7 @@ from hitsieve.model.closing import Closing
 from hitsieve.model.detector import Beam, Detector, Panel
 from hitsieve.model.lattice import CellParameters, Lattice, Lattices, UnitCell
 from hitsieve.model.results import SPOT_FLAGS, ImageResults, Looked, SecondLook, SpotFlag, Spots, State
-from hitsieve.model.run import Codec, DataFile, ImageHeaders, ImageTable, Problem, PumpStates, Run
+from hitsieve.model.run import Codec, DataFile, ImageHeaders, ImageTable, Place, Problem, PumpStates, Run
 from hitsieve.model.stream import DROPPED_FIELD, Message, PackedImage, SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Message",
     "PackedImage",
     "Panel",
+    "Place",
     "Problem",
     "PumpStates",
     "Run",

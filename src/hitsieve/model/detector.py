@@ -34,6 +34,30 @@ class Panel:
         positions: FloatArray = np.asarray(self.origin) + u * np.asarray(self.fast) + v * np.asarray(self.slow)
         return positions
 
+    def meets(self, directions: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Where rays from the sample meet the plane of the panel: (x, y) in pixels, also beyond its edges.
+
+        Parameters
+        ----------
+        directions : array of float, shape (..., 3)
+            Laboratory frame; their length does not matter. Rays that do not meet the plane get NaN.
+        """
+        rays, origin = np.asarray(directions, dtype=np.float64), np.asarray(self.origin)
+        steps = np.array([self.fast, self.slow], dtype=np.float64)
+        normal = np.cross(*steps)
+        toward = rays @ normal
+        with np.errstate(divide="ignore", invalid="ignore"):
+            along = np.where(toward == 0, np.nan, (origin @ normal) / toward)
+        along = np.where(along > 0, along, np.nan)
+        uv = (along[..., None] * rays - origin) @ np.linalg.pinv(steps)
+        return uv[..., 0] + self.first[1], uv[..., 1] + self.first[0]
+
+    def holds(self, x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Whether image coordinates (x, y) in pixels lie on the panel."""
+        xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        (s, f), (ns, nf) = self.first, self.shape
+        return np.asarray((xs >= f) & (xs < f + nf) & (ys >= s) & (ys < s + ns))
+
 
 @dataclass(frozen=True, slots=True)
 class Detector:
@@ -83,8 +107,7 @@ class Detector:
         xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
         numbers = np.full(xs.shape, len(self.panels), dtype=np.int64)
         for number, panel in enumerate(self.panels):
-            (s, f), (ns, nf) = panel.first, panel.shape
-            numbers[(xs >= f) & (xs < f + nf) & (ys >= s) & (ys < s + ns)] = number
+            numbers[panel.holds(xs, ys)] = number
         return numbers
 
     def lab(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
@@ -97,6 +120,16 @@ class Detector:
             inside = numbers == number
             out[inside] = self.panels[number].lab(xs[inside], ys[inside])
         return out
+
+    def meets(self, directions: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Where rays from the sample, shape (..., 3), meet the detector: (x, y) in pixels; NaN where they miss it."""
+        rays = np.asarray(directions, dtype=np.float64)
+        x, y = np.full(rays.shape[:-1], np.nan), np.full(rays.shape[:-1], np.nan)
+        for panel in self.panels:
+            across, down = panel.meets(rays)
+            here = np.isnan(x) & panel.holds(across, down)
+            x[here], y[here] = across[here], down[here]
+        return x, y
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +149,13 @@ class Beam:
         if self.wavelengths is None:
             return np.full(images.shape, self.wavelength is not None)
         return np.asarray(np.isfinite(self.wavelengths[images]))
+
+    def of(self, image: int) -> Beam:
+        """The beam of one image: with its own wavelength, where each image has one."""
+        if self.wavelengths is None:
+            return self
+        own = float(self.wavelengths[image])
+        return replace(self, wavelength=own if np.isfinite(own) else None, wavelengths=None)
 
 
 def inverse_d(detector: Detector, beam: Beam, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:

@@ -30,6 +30,20 @@ class DataFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where one image is stored."""
+
+    path: Path
+    dataset: str
+    """Path of the dataset in the HDF5 file; empty for formats read through fabio."""
+    row: int
+    """In the dataset, or frame of the file."""
+
+    def __str__(self) -> str:
+        return f"{self.path}{f', {self.dataset}' if self.dataset else ''}, row {self.row}"
+
+
+@dataclass(frozen=True, slots=True)
 class ImageTable:
     """Where each of the run's n images is."""
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hitsieve.catalogue import CELL_FIELDS, FileKind, PumpState, Record, StoredFile
 from hitsieve.errors import SourceError
 from hitsieve.verdict import WITHOUT_JET
-from hitsieve.write import Described, IndexSummary, Outputs, PumpSummary, Summary, describe, digest_of_hits
+from hitsieve.write import Described, IndexSummary, Outputs, PumpSummary, Summary, TimeLine, describe, digest_of_hits
 
 _BLOCK = 1 << 20
 _KEV_ANGSTROM = 12.398419843320026
 """Photon energy times wavelength: h c."""
+_STRETCHES = 32
+"""Numbers of the hit rate along the run, at most."""
 _SAME = (
     *("date", "program", "version", "verdict_on", "n_images", "n_hits", "n_misses", "n_unreadable", "n_missing"),
     *("hit_rate", "ice_fraction", "saturated_fraction", "source_bytes", "hit_bytes", "seconds"),
@@ -64,12 +67,21 @@ def _verdict(summary: Summary) -> dict[str, Any]:
     return {
         "hit_rate_low": interval[0] if interval else None,
         "hit_rate_high": interval[1] if interval else None,
+        "hit_rate_line": _along(summary.timeline),
         "rule": summary.rule.rule,
         "min_spots": summary.rule.min_spots,
         "false_hit_rate": summary.blanks.false_hit_rate if summary.blanks else None,
         "lost_share": missed.lost_share if missed else None,
         "lost_share_high": missed.lost_share_interval[1] if missed and missed.lost_share_interval else None,
     }
+
+
+def _along(timeline: TimeLine) -> tuple[float | None, ...]:
+    """Hit rate along the run, in so few numbers that a list of runs can show it."""
+    n = len(timeline.first)
+    edges = [i * n // min(n, _STRETCHES) for i in range(min(n, _STRETCHES) + 1)] if n else []
+    pairs = [(sum(timeline.n_hits[low:high]), sum(timeline.n_searched[low:high])) for low, high in pairwise(edges)]
+    return tuple(round(hits / searched, 5) if searched else None for hits, searched in pairs)
 
 
 def _lattices(index: IndexSummary | None) -> dict[str, Any]:

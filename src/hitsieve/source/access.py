@@ -93,7 +93,7 @@ def open_hdf5(path: Path) -> h5py.File:
             f"{path}: is not an HDF5 file", mend="name a NeXus/HDF5 master, data files or images", missing=False
         )
     try:
-        return h5py.File(path, "r")
+        return _opened(path)
     except (OSError, RuntimeError) as error:
         text = str(error)
         if "truncated" in text:
@@ -115,6 +115,16 @@ def open_hdf5(path: Path) -> h5py.File:
                 missing=False,
             ) from None
         raise damaged(path, text) from None
+
+
+def _opened(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        # It is open in this process already, without a lock: HDF5 wants it opened in one way only.
+        if "locking flag" not in str(error):
+            raise
+        return h5py.File(path, "r", locking=False)
 
 
 @contextmanager

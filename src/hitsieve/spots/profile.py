@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.model import Run
 from hitsieve.settings import SpotSettings
-from hitsieve.spots.bins import rings, tiles
 from hitsieve.spots.finder import Finder
 
 FloatArray = npt.NDArray[np.float64]
@@ -40,27 +38,25 @@ class Profile:
         return self.number[rows, columns].astype(np.int64)
 
 
-def background_profile(run: Run, finder: Finder, settings: SpotSettings, image: npt.NDArray[np.generic]) -> Profile:
+def background_profile(finder: Finder, settings: SpotSettings, image: npt.NDArray[np.generic]) -> Profile:
     """Background and thresholds of one image.
 
     Parameters
     ----------
-    run : Run
     finder : Finder
-        Built for that run with those settings: the numbers are its own.
+        Built for the run of the image with those settings: the numbers are its own.
     settings : SpotSettings
     image : array, shape (slow, fast)
         Unpacked counts, in the run's type.
     """
-    bins = rings(run.detector, run.beam, settings.bin_width) if run.detector.panels else tiles(run.detector)
     n, mean, sigma, threshold = finder.core.profile(image)
     empty = n == 0
     absent = empty | (settings.algorithm == "dispersion")
     return Profile(
-        angle=bins.angle,
+        angle=finder.bins.angle,
         n=n.astype(np.int64),
         mean=np.where(empty, np.nan, mean),
         sigma=np.where(empty, np.nan, sigma),
         threshold=np.where(absent, np.nan, threshold.astype(np.float64)),
-        number=bins.number,
+        number=finder.bins.number,
     )

@@ -11,7 +11,7 @@ from hitsieve.verdict.calibrate import (
     false_hits,
 )
 from hitsieve.verdict.content import Line, ice_share, saturated_share, timeline, with_ice
-from hitsieve.verdict.rate import hit_rate, rate_interval, wilson_interval
+from hitsieve.verdict.rate import hit_rate, rate_interval, scatter, wilson_interval
 from hitsieve.verdict.rule import ICE_RINGS, HitRule, Rated, check_geometry, rate_resolutions, rate_spots
 from hitsieve.verdict.segments import WITHOUT_JET, HitTrust, Segment, files_without_jet, find_segments
 from hitsieve.verdict.states import StateRates, rates_by_state
@@ -44,6 +44,7 @@ __all__ = [
     "rate_spots",
     "rates_by_state",
     "saturated_share",
+    "scatter",
     "timeline",
     "wilson_interval",
     "with_ice",

@@ -3,10 +3,12 @@
 from hitsieve.write.atomic import remove_leftovers, signals_held, writing
 from hitsieve.write.audit import choose_audit
 from hitsieve.write.belonging import pump_state_of
+from hitsieve.write.composed import ComposedFile
 from hitsieve.write.copied import changed_copy
 from hitsieve.write.described import Described, describe, digest_of_hits
 from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
 from hitsieve.write.given import mask_digest
+from hitsieve.write.held import held_at
 from hitsieve.write.kept import KeptImages
 from hitsieve.write.keptrun import KeptRun, source_names
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
@@ -27,7 +29,9 @@ from hitsieve.write.retable import rewrite
 from hitsieve.write.runwriter import RunWriter
 from hitsieve.write.sameness import differences, metadata_differences
 from hitsieve.write.selfcontained import leads_elsewhere
+from hitsieve.write.spooled import spooled
 from hitsieve.write.stored import StoredResults, open_results
+from hitsieve.write.subset import HitsToChoose, store
 from hitsieve.write.summary import (
     AuditSummary,
     BiasTest,
@@ -59,6 +63,7 @@ __all__ = [
     "BlanksSummary",
     "CellSummary",
     "Compared",
+    "ComposedFile",
     "Deletion",
     "Described",
     "Facts",
@@ -66,6 +71,7 @@ __all__ = [
     "FilePrint",
     "GeometrySummary",
     "HitRuleSummary",
+    "HitsToChoose",
     "IndexSummary",
     "KeptImages",
     "KeptRun",
@@ -98,6 +104,7 @@ __all__ = [
     "differences",
     "digest_of_hits",
     "find_outputs",
+    "held_at",
     "leads_elsewhere",
     "mask_digest",
     "merged",
@@ -118,6 +125,8 @@ __all__ = [
     "signals_held",
     "size_of_metadata",
     "source_names",
+    "spooled",
+    "store",
     "verify_hits",
     "write_proof",
     "write_texts",

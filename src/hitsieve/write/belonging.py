@@ -10,6 +10,7 @@ from hitsieve.errors import SourceError
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.outputs import Outputs
 from hitsieve.write.places import open_output
+from hitsieve.write.process import SUBSET, contents_of
 from hitsieve.write.summary import Summary
 
 NO_DATE = "no date"
@@ -83,6 +84,11 @@ def of_images(path: Path) -> tuple[str, str | None]:
     """Date and pump state that a file of hits or misses states."""
     with open_output(path, "*_hits.h5") as hits:
         process = f"{entry_of(hits)}/hit_finding"
+        if isinstance(hits.get(process), h5py.Group) and contents_of(hits[process]) == SUBSET:
+            raise SourceError(
+                f"{path}: is a chosen part of the hits of a run, not one of its outputs",
+                mend="name the run's own files",
+            )
         date, state = hits.get(f"{process}/date"), hits.get(f"{process}/pump_state")
         return (
             str(date.asstr()[()]) if isinstance(date, h5py.Dataset) else NO_DATE,

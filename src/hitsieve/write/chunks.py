@@ -177,6 +177,8 @@ def clone_dataset(
     """
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_chunk((1, *shape))
+    # The same images give the same bytes, whenever they are written.
+    plist.set_obj_track_times(False)
     original = source.id.get_create_plist()
     for i in range(original.get_nfilters()):
         code, flags, options, _ = original.get_filter(i)

@@ -10,6 +10,8 @@ import numpy as np
 from hitsieve.write.process import restore_record
 
 _NAMES = ("nimages", "ntrigger")
+SOURCE_COUNTS = tuple(f"source_{name}" for name in _NAMES)
+"""Names, or their begin, under which `restore` has what the source says."""
 _PLACE = "place"
 
 
@@ -39,7 +41,7 @@ def correct_counts(entry: h5py.Group, process: h5py.Group, n: int) -> None:
 def restore_counts(process: h5py.Group, output: h5py.File) -> None:
     """Give nimages and ntrigger of a file the values that the source had, as hit_finding of an output has them."""
     for name, kept in restore_record(process).items():
-        if name.startswith(tuple(f"source_{count}" for count in _NAMES)) and kept.attrs.get(_PLACE, "") in output:
+        if name.startswith(SOURCE_COUNTS) and kept.attrs.get(_PLACE, "") in output:
             output[kept.attrs[_PLACE]][...] = kept[()]
 
 

@@ -37,6 +37,8 @@ _PEAKS = {
     "peakL": Column("l", "i2", _MILLER),
 }
 """Spot columns under the names that CXI has for them, and, where it has none, under names in its style."""
+PEAK_LISTS = ("nPeaks", *_PEAKS)
+"""Datasets of MX with one row an image."""
 _PADS = {column.name: -1 if column.name == "lattice" else 0 for column in _PEAKS.values()}
 _POSITIONS = ("x", "y")
 _BLOCK = 128

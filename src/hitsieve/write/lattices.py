@@ -28,6 +28,7 @@ LATTICE_COLUMNS: tuple[Column, ...] = (
     Column("residual", "f8", "median distance of the spots indexed to their lattice points", "1/angstrom"),
     Column("chance", "f8", "probability that as many random spots would let some lattice fit as well"),
 )
+OFFSETS = Column("offsets", "i8", "first row of each image, and the end")
 _BLOCK = 1024
 
 
@@ -46,7 +47,7 @@ class LatticeColumns:
         group = process.create_group("lattices")
         plottable(group, "n_indexed")
         group.attrs["description"] = f"lattices of {images}, best first; those of i are rows offsets[i] to offsets[i+1]"
-        self._offsets = GrowingColumns(group, (Column("offsets", "i8", "first row of each image, and the end"),))
+        self._offsets = GrowingColumns(group, (OFFSETS,))
         self._offsets.add(1, {"offsets": np.zeros(1, np.int64)})
         self._rows = GrowingColumns(group, LATTICE_COLUMNS, block=_BLOCK)
 

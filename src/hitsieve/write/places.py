@@ -25,7 +25,7 @@ def absolute_names(paths: Iterable[Path]) -> list[str]:
 
 
 def open_source(path: Path) -> h5py.File:
-    """Open an HDF5 file of the source read-only, without a lock, or as it is already open in this process.
+    """Open an HDF5 file read-only, without a lock, or as it is already open in this process.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def open_output(path: Path, kind: str) -> h5py.File:
     if head != _SIGNATURE[: len(head)]:
         raise SourceError(f"{path}: is not an HDF5 file", mend=f"give a {kind} file")
     try:
-        return h5py.File(path, "r", locking=False)
+        return open_source(path)
     except (OSError, RuntimeError) as error:
         cut = len(head) < len(_SIGNATURE) or "truncated" in str(error)
         state = "is truncated" if cut else "is damaged: HDF5 cannot open it"

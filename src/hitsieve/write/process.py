@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import h5py
@@ -21,7 +22,7 @@ _TOTALS = {
 }
 
 
-HITS, MISSES, ALL = "hits", "misses", "all"
+HITS, MISSES, ALL, SUBSET = "hits", "misses", "all", "subset"
 DEFINITION, DEFINITION_VERSION = "NXhit_finding", "1.0"
 """Class that describes the group, in NXhit_finding.nxdl.xml beside this module."""
 RESTORE = "restore"
@@ -50,8 +51,15 @@ def restore_record(group: h5py.Group) -> h5py.Group:
 
 
 def write_contents(group: h5py.Group, images: str) -> None:
-    """Say which images of the run the file holds: HITS, MISSES or ALL."""
-    _described(group, "holds", images, "images of the run that are in /entry/data/data: all, hits or misses")
+    """Say which images of the run the file holds: HITS, MISSES, ALL or SUBSET."""
+    described = "all, hits, misses, or a subset of the hits"
+    _described(group, "holds", images, f"images of the run that are in /entry/data/data: {described}")
+
+
+def write_choice(group: h5py.Group, choice: Mapping[str, object]) -> None:
+    """Say how a subset of the hits was chosen, and from which file."""
+    about = "how the hits of this file were chosen, and of which file, whose totals and rates these are"
+    _note(group, "subset", choice, about)
 
 
 def contents_of(group: h5py.Group) -> str:

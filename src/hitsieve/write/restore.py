@@ -24,6 +24,7 @@ from hitsieve.write.metadata import OWN_GROUPS, entry_of
 from hitsieve.write.perimage import OpenFiles, PerImageArray, Target, write_array
 from hitsieve.write.process import RESTORE
 from hitsieve.write.stream import OutputStream
+from hitsieve.write.tree import TreeCopy
 from hitsieve.write.virtual import Mosaic, SourceArray, absent_value, virtual_dataset
 
 Step = Callable[[int, int], None]
@@ -122,9 +123,10 @@ def _unreadable(kept: KeptRun, error: Exception) -> SourceError:
 
 
 def _write_metadata(kept: KeptRun, target: Target, *, virtual: bool) -> None:
-    tree = _Tree(kept, target.output)
+    original = _Original(kept)
+    tree = TreeCopy(kept.hits.file, target.output, left_out=original.left_out, rows=original.rows, place=original.place)
     tree.copy()
-    _write_rows(kept, tree, target, virtual=virtual)
+    _write_rows(kept, original, target, virtual=virtual)
     tree.name_again()
     restore_counts(kept.hits.process, target.output)
 
@@ -147,22 +149,19 @@ def _write(kept: KeptRun, target: Target, path: Path, *, virtual: bool, step: St
     )
 
 
-class _Tree:
-    """Copies what the files have of the run as a whole, without what hitsieve added, under the original names."""
+class _Original:
+    """What the files have of the run as a whole, without what hitsieve added, and the original names of it."""
 
-    def __init__(self, kept: KeptRun, output: h5py.File) -> None:
+    def __init__(self, kept: KeptRun) -> None:
         part = kept.hits
-        self._source, self._output = part.file, output
-        self.entry = entry_of(part.file)
+        entry = entry_of(part.file)
         self.rows = part.texts(f"{RESTORE}/per_image")
         """Paths, in the files, of arrays with a row an image."""
         now_and_before = (part.texts(f"{RESTORE}/{name}") for name in ("renamed", "renamed_from"))
         renamed = zip(*now_and_before, strict=True)
-        self._renamed = {f"{self.entry}/{now}": f"{self.entry}/{before}" for now, before in renamed}
-        own = {f"{self.entry}/{name}" for name in OWN_GROUPS} | {f"{self.entry}/data/data"}
-        self._left_out = {*own, *part.texts(f"{RESTORE}/added")}
-        self._seen: dict[tuple[int, int], str] = {}
-        self._names: list[tuple[str, str]] = []
+        self._renamed = {f"{entry}/{now}": f"{entry}/{before}" for now, before in renamed}
+        own = {f"{entry}/{name}" for name in OWN_GROUPS} | {f"{entry}/data/data"}
+        self.left_out = {*own, *part.texts(f"{RESTORE}/added")}
 
     def place(self, path: str) -> str:
         """Original path of an object."""
@@ -171,39 +170,8 @@ class _Tree:
                 return before + path[len(now) :]
         return path
 
-    def copy(self) -> None:
-        """Copy everything but the arrays with a row an image."""
-        self._group(self._source["/"], self._output["/"])
 
-    def name_again(self) -> None:
-        """Give objects with several names the others, once all are there."""
-        for known, other in self._names:
-            if known in self._output and other not in self._output:
-                self._output[other] = self._output[known]
-
-    def _group(self, source: h5py.Group, target: h5py.Group) -> None:
-        copy_attributes(source, target)
-        for name in source:
-            path = posixpath.join(source.name, name)
-            if path in self._left_out:
-                continue
-            place = self.place(path)
-            link = source.get(name, getlink=True)
-            if isinstance(link, h5py.SoftLink):
-                self._output[place] = h5py.SoftLink(link.path)
-                continue
-            item = source[name]
-            info = h5py.h5o.get_info(item.id)
-            known = self._seen.setdefault((info.fileno, info.addr), place)
-            if known != place:
-                self._names.append((known, place))
-            elif isinstance(item, h5py.Group):
-                self._group(item, self._output.create_group(place))
-            elif path not in self.rows:
-                h5py.h5o.copy(source.id, name.encode(), self._output.id, place.encode())
-
-
-def _write_rows(kept: KeptRun, tree: _Tree, target: Target, *, virtual: bool) -> None:
+def _write_rows(kept: KeptRun, original: _Original, target: Target, *, virtual: bool) -> None:
     """Join the arrays with a row an image, in the original order."""
     # What is made is like the first of the files: that with the most rows has the chunks nearest to the source's.
     order = sorted((IN_HITS, IN_MISSES, IN_REST), key=lambda place: -int(np.count_nonzero(kept.where == place)))
@@ -212,9 +180,9 @@ def _write_rows(kept: KeptRun, tree: _Tree, target: Target, *, virtual: bool) ->
     file = np.array([order.index(place) for place in range(3)], dtype=np.int32)[kept.where]
     every = np.arange(len(kept), dtype=np.int64)
     with OpenFiles() as opened:
-        for path in tree.rows:
+        for path in original.rows:
             array = PerImageArray(
-                target=tree.place(path),
+                target=original.place(path),
                 files=tuple(paths[place] for place in order),
                 dataset=path,
                 file=file,

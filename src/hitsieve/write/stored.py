@@ -17,12 +17,13 @@ from hitsieve.errors import SourceError
 from hitsieve.model import Closing, ImageResults, PumpStates, SecondLook, Spots, State
 from hitsieve.settings import RunSettings
 from hitsieve.write.belonging import check_one_run, pump_state_of
-from hitsieve.write.columns import IMAGE_COLUMNS, PUMP_COLUMN, SECOND_LOOK_COLUMN
+from hitsieve.write.columns import CELL_ANGLES, CELL_LENGTHS, IMAGE_COLUMNS, PUMP_COLUMN, SECOND_LOOK_COLUMN
 from hitsieve.write.lattices import LATTICE_COLUMNS, lattices_of
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.outputs import Outputs, find_outputs, read_summary
 from hitsieve.write.perimage import read_rows
 from hitsieve.write.places import open_output
+from hitsieve.write.positions import scan_positions
 from hitsieve.write.summary import Summary
 
 _PROVENANCE = ("source_file", "source_row")
@@ -197,6 +198,10 @@ class StoredResults(Closing):
         """
         return self._column(name, None)
 
+    def read_column(self, name: str, images: npt.ArrayLike) -> npt.NDArray[Any]:
+        """One number of some images, in the order given; of a name as in `column`, shape (n,)."""
+        return self._column(name, np.asarray(images, dtype=np.int64))
+
     def read(self, images: npt.ArrayLike) -> ImageResults:
         """Results, spots and lattices of some images.
 
@@ -248,6 +253,25 @@ class StoredResults(Closing):
             ends = np.asarray(group["offsets"][first : stop + 1], dtype=np.int64)
             return ends - ends[0], {name: group[name][ends[0] : ends[-1]] for name in names}
 
+    def cells(self) -> tuple[Images, npt.NDArray[np.float32]]:
+        """Cells of all lattices of the run; those of image i are rows offsets[i] to offsets[i + 1].
+
+        Returns
+        -------
+        offsets : int64, shape (images + 1,)
+        cells : float32, shape (lattices, 6)
+            a, b, c (angstrom), alpha, beta, gamma (degrees).
+        """
+        with self._reading():
+            group = self._process["lattices"]
+            parts = [np.asarray(group[column.name][()], dtype=np.float32) for column in (CELL_LENGTHS, CELL_ANGLES)]
+            return np.asarray(group["offsets"][()], dtype=np.int64), np.hstack(parts)
+
+    def positions(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Where the sample was at each image, by the name of the axis of its move; see `scan_positions`."""
+        with self._reading():
+            return scan_positions(self._file, len(self))
+
     def _column(self, name: str, images: Images | None) -> npt.NDArray[Any]:
         if name == "image":
             return np.arange(len(self)) if images is None else images
@@ -265,6 +289,8 @@ class StoredResults(Closing):
         """Offsets and columns of what some images have several of."""
         ends = read_rows(group["offsets"], np.concatenate([images, images + 1]))
         starts, lengths = ends[: len(images)], np.diff(ends.reshape(2, -1), axis=0)[0]
+        if len(images) and (lengths.min() < 0 or starts.min() < 0 or (starts + lengths).max() > len(group[names[0]])):
+            raise IndexError(f"the offsets of {group.name} lead out of its rows")
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return offsets, {name: read_rows(group[name], rows) for name in names}
@@ -289,7 +315,7 @@ class StoredResults(Closing):
         """Damage that HDF5 meets becomes a SourceError."""
         try:
             yield
-        except (OSError, RuntimeError, KeyError) as error:
+        except (OSError, RuntimeError, KeyError, IndexError) as error:
             reason = " ".join(str(error).split())
             raise SourceError(
                 f"{self.outputs.annotated}: cannot be read as an annotated master of hitsieve ({reason})",

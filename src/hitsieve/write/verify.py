@@ -16,7 +16,7 @@ from hitsieve.errors import HitsieveError, VerificationError
 from hitsieve.filters import register_filters
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.places import open_output
-from hitsieve.write.process import MISSES, contents_of
+from hitsieve.write.process import MISSES, SUBSET, contents_of
 
 register_filters()
 
@@ -118,8 +118,8 @@ def verify_hits(
             groups: list[_Group | _Rest] = [_Group("misses" if of_misses else "hits", entry["data/data"], process)]
             if of_misses:
                 groups.append(_Rest(process["rest"]))
-            elif "pump_state" not in process:
-                # The files of pump states have no sample: that of all hits has it.
+            elif "pump_state" not in process and contents_of(process) != SUBSET:
+                # Parts of the hits, as those of pump states, have no sample: the file of all hits has it.
                 groups.append(_Group("audit", process["audit/data"], process["audit"]))
             files = [name.decode() for name in process["source_files"][()]]
             datasets = [name.decode() for name in process["source_datasets"][()]]

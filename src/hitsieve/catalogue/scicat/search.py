@@ -15,7 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hitsieve.catalogue.local import Catalogue, Found
+from hitsieve.catalogue.found import Found
+from hitsieve.catalogue.local import Catalogue
 from hitsieve.catalogue.query import FIELDS, parse
 from hitsieve.catalogue.record import CELL_FIELDS, Record
 from hitsieve.catalogue.scicat import lookup

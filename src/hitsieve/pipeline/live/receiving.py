@@ -12,9 +12,10 @@ from contextlib import suppress
 from threading import Event
 from typing import Literal
 
+from hitsieve._core import hold_memory
 from hitsieve.errors import SettingsError, SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
-from hitsieve.pipeline.live.finishing import Apart
+from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.live.judging import Workers, sure
 from hitsieve.pipeline.live.series import Means, Series
 from hitsieve.pipeline.live.spool import check_folders, claimed, free_bytes, left_empty, sweep, tell_left
@@ -76,6 +77,7 @@ def receive(
         The folder cannot be written.
     """
     in_doubt = losing_nothing(settings) if live.veto != "off" else None
+    hold_memory()
     settings = losing_nothing(settings, live)
     workers = settings.workers or len(os.sched_getaffinity(0))
     spool = live.spool or settings.write.output / "received"
@@ -91,6 +93,7 @@ def receive(
         # Whoever ends a series waits for those who work on it.
         ThreadPoolExecutor(1, "finish") as finisher,
     ):
+        apart.begin()
         everyone = Everyone(watchers)
         receiver = _Receiver(endpoints, finisher, live, everyone)
         told = Workers(pool, everyone.judged)

@@ -1,0 +1,191 @@
+"""Runs by their ids: the facts that the catalogue has of them, and their files, if they may be shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from hitsieve.catalogue import Catalogue, Record, default_catalogue
+from hitsieve.serve.kept import Kept
+from hitsieve.serve.refusals import Forbidden, Gone, NotFound
+from hitsieve.settings import ServeSettings
+from hitsieve.write import SUMMARY_SUFFIX, Outputs, Summary, read_summary
+
+MOST_KEPT = 64
+"""Values that are kept from one request to the next, of all runs together."""
+MOST_LARGE = 8
+"""Likewise, of those that take tens of megabytes for a run of a million images."""
+MOST_SUMMARY = 64 << 20
+"""Bytes of a summary; its size does not grow with the run."""
+_ID = re.compile(r"[0-9a-f]{32}")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A run whose summary is there and may be shown."""
+
+    record: Record
+    outputs: Outputs
+    """Paths that may be opened; a file may be absent."""
+    summary: Summary
+
+
+class Runs:
+    """All runs of a catalogue, and what may be read of them.
+
+    Parameters
+    ----------
+    settings : ServeSettings
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.place = settings.catalogue or default_catalogue()
+        """The catalogue."""
+        self._roots = settings.root
+        self._kept = Kept(MOST_KEPT)
+        self._large = Kept(MOST_LARGE)
+
+    @property
+    def confined(self) -> bool:
+        """Whether only what lies in some folders is shown."""
+        return bool(self._roots)
+
+    @contextmanager
+    def catalogue(self) -> Iterator[Catalogue]:
+        """The catalogue, opened read-only for one request.
+
+        Raises
+        ------
+        SourceError
+            There is none, or it cannot be read.
+        """
+        with Catalogue(self.place, read_only=True) as opened:
+            yield opened
+
+    def record(self, identity: str) -> Record:
+        """Facts of a run.
+
+        Raises
+        ------
+        NotFound
+            The catalogue has no such run.
+        """
+        wrong = f"there is no run {identity[:40]!r} in the catalogue"
+        if not _ID.fullmatch(identity):
+            raise NotFound(wrong, mend="a run is called by 32 hexadecimal digits, as the page of all runs does")
+        with self.catalogue() as catalogue:
+            found = catalogue.known(identity)
+        if found is None:
+            raise NotFound(wrong, mend="it may have been removed; look for it on the page of all runs")
+        return found
+
+    def served(self, identity: str) -> Served:
+        """A run with its summary and the paths of its files.
+
+        Raises
+        ------
+        NotFound, Gone, Forbidden
+            There is no such run, its summary is gone, or its folder is not to be shown.
+        SourceError
+            The summary is damaged.
+        """
+        record = self.record(identity)
+        path = self.allowed(Path(record.place), of=record)
+        if not path.name.endswith(SUMMARY_SUFFIX):
+            raise Forbidden(f"{path.name} is no summary of a run")
+        stem = path.name.removesuffix(SUMMARY_SUFFIX)
+        stamp = _stamp(path)
+        if stamp is None or stamp[1] > MOST_SUMMARY:
+            raise Forbidden(f"{path.name} is too large to be a summary")
+        summary = self._kept.get(("summary", path, stamp), lambda: read_summary(path))
+        states = summary.pump.states if summary.pump else ()
+        # Names in a summary are text that anybody may have written: only those of outputs of this run are its files.
+        own = re.compile(rf"{re.escape(stem)}_[A-Za-z0-9.+=-]+_hits\.h5")
+        names = [state.hits_file for state in states if state.hits_file and own.fullmatch(state.hits_file)]
+        outputs = Outputs.of(path.parent, stem, misses=(path.parent / f"{stem}_misses.h5").is_file())
+        outputs = replace(outputs, pump_hits=tuple(path.parent / name for name in names))
+        return Served(record, outputs, summary)
+
+    def remember(self, served: Served, what: str, make: Callable[[], T], *, large: bool = False) -> T:
+        """Something that is made of the files of a run, kept until its summary or its table changes.
+
+        Parameters
+        ----------
+        served : Served
+        what : str
+            Tells it from other things of this run.
+        make : callable
+            Makes it; it must need no closing.
+        large : bool
+            Few of such things are kept.
+        """
+        stamps = tuple(
+            _stamp(path) for path in (served.outputs.summary, served.outputs.images, served.outputs.annotated)
+        )
+        kept = self._large if large else self._kept
+        return kept.get((what, served.outputs.summary, stamps), make)
+
+    def file(self, identity: str, name: str) -> Path:
+        """A file of a run, by its name.
+
+        Raises
+        ------
+        NotFound, Gone, Forbidden
+            There is no such run, it has no such file, the file is gone, or it is not to be shown.
+        """
+        served = self.served(identity)
+        path = next((path for path in served.outputs if path.name == name), None)
+        if path is None:
+            raise NotFound(f"run {served.record.stem} has no file {name[:80]!r}", mend="see the page of the run")
+        return self.allowed(path, of=served.record)
+
+    def allowed(self, path: Path, *, of: Record, source: bool = False) -> Path:
+        """The path, with all its symbolic links followed, if it may be opened.
+
+        Parameters
+        ----------
+        path : Path
+        of : Record
+            The run that it belongs to.
+        source : bool
+            It is a file that the run was made from, and no output: without roots it may lie anywhere.
+
+        Raises
+        ------
+        Gone
+            It is not there, or is no file.
+        Forbidden
+            It lies outside what is shown.
+        """
+        try:
+            real = path.resolve(strict=True)
+        except (FileNotFoundError, NotADirectoryError):
+            mend = "bring it back, or take the run out of the catalogue with hitsieve catalog remove"
+            raise Gone(f"{path.name} is not there any more", mend=mend) from None
+        except (OSError, RuntimeError, ValueError):
+            raise Forbidden(f"{path.name} cannot be read") from None
+        if not real.is_file():
+            raise Gone(f"{path.name} is no file any more")
+        roots = self._roots or (() if source else (_real(Path(of.place).parent),))
+        if roots and not any(root in real.parents for root in roots):
+            raise Forbidden(f"{path.name} lies outside the folders that are shown", mend="add its folder with --root")
+        return real
+
+
+def _real(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Changes when the file does."""
+    try:
+        told = path.stat()
+    except OSError:
+        return None
+    return told.st_mtime_ns, told.st_size, told.st_ino
