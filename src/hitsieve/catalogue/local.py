@@ -213,6 +213,12 @@ class Catalogue(Closing):
             row = self._connection.execute("SELECT place, record FROM runs WHERE id = ?", (identity,)).fetchone()
         return None if row is None else read_record(*row)
 
+    def id_at(self, place: str) -> str | None:
+        """Id of the run whose summary is at a place, if there is one."""
+        with self._using():
+            row = self._connection.execute("SELECT id FROM runs WHERE place = ?", (place,)).fetchone()
+        return None if row is None else str(row[0])
+
     def places_by_source(self) -> dict[str, list[str]]:
         """Summaries of all runs, by the file that was sieved."""
         with self._using():

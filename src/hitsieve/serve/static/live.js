@@ -263,6 +263,12 @@ function drawDone(done) {
           return cell;
         }),
       );
+      if (series.run) {
+        const link = document.createElement("a");
+        link.href = `/runs/${series.run}`;
+        link.textContent = series.name;
+        row.firstElementChild.replaceChildren(link);
+      }
       return row;
     }),
   );
