@@ -197,6 +197,13 @@ def test_many_cells_at_once(client: TestClient) -> None:
     assert answer.status_code == 400 and "11 cells" in answer.json()["what"]
 
 
+def test_many_conditions_at_once(client: TestClient) -> None:
+    many = ["not title ~ nothing"] * 50
+    assert client.get("/api/datasets", params={"q": " and ".join(many)}).status_code == 200
+    answer = client.get("/api/datasets", params={"q": " and ".join([*many, "n_hits > 1"])})
+    assert answer.status_code == 400 and "51 conditions" in answer.json()["what"]
+
+
 @pytest.mark.parametrize(
     "asked",
     ["page=0", "page=x", "page=99999999999", "size=1000000", "size=-1", "sort=nothing", "sort=-", "q=" + "x" * 5000],
