@@ -113,7 +113,7 @@ def settings_page() -> str:
     ]
     defaults = RunSettings()
     parts += ["## Top level\n", "| setting | default | meaning |\n| --- | --- | --- |"]
-    parts += [_row("workers", defaults), ""]
+    parts += [_row("workers", defaults), _row("engine", defaults), ""]
     for room in ROOMS:
         settings: BaseModel = attrgetter(room)(defaults)
         parts += [f"## [{room}]\n", f"{_flat(type(settings).__doc__)}\n"]
@@ -188,7 +188,7 @@ def _place_row(place: Place, name: str) -> str:
 def sample() -> str:
     """All defaults as TOML."""
     defaults = RunSettings()
-    lines = [f"workers = {_toml(defaults.workers)}"]
+    lines = [f"workers = {_toml(defaults.workers)}", f"engine = {_toml(defaults.engine)}"]
     for room in ROOMS:
         lines += ["", f"[{room}]"]
         for name, value in attrgetter(room)(defaults):

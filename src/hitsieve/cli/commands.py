@@ -43,6 +43,7 @@ COMMANDS = {
     "serve": "Show the catalogue, runs, images and a running series in the browser.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
+    "devices": "List the cores and graphics cards of this computer, and say which of them a run would use.",
 }
 
 USAGES = {

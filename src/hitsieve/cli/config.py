@@ -24,7 +24,9 @@ else:
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_settings(config: Path | None, flags: Mapping[str, BaseModel], workers: int | None = None) -> RunSettings:
+def read_settings(
+    config: Path | None, flags: Mapping[str, BaseModel], workers: int | None = None, engine: str | None = None
+) -> RunSettings:
     """Join a settings file and flags.
 
     Parameters
@@ -35,6 +37,8 @@ def read_settings(config: Path | None, flags: Mapping[str, BaseModel], workers: 
         By room, a settings model with only those fields set that the user gave.
     workers
         Worker threads, if given.
+    engine
+        Who finds the spots, if given.
 
     Returns
     -------
@@ -52,6 +56,8 @@ def read_settings(config: Path | None, flags: Mapping[str, BaseModel], workers: 
         values[room] = {**values.get(room, {}), **given.model_dump(exclude_unset=True)}
     if workers is not None:
         values["workers"] = workers
+    if engine is not None:
+        values["engine"] = engine
     return _validated(RunSettings, values, None)
 
 

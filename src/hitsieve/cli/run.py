@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -55,7 +55,8 @@ class ClusterFlags(ClusterSettings):
     """Keep what is found in a hidden folder beside the outputs until these are whole, and go on from what a run that
     was cut off has left there."""
     wait: Annotated[float, Parameter(name="--cluster-wait")] = 300.0
-    """Longest time (s) without any worker: then the run fails."""
+    """Longest time (s) without any worker: then the run fails; and without an answer about some images: then they are
+    searched by this process."""
     jobs: Annotated[SlurmSettings, Parameter(parse=False)] = SlurmSettings()
 
 
@@ -65,6 +66,7 @@ def run(
     *,
     config: Path | None = None,
     workers: Whole | None = None,
+    engine: Literal["auto", "cpu", "gpu"] | None = None,
     json: AsJson = False,
     source: Annotated[SourceSettings, Parameter(name="*", group=SOURCE)] = SourceSettings(),  # noqa: B008 - frozen
     spots: Annotated[SpotSettings, Parameter(name="*", group=SPOTS)] = SpotSettings(),  # noqa: B008
@@ -89,13 +91,16 @@ def run(
         TOML file with settings, a table per room; flags win over it.
     workers
         Worker threads; 0: one a core.
+    engine
+        Who finds the spots: cores (cpu), graphics cards (gpu), or cards where they can be used and the run is long
+        (auto). What is found is the same.
     json
         Print the summary as JSON on stdout, and nothing else there.
     """
     messages.set_up_logging()
     rooms: dict[str, BaseModel] = {"source": source, "spots": spots, "index": index, "verdict": verdict, "write": write}
     rooms |= {"catalogue": catalogue, "cluster": cluster}
-    settings = read_settings(config, rooms, workers)
+    settings = read_settings(config, rooms, workers, engine)
 
     from hitsieve import __version__, pipeline
     from hitsieve._core import cpu_features

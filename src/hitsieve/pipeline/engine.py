@@ -1,16 +1,18 @@
-"""Who searches the images of a run: threads of this process, or a cluster; and what is kept of it on the way."""
+"""Who searches the images of a run: cores, graphics cards or a cluster; and what is kept of it on the way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import ModuleType
 
 from hitsieve.errors import SettingsError
 from hitsieve.model import Run
+from hitsieve.pipeline.cards import scan_by_cores, scan_here
 from hitsieve.pipeline.resuming import FoundStore, resumed
-from hitsieve.pipeline.searcher import BATCH, Images, Scan, Scanning
-from hitsieve.settings import RunSettings
+from hitsieve.pipeline.searcher import Scan
+from hitsieve.settings import LOCAL, RunSettings
 from hitsieve.spots import Finder
 
 
@@ -31,27 +33,51 @@ def scanning(run: Run, finder: Finder, paths: Sequence[Path], settings: RunSetti
     Raises
     ------
     SettingsError
-        The cluster is not one that can be used here.
+        The cluster is not one that can be used here, or no card can be used that is asked for.
     ServerError
         The cluster does not answer.
     """
-
-    def here(of: Run, images: Images) -> Scanning:
-        return finder.scan(of, images, workers, BATCH)
-
     chosen = settings.cluster
+    is_elsewhere = chosen.scheduler is not None or chosen.slurm
+    if is_elsewhere and settings.engine == "gpu":
+        raise SettingsError(
+            "engine gpu: a cluster searches on the cores of its workers", mend="leave one of the two out"
+        )
+    here = scan_by_cores(finder, workers) if is_elsewhere else scan_here(run, finder, settings.engine, workers)
     store = None
     if chosen.resume:
         # Hidden, and named after the run: neither outputs nor in the way of any.
         store = FoundStore(settings.write.output / f".{run.stem}.found", run, settings.spots)
     elsewhere: AbstractContextManager[Scan | None] = nullcontext()
-    if chosen.scheduler is not None or chosen.slurm:
-        try:
-            from hitsieve.pipeline.cluster import searching_elsewhere
-        except ModuleNotFoundError as error:
-            raise SettingsError(f"a cluster needs {error.name}", mend="pip install distributed dask-jobqueue") from None
-        elsewhere = searching_elsewhere(run, paths, settings)
+    if is_elsewhere:
+        elsewhere = _cluster().searching_elsewhere(run, paths, settings, here)
     with elsewhere as scan:
         yield (scan or here) if store is None else resumed(scan or here, store)
     if store is not None:
         store.remove()
+
+
+@contextmanager
+def lasting(settings: RunSettings) -> Iterator[RunSettings]:
+    """Give settings by which run after run is searched by one cluster, for a `with` statement at whose end it ends.
+
+    Raises
+    ------
+    SettingsError
+        The cluster is not one that can be used here.
+    ServerError
+        It cannot be begun.
+    """
+    if settings.cluster.slurm or settings.cluster.scheduler == LOCAL:
+        with _cluster().begun(settings) as joined:
+            yield joined
+    else:
+        yield settings
+
+
+def _cluster() -> ModuleType:
+    try:
+        from hitsieve.pipeline import cluster
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"a cluster needs {error.name}", mend="pip install distributed dask-jobqueue") from None
+    return cluster
