@@ -173,6 +173,16 @@ def test_a_damaged_journal_is_told_with_its_mend(beamline: Beamline) -> None:
     assert call(beamline, "status").stderr.count("the journal is damaged (move it away") == 1
 
 
+def test_what_another_watcher_found_whole_stays_so(beamline: Beamline) -> None:
+    """Two may look at a run at the same time, and the one that saw it before it was whole may say so later."""
+    key = whole(beamline, "a")
+    with Journal(beamline.journal) as journal:
+        journal.wait(key, "arrive", "a data file is not there")
+    assert beamline.row_of(key).step("arrive").state == "done"
+    assert beamline.once() == []
+    assert beamline.row_of(key).state == "done"
+
+
 def test_status_says_since_when_a_step_is_at_work(beamline: Beamline) -> None:
     key = whole(beamline, "a")
     with Journal(beamline.journal) as journal:

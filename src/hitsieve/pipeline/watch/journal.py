@@ -328,9 +328,10 @@ class Journal(Closing):
         )
 
     def _set(self, key: int, name: str, change: str, values: Iterable[object]) -> None:
+        # What another watcher has done meanwhile stays done.
         with self._using():
             self._connection.execute(
-                f"UPDATE steps SET {change} WHERE run = ? AND name = ?",  # noqa: S608 - written here
+                f"UPDATE steps SET {change} WHERE run = ? AND name = ? AND state != 'done'",  # noqa: S608 - written here
                 (*values, key, name),
             )
 
