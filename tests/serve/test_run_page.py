@@ -145,3 +145,14 @@ def test_a_run_that_is_gone_or_damaged_is_told_in_words(copied: Site) -> None:
         refused(404, "another verdict on /data/other_summary.json")
         assert client.get(f"/runs/{'0' * 32}").status_code == 404
         assert client.get("/runs/..%2f..%2fetc").status_code in (400, 404)
+
+
+def test_any_image_of_a_long_run_shows_the_spots_of_the_short_one(asked: TestClient, long_run: Site, site: Site) -> None:
+    with open_results(site.pumped.place) as short, open_results(long_run.pumped.place) as stored:
+        for image in (0, 59, 60, 1234, len(stored) - 1):
+            wanted, told = short.read([image % len(short)]), stored.read([image])
+            assert told.spots.x.tolist() == wanted.spots.x.tolist(), image
+    hit = next(image for image in asked.get(address(long_run.pumped)).json()["first_hit"] if image > 3000)
+    told = strict(asked.get(f"/api/runs/{long_run.pumped.id}/images/{hit}").text)
+    assert told["state"] == "hit"
+    assert told["n_spots"] > 0
