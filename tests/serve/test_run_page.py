@@ -147,7 +147,9 @@ def test_a_run_that_is_gone_or_damaged_is_told_in_words(copied: Site) -> None:
         assert client.get("/runs/..%2f..%2fetc").status_code in (400, 404)
 
 
-def test_any_image_of_a_long_run_shows_the_spots_of_the_short_one(asked: TestClient, long_run: Site, site: Site) -> None:
+def test_any_image_of_a_long_run_shows_the_spots_of_the_short_one(
+    asked: TestClient, long_run: Site, site: Site
+) -> None:
     with open_results(site.pumped.place) as short, open_results(long_run.pumped.place) as stored:
         for image in (0, 59, 60, 1234, len(stored) - 1):
             wanted, told = short.read([image % len(short)]), stored.read([image])

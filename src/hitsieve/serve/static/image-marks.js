@@ -36,7 +36,7 @@ export function placed(facts, layout) {
     predicted: facts.lattices.map((lattice) => (lattice.predicted ? on(lattice.predicted.x, lattice.predicted.y) : [])),
     rings: lines(facts.sheet.rings),
     ice: lines(facts.sheet.ice),
-    centre: facts.sheet.centre && put(pieceAt(layout.pieces, ...facts.sheet.centre), ...facts.sheet.centre),
+    centre: facts.sheet.centre && put(layout.pieces[facts.sheet.centre_panel] ?? layout.pieces[0], ...facts.sheet.centre),
   };
 }
 
