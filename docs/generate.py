@@ -14,6 +14,7 @@ from hitsieve.catalogue import homes
 from hitsieve.check import RULE_SETS, Place, Severity, rule_book
 from hitsieve.check.rules import TYPES
 from hitsieve.cli.commands import COMMANDS, HELP, PARAMETER, make_app, usage
+from hitsieve.pipeline.watch import BeamlineSettings
 from hitsieve.settings import RunSettings
 from hitsieve.write import Summary
 
@@ -112,14 +113,34 @@ def settings_page() -> str:
     ]
     defaults = RunSettings()
     parts += ["## Top level\n", "| setting | default | meaning |\n| --- | --- | --- |"]
-    parts += [_row("workers", defaults), ""]
+    parts += [_row("workers", defaults), _row("engine", defaults), ""]
     for room in ROOMS:
         settings: BaseModel = attrgetter(room)(defaults)
         parts += [f"## [{room}]\n", f"{_flat(type(settings).__doc__)}\n"]
         parts += ["| setting | default | meaning |\n| --- | --- | --- |"]
         parts += [_row(name, settings) for name in type(settings).model_fields if f"{room}.{name}" not in ROOMS]
         parts += [""]
-    return "\n".join(parts)
+    return "\n".join(parts + _beamline())
+
+
+def _beamline() -> list[str]:
+    """What `hitsieve watch` has beyond `hitsieve run`."""
+    defaults = BeamlineSettings()
+    parts = [
+        "## Of a beamline\n",
+        "`hitsieve watch FOLDER --config FILE.toml` reads all of the above, but for `write.output` and",
+        "`write.overwrite`, and these ([how to](../how-to/run-a-beamline.md)):\n",
+        "| setting | default | meaning |\n| --- | --- | --- |",
+        _row("facility", defaults),
+        "",
+    ]
+    for room in ("watch", "scicat"):
+        settings: BaseModel = getattr(defaults, room)
+        parts += [f"## [{room}]\n", f"{_flat(type(settings).__doc__)}\n"]
+        parts += ["| setting | default | meaning |\n| --- | --- | --- |"]
+        parts += [_row(name, settings) for name in type(settings).model_fields]
+        parts += [""]
+    return parts
 
 
 def record_page() -> str:
@@ -167,7 +188,7 @@ def _place_row(place: Place, name: str) -> str:
 def sample() -> str:
     """All defaults as TOML."""
     defaults = RunSettings()
-    lines = [f"workers = {_toml(defaults.workers)}"]
+    lines = [f"workers = {_toml(defaults.workers)}", f"engine = {_toml(defaults.engine)}"]
     for room in ROOMS:
         lines += ["", f"[{room}]"]
         for name, value in attrgetter(room)(defaults):
@@ -183,7 +204,7 @@ def _row(name: str, settings: BaseModel) -> str:
 
 def _place(argument: Argument) -> str:
     name = argument.name.lstrip("-").upper()
-    return f"{name}..." if argument.field_info.name in ("paths", "addresses") else name
+    return f"{name}..." if argument.field_info.name in ("paths", "addresses", "runs") else name
 
 
 def _names(argument: Argument) -> str:

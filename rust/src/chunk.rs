@@ -38,11 +38,11 @@ impl Codec {
     }
 }
 
-/// The bytes of an image as stored, with `SLACK` bytes behind them.
+/// The bytes of an image as stored; more bytes may stand behind them, and blocks near the end of all bytes are copied first.
 #[derive(Clone, Copy)]
 pub struct Stored<'a> {
     pub bytes: &'a [u8],
-    /// Without the slack.
+    /// Those of the image.
     pub size: usize,
     pub codec: Codec,
 }
@@ -106,6 +106,8 @@ pub struct Blocks {
 #[derive(Default)]
 pub struct Unpacker {
     zstd: Option<zstd_safe::DCtx<'static>>,
+    /// A block without the slack that its decoder needs behind it.
+    last: Vec<u8>,
 }
 
 impl Blocks {
@@ -181,7 +183,15 @@ impl Blocks {
                 return Err(fail("its zstd data unpack to too little".into()));
             }
         } else {
-            let zeros = lz4::decode(cpu, stored.bytes, (from, to), out, size);
+            let zeros = if to + SLACK <= stored.bytes.len() {
+                lz4::decode(cpu, stored.bytes, (from, to), out, size)
+            } else {
+                let last = &mut unpacker.last;
+                last.clear();
+                last.extend_from_slice(&stored.bytes[from..to]);
+                last.resize(to - from + SLACK, 0);
+                lz4::decode(cpu, last, (0, to - from), out, size)
+            };
             return zeros.map_err(|error| fail(error.to_string()));
         }
         Ok(0..0)

@@ -9,7 +9,6 @@ use std::ops::Range;
 use crate::background::Background;
 use crate::chunk::{room, Block, Blocks, ChunkError, Stored, Unpacker};
 use crate::dispersion;
-use crate::lz4::SLACK;
 use crate::pixel::{from_bytes, Pixel};
 use crate::plan::{Algorithm, Plan, NO_BIN, UNIT};
 use crate::planes::{compare, unshuffle, Planes, SEGMENT};
@@ -57,9 +56,9 @@ impl<T: Pixel> Finder<T> {
     /// Searches a stored image; appends its spots.
     ///
     /// # Panics
-    /// If the slack behind the stored bytes is missing.
+    /// If there are fewer bytes than are said to be stored.
     pub fn find_stored(&mut self, plan: &Plan, stored: Stored<'_>, spots: &mut Vec<Spot>) -> Result<Found, ChunkError> {
-        assert!(stored.size + SLACK <= stored.bytes.len());
+        assert!(stored.size <= stored.bytes.len());
         self.blocks.walk(stored, plan.n_pixels(), T::SIZE)?;
         self.buffer.resize(room(self.blocks.pixels_per_block, T::SIZE), 0);
         // Blocks that are pixels, not whole segments, or too large to be unpacked twice for the sample, and the dispersion test,

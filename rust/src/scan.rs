@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -253,27 +253,41 @@ fn search<T: Pixel>(
     found.map_err(|error| format!("{}: {error}", file.path.display()))
 }
 
-/// Reads stored images; keeps the files of the last images open.
+/// The files that were read last, kept open.
+#[derive(Default)]
+pub struct OpenFiles(Vec<(u32, File)>);
+
+impl OpenFiles {
+    /// The file of that number, opened where it is not.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn get(&mut self, number: u32, path: &Path) -> std::io::Result<&File> {
+        let at = match self.0.iter().position(|(open, _)| *open == number) {
+            Some(at) => at,
+            None => {
+                if self.0.len() == OPEN_FILES {
+                    self.0.remove(0);
+                }
+                self.0.push((number, File::open(path)?));
+                self.0.len() - 1
+            }
+        };
+        Ok(&self.0[at].1)
+    }
+}
+
+/// Reads stored images.
 #[derive(Default)]
 struct Reader {
-    open: Vec<(u32, File)>,
+    open: OpenFiles,
     bytes: Vec<u8>,
 }
 
 impl Reader {
     /// Reads the bytes of an image into `bytes`, with slack behind them.
     fn read(&mut self, file: &StoredFile, number: u32, place: Place) -> std::io::Result<()> {
-        let at = match self.open.iter().position(|(open, _)| *open == number) {
-            Some(at) => at,
-            None => {
-                if self.open.len() == OPEN_FILES {
-                    self.open.remove(0);
-                }
-                self.open.push((number, File::open(&file.path)?));
-                self.open.len() - 1
-            }
-        };
-        let source = &self.open[at].1;
+        let source = self.open.get(number, &file.path)?;
         if self.bytes.len() < place.size + SLACK {
             // A size that lies must not make us ask for memory that the file cannot fill.
             let length = source.metadata()?.len();

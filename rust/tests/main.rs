@@ -2,8 +2,10 @@
 
 mod background;
 mod case;
+mod compare;
 mod hostile;
 mod paths;
 mod scan;
+mod sha256;
 mod spots;
 mod stored;

@@ -147,7 +147,8 @@ pub fn find<T: Pixel>(finder: &mut Finder<T>, plan: &Plan, image: &[T]) -> Answe
     answer(found, &spots)
 }
 
-/// Searches a stored image with `slack` in each byte behind it, in a buffer not a byte larger than it must be.
+/// Searches a stored image with `slack` in each byte behind it, in a buffer not a byte larger than it must be; where that
+/// is 0, the answer must be that on the image alone.
 pub fn find_stored<T: Pixel>(
     finder: &mut Finder<T>,
     plan: &Plan,
@@ -158,10 +159,14 @@ pub fn find_stored<T: Pixel>(
     let mut bytes = Vec::with_capacity(chunk.len() + SLACK);
     bytes.extend_from_slice(chunk);
     bytes.resize(chunk.len() + SLACK, slack);
-    let stored = Stored { bytes: &bytes, size: chunk.len(), codec };
-    let mut spots = Vec::new();
-    match finder.find_stored(plan, stored, &mut spots) {
-        Ok(found) => Ok(answer(found, &spots)),
-        Err(error) => Err(error.to_string()),
+    let mut search = |bytes: &[u8]| {
+        let mut spots = Vec::new();
+        let found = finder.find_stored(plan, Stored { bytes, size: chunk.len(), codec }, &mut spots);
+        found.map(|found| answer(found, &spots)).map_err(|error| error.to_string())
+    };
+    let found = search(&bytes);
+    if slack == 0 {
+        assert_eq!(search(chunk), found);
     }
+    found
 }

@@ -168,6 +168,39 @@ def consensus_cell(
     None without cells or with an impossible one.
     """
 
+def sha256_all(things: Sequence[bytes]) -> list[bytes]:
+    """SHA-256 of each; two take little longer than one."""
+
+def hashes_fast() -> bool:
+    """Whether this processor has instructions for SHA-256; without them the core is slower than hashlib."""
+
+class Comparison:
+    """Compares chunks of a file with bytes of others, in one pass over the file, read past the page cache if possible.
+
+    Chunks (offset, size) are in the order of the file and apart; chunk i is compared with as many bytes of the file
+    `sources[source[i]]` from `source_offset[i]` on. Raises OSError where the file cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        offset: npt.NDArray[np.int64],
+        size: npt.NDArray[np.int64],
+        sources: Sequence[str],
+        source: npt.NDArray[np.int32],
+        source_offset: npt.NDArray[np.int64],
+    ) -> None: ...
+    def take(self, n: int) -> tuple[npt.NDArray[np.bool_], bytes]:
+        """Of the next chunks, at most n: whether each is that of its source, and their SHA-256, one after the other.
+
+        Bytes of a source that cannot be read are not the same.
+        """
+    def finish(self) -> bytes:
+        """SHA-256 of the whole file, which is read to its end."""
+
+def hold_memory() -> None:
+    """Hold memory that is free, so that images that come and go do not need to ask the system for it."""
+
 def cpu_features() -> str:
     """Which variant of the kernels this machine runs: avx512, avx2 or portable."""
 

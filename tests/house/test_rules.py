@@ -15,6 +15,7 @@ import pytest
 
 import calling
 import hitsieve
+from hitsieve.pipeline.watch import ScicatSettings, WatchSettings
 from hitsieve.settings import LiveSettings, RunSettings, ServeSettings, Settings
 from hitsieve.testing import SimulateSettings, StreamSettings
 
@@ -87,7 +88,15 @@ def models(model: type[Settings]) -> list[type[Settings]]:
 
 @pytest.mark.parametrize(
     "model",
-    [*models(RunSettings), LiveSettings, ServeSettings, SimulateSettings, StreamSettings],
+    [
+        *models(RunSettings),
+        LiveSettings,
+        ScicatSettings,
+        ServeSettings,
+        SimulateSettings,
+        StreamSettings,
+        WatchSettings,
+    ],
     ids=lambda model: model.__name__,
 )
 def test_settings_are_frozen_documented_and_strict(model: type[Settings]) -> None:

@@ -21,9 +21,10 @@ import zmq
 from hitsieve import pipeline
 from hitsieve.model import SeriesKey
 from hitsieve.pipeline import RunReport
+from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.live import Ended
-from hitsieve.pipeline.live.finishing import Apart, Job
+from hitsieve.pipeline.live.finishing import Job, sieve_apart
 from hitsieve.pipeline.live.metrics import Metrics
 from hitsieve.pipeline.live.publish import QUEUED, Publisher
 from hitsieve.pipeline.live.spool import remove_series, sweep
@@ -118,7 +119,7 @@ def test_the_death_of_the_process_that_sieves(master: Path, stored: RunReport, t
     left = tmp_path / f".{name}_hits.h5.0123abcd.tmp"
     left.touch()
     with Apart() as apart:
-        died = apart.sieve(Job(master, into(tmp_path), cast(Known, Deadly()), keep=True))
+        died = sieve_apart(apart, Job(master, into(tmp_path), cast(Known, Deadly()), keep=True))
         assert "has died twice" in died.failed
         assert list(tmp_path.iterdir()) == []
         # When it dies idle, that costs nothing. The dead are buried a little later.
@@ -126,10 +127,10 @@ def test_the_death_of_the_process_that_sieves(master: Path, stored: RunReport, t
         (child,) = active_children()
         child.kill()
         child.join()
-        well = apart.sieve(Job(master, into(tmp_path), Known(), keep=True))
+        well = sieve_apart(apart, Job(master, into(tmp_path), Known(), keep=True))
         assert states(well.outputs[2]) == states(stored.outputs.images)
         # What it may have been at is not written over, nor sieved a second time.
-        died = apart.sieve(Job(master, into(tmp_path), cast(Known, Deadly()), keep=True))
+        died = sieve_apart(apart, Job(master, into(tmp_path), cast(Known, Deadly()), keep=True))
         assert "after outputs had appeared" in died.failed
 
 

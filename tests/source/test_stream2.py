@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from hitsieve.errors import SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
+from hitsieve.source.cbor import loads
 from hitsieve.source.stream2 import MOST_VALUES, read_message
 from hitsieve.source.unpacking import unpack
 
@@ -348,6 +350,30 @@ def test_values_of_any_type_raise_nothing_else(kind: str, values: dict[str, Any]
     known = {"series_id": 1, "image_id": 1, "image_size_x": 4, "image_size_y": 3}
     with suppress(SourceError):
         read_message(cbor2.dumps({"type": kind, **known, **values}))
+
+
+LONG_BYTES = bytes(range(256)) * 300
+
+
+@pytest.mark.parametrize("kind", [bytes, memoryview])
+def test_long_byte_strings_are_what_they_are_elsewhere(kind: Callable[[bytes], bytes | memoryview]) -> None:
+    content = {"a": [LONG_BYTES, b"short", {"b": cbor2.CBORTag(56500, ["lz4", 2, LONG_BYTES[::-1]])}], "c": LONG_BYTES}
+    message = cbor2.dumps(content)
+    assert loads(kind(message)) == cbor2.loads(message)
+    in_parts = b"\x82\x5f\x44abcd" + cbor2.dumps(LONG_BYTES) + b"\xff" + cbor2.dumps(LONG_BYTES)
+    assert loads(kind(in_parts)) == [b"abcd" + LONG_BYTES, LONG_BYTES]
+
+
+def test_a_message_that_calls_for_its_long_strings_again_does_not_grow() -> None:
+    again = [cbor2.CBORTag(0xFFFFFFFF, number) for number in (0, 0, 1, -1, "0", [0])]
+    found = loads(cbor2.dumps([*again, LONG_BYTES]))
+    assert [item for item in found if item == LONG_BYTES] == [LONG_BYTES]
+    assert sum(isinstance(item, cbor2.CBORTag) for item in found) == len(again)
+
+
+def test_a_long_string_that_ends_early_is_refused() -> None:
+    with pytest.raises(ValueError, match="ends too early"):
+        loads(memoryview(cbor2.dumps([LONG_BYTES]))[:-1])
 
 
 @settings(max_examples=300, deadline=None)

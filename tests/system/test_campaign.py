@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -65,6 +66,11 @@ def test_an_archive_is_sieved_and_told(
     totals, hits = whole["totals"], sum(summary["n_hits"] for summary in summaries.values())
     assert (totals["n_runs"], totals["n_images"], totals["n_hits"], totals["n_files"]) == (3, 36, hits, 9)
     assert [Path(one["path"]).name for one in whole["without"]] == ["broken.h5"]
+    page = (out / "campaign.html").read_text()
+    assert f"{hits} hits among 36 images of 3 runs, in 9 files" in page
+    assert all(f'<td class="number">{run["n_hits"]}</td>' in page for run in runs)
+    assert page.count("<i class=") == 9 + 5
+    assert not re.search(r"<script|https?://(?!www.w3)", page)
     assert f"{hits} hits among 36 images of 3 runs, in 9 files" in done.stdout.splitlines()
     with Catalogue(tmp_path / "catalogue.sqlite") as catalogue:
         assert len(catalogue) == 3
@@ -101,6 +107,16 @@ def test_what_is_done_is_not_done_again(inside: Hitsieve, command: list[str | Pa
     told = inside(*command, "--estimate").stdout.splitlines()
     assert "0 runs to sieve, 0 files, 0 images; 3 runs have results already" in told
     assert inside(*command, "--json").stdout.encode() == overview
+
+
+def test_names_of_files_stay_words_on_the_page(inside: Hitsieve, tmp_path: Path) -> None:
+    folder = tmp_path / "archive" / "<script>alert(1)<"
+    simulate(folder, SimulateSettings.model_validate(ABOUT | {"name": "run", "hit_fraction": 0.5}))
+    flags = ["--catalogue", tmp_path / "catalogue.sqlite", "--workers", "1"]
+    assert inside("campaign", tmp_path / "archive", "-o", tmp_path / "out", *flags).returncode == 0
+    page = (tmp_path / "out" / "campaign.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;" in page
 
 
 @pytest.mark.parametrize("flags", [["--bandwidth", "0"], ["--workers", "-1"]])

@@ -1,5 +1,6 @@
 //! The spot finder for Python.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,6 @@ use pyo3::prelude::*;
 use crate::background::Background;
 use crate::chunk::{Codec, Stored};
 use crate::find::Finder;
-use crate::lz4::SLACK;
 use crate::pixel::Pixel;
 use crate::plan::{Algorithm, Plan, Settings, NO_BIN};
 use crate::planes::Cpu;
@@ -65,6 +65,8 @@ type Profile<'py> =
 struct PySpotFinder {
     plan: Arc<Plan>,
     dtype: String,
+    /// Working memory of those who have searched one image; there is one for each that search at a time.
+    idle: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
 #[pymethods]
@@ -139,7 +141,7 @@ impl PySpotFinder {
             error_value,
         };
         let plan = Arc::new(Plan::new(settings, shape, bins, &valid, panels, background));
-        Ok(Self { plan, dtype: dtype.into() })
+        Ok(Self { plan, dtype: dtype.into(), idle: Mutex::default() })
     }
 
     #[getter]
@@ -183,16 +185,15 @@ impl PySpotFinder {
         let codec = codec_named(codec)?;
         with_pixel!(self.dtype.as_str(), T, {
             PyResult::Ok(PyBatch(py.detach(|| {
-                let mut bytes = Vec::with_capacity(stored.len() + SLACK);
-                bytes.extend_from_slice(stored);
-                bytes.resize(stored.len() + SLACK, 0);
+                // Asking the system for memory takes longer than a part of the search.
+                let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = idle().pop().and_then(|finder| finder.downcast().ok());
+                let mut finder: Box<Finder<T>> = before.unwrap_or_default();
                 let mut batch = Batch::default();
-                let found = Finder::<T>::default().find_stored(
-                    &self.plan,
-                    Stored { bytes: &bytes, size: stored.len(), codec },
-                    &mut batch.spots,
-                );
+                let stored = Stored { bytes: stored, size: stored.len(), codec };
+                let found = finder.find_stored(&self.plan, stored, &mut batch.spots);
                 batch.close(found.map_err(|error| error.to_string()));
+                idle().push(finder);
                 batch
             })))
         })

@@ -44,9 +44,9 @@ def campaign(
     """Sieve whole archives, and say which runs and files hold the hits, and what is saved.
 
     It finds the runs in the folders, or below, sieves each that has no results yet, and leaves an overview of all in
-    the output folder: campaign.json, campaign_runs.csv and campaign_files.csv. When it is stopped, or killed, the same
-    command goes on where it was; several at a time, on several computers, share the work. A run that fails is told and
-    does not stop the others; the exit code is 3 then.
+    the output folder: campaign.html, campaign.json, campaign_runs.csv and campaign_files.csv. When it is stopped, or
+    killed, the same command goes on where it was; several at a time, on several computers, share the work. A run that
+    fails is told and does not stop the others; the exit code is 3 then.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _sieve(request: ScanRequest, bandwidth: float, *, quiet: bool, json: bool) -
     with shown_count("reading results", wanted=not quiet) as show:
         n = len(scanned)
         found = look_at(scanned, step=stoppable(None if show is None else lambda done: show(done, n)))
-    written = write_campaign(found, request.output)
+    written = write_campaign(found, request.output, _page(found, bandwidth))
     if json:
         print(written[0].read_text(encoding="utf-8"), end="")
     elif not quiet:
@@ -131,6 +131,15 @@ def _sieve(request: ScanRequest, bandwidth: float, *, quiet: bool, json: bool) -
     for one in failed if quiet else ():
         print(f"hitsieve: warning: {one.path}: {one.why}", file=sys.stderr)
     return SourceError.exit_code if failed else 0
+
+
+def _page(found: Campaign, bandwidth: float) -> str | None:
+    try:
+        from hitsieve.serve.campaign import campaign_page
+    except ModuleNotFoundError as error:
+        print(f"hitsieve: no campaign.html: it needs {error.name} (pip install fastapi jinja2)", file=sys.stderr)
+        return None
+    return campaign_page(found, told(found, bandwidth))
 
 
 def _print(found: Campaign, bandwidth: float) -> None:

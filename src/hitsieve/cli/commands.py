@@ -22,6 +22,9 @@ HELP = (
 COMMANDS = {
     "run": "Flag every image of a stored run and write the hits.",
     "live": "Receive series from a detector, flag their images as they come, and write the hits of each.",
+    "watch": "See to all runs that appear in a folder: sieve, check, prove, enter and register each, once.",
+    "status": "Show what hitsieve watch has done and is doing, what failed, and what mends it.",
+    "retry": "Have runs seen to again that hitsieve watch could not finish.",
     "explain": "Say why an image of a finished run is, or is not, a hit, with a picture.",
     "report": "Write the page of a finished run as one HTML file that opens anywhere.",
     "rethink": "Apply another rule to a finished run, without searching its images again.",
@@ -40,11 +43,14 @@ COMMANDS = {
     "serve": "Show the catalogue, runs, images and a running series in the browser.",
     "demo": "Simulate a small run, sieve it, and compare with the truth.",
     "simulate": "Write a simulated run, with its truth beside it.",
+    "devices": "List the cores and graphics cards of this computer, and say which of them a run would use.",
 }
 
 USAGES = {
     "run": "PATHS...",
     "live": "ADDRESSES...",
+    "watch": "FOLDER",
+    "retry": "RUNS...",
     "explain": "RUN IMAGE",
     "report": "RUN",
     "rethink": "RUN",
@@ -67,6 +73,8 @@ USAGES = {
 EXAMPLES = {
     "run": "run lyso_master.h5 -o out",
     "live": "live tcp://detector:31001 -o out",
+    "watch": "watch /data --config beamline.toml",
+    "retry": "retry 12",
     "explain": "explain out 12",
     "report": "report out",
     "rethink": "rethink out --min-spots 20 -o out20",

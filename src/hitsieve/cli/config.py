@@ -6,20 +6,27 @@ import difflib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from hitsieve.errors import SettingsError
 from hitsieve.settings import RunSettings
 
+if TYPE_CHECKING:
+    from hitsieve.pipeline.watch import BeamlineSettings
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+Model = TypeVar("Model", bound=BaseModel)
 
-def read_settings(config: Path | None, flags: Mapping[str, BaseModel], workers: int | None = None) -> RunSettings:
+
+def read_settings(
+    config: Path | None, flags: Mapping[str, BaseModel], workers: int | None = None, engine: str | None = None
+) -> RunSettings:
     """Join a settings file and flags.
 
     Parameters
@@ -30,6 +37,8 @@ def read_settings(config: Path | None, flags: Mapping[str, BaseModel], workers: 
         By room, a settings model with only those fields set that the user gave.
     workers
         Worker threads, if given.
+    engine
+        Who finds the spots, if given.
 
     Returns
     -------
@@ -42,12 +51,28 @@ def read_settings(config: Path | None, flags: Mapping[str, BaseModel], workers: 
     """
     values = _read_toml(config) if config else {}
     if config:
-        _validated(values, config)
+        _validated(RunSettings, values, config)
     for room, given in flags.items():
         values[room] = {**values.get(room, {}), **given.model_dump(exclude_unset=True)}
     if workers is not None:
         values["workers"] = workers
-    return _validated(values, None)
+    if engine is not None:
+        values["engine"] = engine
+    return _validated(RunSettings, values, None)
+
+
+def read_beamline(config: Path | None) -> BeamlineSettings:
+    """Settings of `hitsieve watch`: a file over the ways of the facility that it names.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, or it has an unknown key or a wrong value; or no such facility is known.
+    """
+    from hitsieve.pipeline.watch import BeamlineSettings, with_facility
+
+    values = with_facility(_read_toml(config) if config else {})
+    return _validated(BeamlineSettings, values, config)
 
 
 def flag_errors(error: ValidationError) -> str:
@@ -74,35 +99,37 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(msg, mend="see docs/reference/settings.md for a sample") from error
 
 
-def _validated(values: dict[str, Any], path: Path | None) -> RunSettings:
+def _validated(model: type[Model], values: dict[str, Any], path: Path | None) -> Model:
     try:
-        return RunSettings.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         if path is None:
             raise SettingsError(flag_errors(error)) from error
-        lines = [_key_error(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors()]
+        known = _keys(model)
+        lines = [_key_error(item["loc"], item["type"], (item["msg"], item["input"]), known) for item in error.errors()]
         msg = f"settings file {path}: " + "; ".join(lines)
         raise SettingsError(msg, mend="see docs/reference/settings.md") from error
 
 
-def _key_error(loc: tuple[int | str, ...], kind: str, msg: str, value: object) -> str:
+def _key_error(loc: tuple[int | str, ...], kind: str, said: tuple[str, object], known: list[str]) -> str:
     """Say what is wrong with one key of the file, with the nearest known key when it is unknown."""
     key = ".".join(str(part) for part in loc)
     if kind != "extra_forbidden":
-        return f"{key}: {_what(kind, msg, value)}"
-    near = _nearest(str(loc[-1]), ".".join(map(str, loc[:-1])))
-    known = [name.rpartition(".")[2] for name in _keys() if name.rpartition(".")[0] == key.rpartition(".")[0]]
-    return f"unknown key {key}" + (f", did you mean {near}?" if near else f" (known: {', '.join(known)})")
+        what = _what(kind, *said)
+        return f"{key}: {what}" if key else what
+    near = _nearest(str(loc[-1]), ".".join(map(str, loc[:-1])), known)
+    here = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
+    return f"unknown key {key}" + (f", did you mean {near}?" if near else f" (known: {', '.join(here)})")
 
 
-def _nearest(name: str, room: str) -> str | None:
+def _nearest(name: str, room: str, known: list[str]) -> str | None:
     """Known key whose last part is most like `name`, of all rooms; of equals the one in `room`."""
-    like = [(difflib.SequenceMatcher(None, name, key.rpartition(".")[2]).ratio(), key) for key in _keys()]
+    like = [(difflib.SequenceMatcher(None, name, key.rpartition(".")[2]).ratio(), key) for key in known]
     near = [(ratio, key.rpartition(".")[0] == room, key) for ratio, key in like if ratio >= 0.6]
     return max(near)[2] if near else None
 
 
-def _keys(model: type[BaseModel] = RunSettings, room: str = "") -> list[str]:
+def _keys(model: type[BaseModel], room: str = "") -> list[str]:
     """All keys of a settings file, rooms with their fields: verdict, verdict.min_spots."""
     keys = []
     for name, field in model.model_fields.items():

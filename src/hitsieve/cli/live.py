@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
@@ -17,12 +14,11 @@ from cyclopts import Group, Parameter
 from hitsieve.cli.config import read_settings
 from hitsieve.cli.options import CATALOGUE, INDEX, SOURCE, SPOTS, VERDICT, WRITE, Messages, Whole
 from hitsieve.cli.run import CatalogueFlags, WriteFlags
+from hitsieve.cli.stopping import stopped_once
 from hitsieve.errors import SettingsError
 from hitsieve.settings import IndexSettings, LiveSettings, SourceSettings, SpotSettings, VerdictSettings
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from pydantic import BaseModel
 
     from hitsieve.model import SeriesKey
@@ -30,6 +26,10 @@ if TYPE_CHECKING:
 
 LIVE = Group("Live: how the stream is received, and who is told")
 FAILED = 4
+_STOPS = (
+    "stopping: the series that are open end with what was received",
+    "stopped at once; what was received stays in the spool folder",
+)
 _log = logging.getLogger(__name__)
 
 
@@ -99,7 +99,7 @@ def live(
     elif kept == "sample" and not chosen.keep_received:
         _log.warning("--misses sample: of the misses only a random sample is kept, the others are lost for good")
     tells = _Tells(quiet=messages.quiet)
-    with ExitStack() as stack, _stopped_once() as stop:
+    with ExitStack() as stack, stopped_once(*_STOPS) as stop:
         watchers: list[Watcher] = [tells, *_asked_for(chosen, stack)]
         ended = receive(
             addresses, settings, chosen, watchers=watchers, stop=stop, ready=lambda: tells.waiting(addresses)
@@ -117,30 +117,6 @@ def _asked_for(chosen: LiveSettings, stack: ExitStack) -> Iterator[Watcher]:
         from hitsieve.pipeline.live.publish import Publisher
 
         yield stack.enter_context(Publisher(chosen.publish, chosen.publish_format))
-
-
-@contextmanager
-def _stopped_once() -> Iterator[Event]:
-    """Ctrl-C and SIGTERM ask for an end; a second one does not wait for it."""
-    stop = Event()
-
-    def ask(number: int, _: FrameType | None) -> None:
-        if stop.is_set():
-            print("hitsieve: error: stopped at once; what was received stays in the spool folder", file=sys.stderr)
-            # Threads that wait for a series to end would hold back any other way out.
-            os._exit(128 + number)
-        stop.set()
-        print("stopping: the series that are open end with what was received", file=sys.stderr)
-
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in handlers.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 class _Tells:

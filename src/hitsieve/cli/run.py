@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -65,6 +65,7 @@ def run(
     *,
     config: Path | None = None,
     workers: Whole | None = None,
+    engine: Literal["auto", "cpu", "gpu"] | None = None,
     json: AsJson = False,
     source: Annotated[SourceSettings, Parameter(name="*", group=SOURCE)] = SourceSettings(),  # noqa: B008 - frozen
     spots: Annotated[SpotSettings, Parameter(name="*", group=SPOTS)] = SpotSettings(),  # noqa: B008
@@ -89,13 +90,16 @@ def run(
         TOML file with settings, a table per room; flags win over it.
     workers
         Worker threads; 0: one a core.
+    engine
+        Who finds the spots: cores (cpu), graphics cards (gpu), or cards where they can be used and the run is long
+        (auto). What is found is the same.
     json
         Print the summary as JSON on stdout, and nothing else there.
     """
     messages.set_up_logging()
     rooms: dict[str, BaseModel] = {"source": source, "spots": spots, "index": index, "verdict": verdict, "write": write}
     rooms |= {"catalogue": catalogue, "cluster": cluster}
-    settings = read_settings(config, rooms, workers)
+    settings = read_settings(config, rooms, workers, engine)
 
     from hitsieve import __version__, pipeline
     from hitsieve._core import cpu_features

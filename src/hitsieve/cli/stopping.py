@@ -6,12 +6,15 @@ request is therefore also remembered, and looked at between batches of images.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, ParamSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from threading import Event
     from types import FrameType
 
 P = ParamSpec("P")
@@ -45,6 +48,38 @@ def stoppable(show: Callable[P, None] | None) -> Callable[P, None]:
             show(*args, **kwargs)
 
     return step
+
+
+@contextmanager
+def stopped_once(first: str, second: str) -> Iterator[Event]:
+    """Ctrl-C and SIGTERM ask for an end; a second one does not wait for it.
+
+    Parameters
+    ----------
+    first, second : str
+        What is said then.
+    """
+    from threading import Event
+
+    stop = Event()
+
+    def ask(number: int, _: FrameType | None) -> None:
+        if stop.is_set():
+            print("hitsieve: error:", second, file=sys.stderr)
+            # Threads that wait for work to end would hold back any other way out.
+            os._exit(128 + number)
+        stop.set()
+        print(first, file=sys.stderr)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in handlers.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _swallowed(lost: sys.UnraisableHookArgs) -> None:

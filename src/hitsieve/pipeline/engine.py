@@ -1,4 +1,4 @@
-"""Who searches the images of a run: threads of this process, or a cluster; and what is kept of it on the way."""
+"""Who searches the images of a run: cores, graphics cards or a cluster; and what is kept of it on the way."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 from hitsieve.errors import SettingsError
 from hitsieve.model import Run
+from hitsieve.pipeline.cards import scan_by_cores, scan_here
 from hitsieve.pipeline.resuming import FoundStore, resumed
-from hitsieve.pipeline.searcher import BATCH, Images, Scan, Scanning
+from hitsieve.pipeline.searcher import Scan
 from hitsieve.settings import RunSettings
 from hitsieve.spots import Finder
 
@@ -31,21 +32,23 @@ def scanning(run: Run, finder: Finder, paths: Sequence[Path], settings: RunSetti
     Raises
     ------
     SettingsError
-        The cluster is not one that can be used here.
+        The cluster is not one that can be used here, or no card can be used that is asked for.
     ServerError
         The cluster does not answer.
     """
-
-    def here(of: Run, images: Images) -> Scanning:
-        return finder.scan(of, images, workers, BATCH)
-
     chosen = settings.cluster
+    is_elsewhere = chosen.scheduler is not None or chosen.slurm
+    if is_elsewhere and settings.engine == "gpu":
+        raise SettingsError(
+            "engine gpu: a cluster searches on the cores of its workers", mend="leave one of the two out"
+        )
+    here = scan_by_cores(finder, workers) if is_elsewhere else scan_here(run, finder, settings.engine, workers)
     store = None
     if chosen.resume:
         # Hidden, and named after the run: neither outputs nor in the way of any.
         store = FoundStore(settings.write.output / f".{run.stem}.found", run, settings.spots)
     elsewhere: AbstractContextManager[Scan | None] = nullcontext()
-    if chosen.scheduler is not None or chosen.slurm:
+    if is_elsewhere:
         try:
             from hitsieve.pipeline.cluster import searching_elsewhere
         except ModuleNotFoundError as error:

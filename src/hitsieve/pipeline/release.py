@@ -234,7 +234,7 @@ class _Prover:
         reasons += tuple(f"{file.path}: changed while it was compared" for file in self._all if why_not_same(file))
         if reasons:
             return ReleaseReport(None, reasons[:MOST])
-        kept = tuple(print_of(Path(part.path), sha256=True) for part in self._parts)
+        kept = tuple(_read(part, digest) for part, digest in zip(self._parts, images.files, strict=True))
         if [file.model_copy(update={"sha256": None}) for file in kept] != self._parts:
             return ReleaseReport(None, (f"{kept[0].path} or {kept[1].path}: changed while it was compared",))
         return ReleaseReport(self._proof(images, rest, kept))
@@ -293,6 +293,12 @@ class _Prover:
             linked=around.linked,
             shown_by=around.shown_by,
         )
+
+
+def _read(file: FilePrint, digest: str) -> FilePrint:
+    """A file as it is after it was read, with its SHA-256 where that is known; else it is read again."""
+    path = Path(file.path)
+    return print_of(path).model_copy(update={"sha256": digest}) if digest else print_of(path, sha256=True)
 
 
 def files_of(run: Run) -> list[Path]:

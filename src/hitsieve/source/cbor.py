@@ -18,13 +18,18 @@ COSTLY = {
     35: "regular expression", 256: "string reference",
 }  # fmt: skip
 """Tags whose values may be far larger than their bytes, or take far longer to make."""
+LONG = 1 << 16
+"""Byte strings of so many bytes are taken out of a message before it is decoded, and put back then."""
+_TAKEN_OUT = 0xFFFFFFFF
+"""Stands for one that was taken out: a tag that is registered as one that means nothing."""
+_BYTES = 2
 _BIGNUMS = (2, 3)
 _LONGEST_BIGNUM_HEAD = b"\x58"
 """First byte of a byte string of at most 255 bytes."""
 _BREAK = b"\xff"
 
 
-def loads(message: bytes) -> Any:
+def loads(message: bytes | memoryview) -> Any:
     """Decode a message that is safe.
 
     Raises
@@ -32,18 +37,43 @@ def loads(message: bytes) -> Any:
     ValueError
         It is no CBOR, or not safe.
     """
-    check(message)
-    return cbor2.loads(message)
+    long = dict(enumerate(check(message)))
+    if not long:
+        return cbor2.loads(bytes(message))
+    # The decoder would copy all of an image twice.
+    pieces, place = [], 0
+    for number, (head, _, end) in long.items():
+        pieces += [message[place:head], cbor2.dumps(cbor2.CBORTag(_TAKEN_OUT, number))]
+        place = end
+
+    def put_back(*given: Any, **_: Any) -> Any:
+        # Versions of the decoder differ in what else they give.
+        tag = next(item for item in given if isinstance(item, cbor2.CBORTag))
+        if tag.tag != _TAKEN_OUT or type(tag.value) is not int or tag.value not in long:
+            return tag
+        # Once: a message may hold such tags of its own, and must not become larger than it is.
+        start, stop = long.pop(tag.value)[1:]
+        return bytes(message[start:stop])
+
+    return cbor2.loads(b"".join([*pieces, message[place:]]), tag_hook=put_back)
 
 
-def check(message: bytes) -> None:
+def check(message: bytes | memoryview) -> list[tuple[int, int, int]]:
     """Walk over all heads of a message; byte and text strings are stepped over.
+
+    Returns
+    -------
+    list of (int, int, int)
+        Where the head of each long byte string starts, and its bytes start and end; none of a message with strings
+        that come in parts.
 
     Raises
     ------
     ValueError
         It ends too early, or holds too much, too deep, or of a kind that is not safe.
     """
+    long: list[tuple[int, int, int]] = []
+    in_parts = False
     place, n_items = 0, 0
     # Items left on each level; negative: until a break.
     left = [1]
@@ -59,19 +89,31 @@ def check(message: bytes) -> None:
         n_items += 1
         if n_items > MOST_ITEMS or len(left) > MOST_LEVELS:
             raise ValueError("it holds too much, or too deep")
+        head = place
         major, value, place = _head(message, place)
         if major in (2, 3) and value is not None:
+            long += _long(message, (head, place, place + value))
             place += value
         elif major == 6:
             _check_tag(message, value or 0, place)
             left.append(1)
         elif major in (2, 3, 4, 5):
+            in_parts |= major in (2, 3)
             left.append(-1 if value is None else value * (2 if major == 5 else 1))
             if left[-1] > len(message) - place:
                 raise ValueError("it ends too early")
+    return [] if in_parts else long
 
 
-def _head(message: bytes, place: int) -> tuple[int, int | None, int]:
+def _long(message: bytes | memoryview, string: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """A string (where its head, and its bytes, start, and their end), if it is a long one of bytes; else none."""
+    head, start, end = string
+    if end > len(message):
+        raise ValueError("it ends too early")
+    return [string] if end - start >= LONG and message[head] // 32 == _BYTES else []
+
+
+def _head(message: bytes | memoryview, place: int) -> tuple[int, int | None, int]:
     """Kind of an item, its number, length or count (None: until a break), and where its head ends."""
     if place >= len(message):
         raise ValueError("it ends too early")
@@ -87,8 +129,8 @@ def _head(message: bytes, place: int) -> tuple[int, int | None, int]:
     return major, int.from_bytes(message[place:end], "big"), end
 
 
-def _check_tag(message: bytes, tag: int, place: int) -> None:
+def _check_tag(message: bytes | memoryview, tag: int, place: int) -> None:
     if tag in COSTLY:
         raise ValueError(f"it holds a {COSTLY[tag]}")
-    if tag in _BIGNUMS and not b"\x40" <= message[place : place + 1] <= _LONGEST_BIGNUM_HEAD:
+    if tag in _BIGNUMS and not b"\x40" <= bytes(message[place : place + 1]) <= _LONGEST_BIGNUM_HEAD:
         raise ValueError("it holds a number that is far too large")

@@ -33,7 +33,7 @@ class Master:
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
+class Looked:
     """What one file is like."""
 
     path: Path
@@ -70,26 +70,25 @@ def find_masters(
     list of Master
         In order of their folders and names.
     """
-    found: dict[Path, _Looked] = {}
-    shown: set[Path] = set()
-    for n, path in enumerate(_hdf5_files(folders, leave_out, bad), start=1):
+    found: list[Looked] = []
+    for n, path in enumerate(hdf5_files(folders, leave_out, bad), start=1):
         if step is not None:
             step(n)
         try:
-            looked = _look(path)
+            found.append(look(path))
         except SourceError as error:
             bad(path, str(error))
-            continue
-        shown.update(looked.images_in)
-        if looked.is_run:
-            found[path] = looked
-    return [*_masters(found, shown)]
+    return [Master(one.path, _last_modified(one)) for one in choose_masters(found)]
 
 
-def _masters(found: dict[Path, _Looked], shown: set[Path]) -> Iterator[Master]:
+def choose_masters(found: Sequence[Looked]) -> Iterator[Looked]:
+    """Those files that are runs, and are shown by no other; of several that show the same files, the first."""
     seen: set[frozenset[Path]] = set()
-    there = set(found)
-    for path, looked in found.items():
+    shown = {image for looked in found for image in looked.images_in}
+    runs = [looked for looked in found if looked.is_run]
+    there = {looked.path for looked in runs}
+    for looked in runs:
+        path = looked.path
         real = path.resolve()
         files = frozenset(looked.images_in)
         # Of a file and links to it the file is taken; of links alone, the first.
@@ -97,7 +96,11 @@ def _masters(found: dict[Path, _Looked], shown: set[Path]) -> Iterator[Master]:
         if linked or real in shown or (files or frozenset({real})) in seen:
             continue
         seen.add(files or frozenset({real}))
-        yield Master(path, max((_modified(file) for file in (path, *files)), default=0.0))
+        yield looked
+
+
+def _last_modified(looked: Looked) -> float:
+    return max(_modified(file) for file in (looked.path, *looked.images_in))
 
 
 def _modified(path: Path) -> float:
@@ -107,7 +110,7 @@ def _modified(path: Path) -> float:
         return 0.0
 
 
-def _hdf5_files(folders: Sequence[Path], leave_out: Sequence[Path], bad: Callable[[Path, str], None]) -> Iterator[Path]:
+def hdf5_files(folders: Sequence[Path], leave_out: Sequence[Path], bad: Callable[[Path, str], None]) -> Iterator[Path]:
     """Files that may be runs, by their names, in order."""
     skipped = {path.resolve() for path in leave_out}
 
@@ -123,20 +126,26 @@ def _hdf5_files(folders: Sequence[Path], leave_out: Sequence[Path], bad: Callabl
                     yield path
 
 
-def _look(path: Path) -> _Looked:
-    """Look at the structure of one file; no image is read."""
+def look(path: Path) -> Looked:
+    """Look at the structure of one file; no image is read.
+
+    Raises
+    ------
+    SourceError
+        It cannot be read, or not yet.
+    """
     with reading(path) as file:
         entry = entry_of(file)
         if entry is None or all(name in entry for name in (OURS[0], f"{OURS[0]}/{OURS[1]}")):
-            return _Looked(path, (), False)
+            return Looked(path, (), False)
         own = False
         for group in data_groups(entry):
             elsewhere = tuple(dict.fromkeys(_elsewhere(group, path)))
             if elsewhere:
-                return _Looked(path, elsewhere, True)
+                return Looked(path, elsewhere, True)
             own = own or any(isinstance(item, h5py.Dataset) and item.ndim == 3 for item in _candidates(group))
         described = any(groups_of_class(entry, "NXinstrument")) or member(entry, "instrument") is not None
-        return _Looked(path, (), own and described)
+        return Looked(path, (), own and described)
 
 
 def _elsewhere(group: h5py.Group, path: Path) -> Iterator[Path]:

@@ -72,7 +72,7 @@ class _Array:
     data: bytes
 
 
-def read_message(message: bytes) -> SeriesStart | SeriesImage | SeriesEnd | None:
+def read_message(message: bytes | memoryview) -> SeriesStart | SeriesImage | SeriesEnd | None:
     """Read one message; None for kinds that are not used, such as calibrations.
 
     Raises

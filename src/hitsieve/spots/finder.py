@@ -15,6 +15,7 @@ from hitsieve.model import Codec, Run
 from hitsieve.settings import SpotSettings
 from hitsieve.spots.bins import Bins, rings, tiles
 
+IntArray = npt.NDArray[np.int64]
 NOT_STORED = -1
 """File number of an image that `Finder.scan` passes over."""
 
@@ -120,7 +121,7 @@ class Scanning(Iterator[Searched]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Ground:
+class Ground:
     """What a finder needs of a run: which pixels count, and the bin of each."""
 
     bins: Bins
@@ -140,12 +141,13 @@ class Finder:
     core: SpotFinder
     background_ring: tuple[float, float] | None
     """Resolution limits (angstrom) of the ring that gives the background level; None: the whole image."""
-    _ground: _Ground
+    ground: Ground
+    settings: SpotSettings
 
     @property
     def bins(self) -> Bins:
         """Bin of each pixel."""
-        return self._ground.bins
+        return self.ground.bins
 
     def retuned(self, settings: SpotSettings) -> Finder:
         """A finder for the same images with other settings.
@@ -155,9 +157,9 @@ class Finder:
         ValueError
             The bins are others.
         """
-        if settings.bin_width != self._ground.bin_width:
-            raise ValueError(f"bins of {settings.bin_width} pixels are not those of {self._ground.bin_width}")
-        return _tuned(self._ground, settings)
+        if settings.bin_width != self.ground.bin_width:
+            raise ValueError(f"bins of {settings.bin_width} pixels are not those of {self.ground.bin_width}")
+        return _tuned(self.ground, settings)
 
     def find(self, image: npt.NDArray[np.generic]) -> Searched:
         """Search one image of unpacked counts, shape (slow, fast)."""
@@ -173,23 +175,33 @@ class Finder:
         Those that are not come as failed with an empty reason, and so do negative numbers; positions stay those of
         `images`. Workers start at once; closing what is returned stops them.
         """
-        table = run.images
-        readable = table.offset >= 0
-        for known in (table.missing, table.unreadable):
-            if known:
-                readable[np.fromiter(known, dtype=np.int64)] = False
-        asked = np.maximum(images, 0)
-        wanted = (images >= 0) & readable[asked]
+        file, offset, size = stored_places(run, images)
         scan = self.core.scan(
             [str(file.path) for file in run.files],
             [file.codec or "bslz4" for file in run.files],
-            np.where(wanted, table.file[asked], NOT_STORED).astype(np.int32),
-            np.where(wanted, table.offset[asked], 0),
-            np.where(wanted, table.size[asked], 0),
+            file,
+            offset,
+            size,
             workers,
             batch,
         )
         return Scanning(scan)
+
+
+def stored_places(run: Run, images: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], IntArray, IntArray]:
+    """File, offset and size of the stored form of images; file `NOT_STORED` where there is none that the core reads."""
+    table = run.images
+    readable = table.offset >= 0
+    for known in (table.missing, table.unreadable):
+        if known:
+            readable[np.fromiter(known, dtype=np.int64)] = False
+    asked = np.maximum(images, 0)
+    wanted = (images >= 0) & readable[asked]
+    return (
+        np.where(wanted, table.file[asked], NOT_STORED).astype(np.int32),
+        np.where(wanted, table.offset[asked], 0),
+        np.where(wanted, table.size[asked], 0),
+    )
 
 
 def build_finder(run: Run, settings: SpotSettings) -> Finder:
@@ -212,7 +224,7 @@ def build_finder(run: Run, settings: SpotSettings) -> Finder:
         bins = rings(detector, run.beam, settings.bin_width, valid)
     else:
         bins = tiles(detector)
-    ground = _Ground(
+    ground = Ground(
         bins=bins,
         bin_width=settings.bin_width,
         valid=valid,
@@ -225,7 +237,7 @@ def build_finder(run: Run, settings: SpotSettings) -> Finder:
     return _tuned(ground, settings)
 
 
-def _tuned(ground: _Ground, settings: SpotSettings) -> Finder:
+def _tuned(ground: Ground, settings: SpotSettings) -> Finder:
     core = SpotFinder(
         bins=ground.bins.number,
         valid=ground.valid,
@@ -237,7 +249,7 @@ def _tuned(ground: _Ground, settings: SpotSettings) -> Finder:
         panels=ground.panels,
         **settings.model_dump(exclude={"bin_width"}),
     )
-    return Finder(core, ground.bins.ring, ground)
+    return Finder(core, ground.bins.ring, ground, settings)
 
 
 def good_pixels(run: Run, image: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

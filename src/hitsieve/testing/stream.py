@@ -12,6 +12,7 @@ import cbor2
 import numpy as np
 import zmq
 
+from hitsieve._core import hold_memory
 from hitsieve.errors import SettingsError
 from hitsieve.source import OpenedRun
 from hitsieve.testing.settings import StreamSettings
@@ -160,6 +161,7 @@ class StreamSender:
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
+        hold_memory()
         self._context = zmq.Context()
         self._sockets = []
         for address in addresses:
@@ -223,7 +225,8 @@ class StreamSender:
 
     def _one(self, number: int, message: bytes) -> None:
         try:
-            self._sockets[number].send(message)
+            # Large ones are sent from where they lie.
+            self._sockets[number].send(message, copy=False)
         except zmq.Again:
             raise SettingsError(
                 f"nobody has taken what is sent for {PATIENCE / 1000:g} s", mend="start hitsieve live first"

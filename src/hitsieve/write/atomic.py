@@ -272,10 +272,19 @@ class OutputFiles:
             stream.close()
 
 
-def remove_leftovers(finals: Iterable[Path]) -> None:
-    """Remove what a process that was killed left beside its outputs; nobody else may be writing them."""
+def remove_leftovers(finals: Iterable[Path], *, replaced: bool = False) -> None:
+    """Remove what a process that was killed left beside its outputs; nobody else may be writing them.
+
+    Parameters
+    ----------
+    finals : iterable of Path
+        The outputs.
+    replaced : bool
+        The outputs are whole: remove also those that were set aside for them.
+    """
+    suffix = "(tmp|old)" if replaced else "tmp"
     for final in finals:
-        pattern = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{8}}\.tmp")
+        pattern = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{8}}\.{suffix}")
         with suppress(OSError):
             for path in [path for path in final.parent.iterdir() if pattern.fullmatch(path.name)]:
                 path.unlink(missing_ok=True)

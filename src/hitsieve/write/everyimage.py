@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from hitsieve.errors import HitsieveError
 from hitsieve.model import Run
 from hitsieve.write.chunks import filters_of
 from hitsieve.write.hashing import Hasher
 from hitsieve.write.keptrun import IN_HITS, IN_MISSES, KeptRun
+from hitsieve.write.onepass import MOST, pass_over
 from hitsieve.write.places import open_source
 from hitsieve.write.sameness import ImageReader, Packing, packed_as
 
 Step = Callable[[int, int], None]
 Take = Callable[[int, bytes, bytes], None]
-MOST = 1000
-"""Failures after which no more images are compared."""
 _BLOCK = 64
 
 
@@ -40,6 +40,8 @@ class Compared:
     """Type and filters of each file of the source that was met."""
     digest: str = ""
     """SHA-256 over the SHA-256 (hexadecimal, in the order of the run) of what is stored of each image."""
+    files: list[str] = field(default_factory=list)
+    """SHA-256 (hexadecimal) of the files of hits and misses, as they were read; empty where that is not known."""
 
 
 def compare_images(kept: KeptRun, source: ImageReader, step: Step | None = None) -> Compared:
@@ -59,30 +61,61 @@ def compare_images(kept: KeptRun, source: ImageReader, step: Step | None = None)
     VerificationError
         A kept image cannot be read.
     """
-    found, hasher, digest, done = Compared(), Hasher(), hashlib.sha256(), 0
+    found, told = Compared(), _Told(step, len(kept))
+    hashes = np.zeros(len(kept), dtype="S64")
+    left = np.ones(len(kept), dtype=np.bool_)
+    for part in kept.parts:
+        passed = pass_over(part, source.run, found.packings, told)
+        hashes[passed.images], left[passed.images] = passed.hashes, False
+        found.n_bytes += len(passed.images)
+        found.files.append(passed.sha256)
+    _one_by_one(kept, source, np.flatnonzero(left), (found, hashes), told)
+    found.digest = hashlib.sha256(hashes[hashes != b""].tobytes()).hexdigest()
+    return found
+
+
+class _Told:
+    """Tells whoever wants to know how far it is."""
+
+    def __init__(self, step: Step | None, n: int) -> None:
+        self._step, self._n, self._done = step, n, 0
+
+    def __call__(self, n: int) -> None:
+        self._done += n
+        if self._step is not None:
+            self._step(self._done, self._n)
+
+
+def _one_by_one(
+    kept: KeptRun,
+    source: ImageReader,
+    images: npt.NDArray[np.int64],
+    to: tuple[Compared, npt.NDArray[np.bytes_]],
+    told: _Told,
+) -> None:
+    """Compare some images, each by itself, and say what is wrong with them; also sets the hash of each."""
+    found, hashes = to
+    hasher, done = Hasher(), 0
     try:
-        for start in range(0, len(kept), _BLOCK):
-            stop = min(start + _BLOCK, len(kept))
+        for start in range(0, len(images), _BLOCK):
+            these = images[start : start + _BLOCK].tolist()
             hashed: list[tuple[int, bytes]] = []
             take = partial(_take, hasher, hashed)
-            why = {image: _image(kept, source, image, found, take) for image in range(start, stop)}
+            why = {image: _image(kept, source, image, found, take) for image in these}
             digests = hasher.digests(done)
             done += len(digests)
             for (image, recorded), now in zip(hashed, digests.tolist(), strict=True):
                 if now != recorded:
                     why[image] = "what is kept of it does not agree with its SHA-256"
-                digest.update(now)
+                hashes[image] = now
             found.failures += [f"image {image}: {text}" for image, text in why.items() if text]
-            if step is not None:
-                step(stop, len(kept))
+            told(len(these))
             if len(found.failures) >= MOST:
                 break
     except BaseException:
         hasher.abandon()
         raise
     hasher.close()
-    found.digest = digest.hexdigest()
-    return found
 
 
 def _take(hasher: Hasher, hashed: list[tuple[int, bytes]], image: int, stored: bytes, recorded: bytes) -> None:

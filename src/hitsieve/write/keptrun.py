@@ -186,7 +186,8 @@ class KeptRun(Closing):
         for place, images in enumerate(lists):
             where[images], row[images] = place, np.arange(len(images))
         for file in self.parts:
-            if len(file.data) != len(file.images) or len(file.hashes) != len(file.images):
+            known = {len(file.images), len(file.hashes), len(file.verbatim)}
+            if known != {len(file.data)}:
                 what = f"{file.path}: {len(file.data)} images stored, {len(file.hashes)} hashes"
                 raise VerificationError(what, mend="copy the file again")
         return where, row

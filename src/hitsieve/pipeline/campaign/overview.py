@@ -125,8 +125,15 @@ def look_at(scanned: Iterable[Scanned], *, step: Callable[[int], None] | None = 
     return Campaign(tuple(runs), tuple(_in_order(files)), tuple(without))
 
 
-def write_campaign(campaign: Campaign, folder: Path) -> list[Path]:
+def write_campaign(campaign: Campaign, folder: Path, page: str | None = None) -> list[Path]:
     """Write campaign.json, campaign_runs.csv and campaign_files.csv, in place of earlier ones; all of them or none.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    folder : Path
+    page : str, optional
+        The page of the campaign, for campaign.html.
 
     Returns
     -------
@@ -148,6 +155,8 @@ def write_campaign(campaign: Campaign, folder: Path) -> list[Path]:
         folder / "campaign_runs.csv": _csv(CampaignRun, [asdict(run) for run in campaign.runs]),
         folder / "campaign_files.csv": _csv(CampaignFile, [asdict(file) for file in campaign.files]),
     }
+    if page is not None:
+        texts[folder / "campaign.html"] = page
     write_texts(texts)
     return [*texts]
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
-from threading import Lock, Thread
-from types import TracebackType
 
 from hitsieve.errors import HitsieveError, VerificationError
 from hitsieve.model import State
+from hitsieve.pipeline.apart import Apart, Died
 from hitsieve.pipeline.deletion import delete
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.live.spool import remove_series
@@ -24,15 +17,8 @@ from hitsieve.pipeline.verify import verify
 from hitsieve.settings import RunSettings
 from hitsieve.write import Outputs, remove_leftovers
 
-HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-LOOK = 1.0
-"""Time (s) between looks at whether the process that made this one lives."""
 ATTEMPTS = 2
-NICE = 5
-"""What comes in goes before what has come in."""
-
-
-_busy = Lock()
+"""Times that a series is sieved where the process that does it dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,76 +45,26 @@ class Sieved:
     """Images of which nothing is kept any more."""
 
 
-class Apart:
-    """Another process, in which one series after the other is sieved; Ctrl-C and the like do not reach it.
-
-    It shares neither Python's lock with those who receive, nor their memory, nor, should it die, their end. Use it in a
-    `with` statement; leaving waits for what it does.
-    """
-
-    def __init__(self) -> None:
-        self._pool = _begun()
-
-    def sieve(self, job: Job) -> Sieved:
-        """Sieve a series, and wait; where the process has died, idle or at work, another one tries once more."""
-        outputs = Outputs.of(job.settings.write.output, job.master.name.removesuffix("_master.h5"), misses=True)
-        for _ in range(ATTEMPTS):
-            try:
-                return self._pool.submit(sieve, job).result()
-            except BrokenProcessPool:
-                self._pool = _begun()
+def sieve_apart(apart: Apart, job: Job) -> Sieved:
+    """Sieve a series in another process, and wait; where that has died, another one tries once more."""
+    outputs = Outputs.of(job.settings.write.output, job.master.name.removesuffix("_master.h5"), misses=True)
+    for _ in range(ATTEMPTS):
+        try:
+            return apart.do(sieve, job)
+        except Died:
             remove_leftovers(outputs)
-            if any(path.exists() for path in outputs):
-                why = "who sieved it has died after outputs had appeared: are they whole? see hitsieve release"
-                return Sieved({}, None, (), (), why)
-        return Sieved({}, None, (), (), "the process that sieved it has died twice, for want of memory perhaps")
-
-    def __enter__(self) -> Apart:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pool.shutdown()
-
-
-def _begun() -> ProcessPoolExecutor:
-    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_settle, initargs=(os.getpid(),))
-    # A process inherits what its maker holds back: no moment is left in which a signal could end it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-    try:
-        # What it imports takes time; the first series need not wait for that.
-        pool.submit(_ready)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return pool
-
-
-def _settle(parent: int) -> None:
-    """Begin in the other process."""
-    os.nice(NICE)
-    Thread(target=_leave_with, args=(parent,), daemon=True).start()
-
-
-def _leave_with(parent: int) -> None:
-    """End this process when the one that made it has died without a word, but end first what was begun."""
-    while os.getppid() == parent:
-        time.sleep(LOOK)
-    with _busy:
-        os._exit(0)
-
-
-def _ready() -> None:
-    """Do nothing: whoever is asked to has imported this module before."""
+        if any(path.exists() for path in outputs):
+            why = "who sieved it has died after outputs had appeared: are they whole? see hitsieve release"
+            return Sieved({}, None, (), (), why)
+    return Sieved({}, None, (), (), "the process that sieved it has died twice, for want of memory perhaps")
 
 
 def sieve(job: Job) -> Sieved:
     """Sieve a series, and remove what was received once the outputs are whole."""
-    with _busy:
-        try:
-            return _sieved(job)
-        except HitsieveError as error:
-            return Sieved({}, None, (), (), str(error))
+    try:
+        return _sieved(job)
+    except HitsieveError as error:
+        return Sieved({}, None, (), (), str(error))
 
 
 def _sieved(job: Job) -> Sieved:

@@ -11,9 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import Literal
 
+from hitsieve._core import hold_memory
 from hitsieve.errors import SettingsError, SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
-from hitsieve.pipeline.live.finishing import Apart
+from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.live.judging import Workers, sure
 from hitsieve.pipeline.live.series import Means, Series
 from hitsieve.pipeline.live.spool import check_folders, claimed, free_bytes, left_empty, sweep, tell_left
@@ -74,6 +75,7 @@ def receive(
     OutputError
         The folder cannot be written.
     """
+    hold_memory()
     settings = losing_nothing(settings, live)
     workers = settings.workers or len(os.sched_getaffinity(0))
     spool = live.spool or settings.write.output / "received"
@@ -89,6 +91,7 @@ def receive(
         # Whoever ends a series waits for those who work on it.
         ThreadPoolExecutor(1, "finish") as finisher,
     ):
+        apart.begin()
         receiver = _Receiver(endpoints, finisher, live, watchers)
         told = Workers(pool, receiver.judged)
         receiver.means = Means(settings, spool, live.keep_received, live.veto != "off", told, apart)

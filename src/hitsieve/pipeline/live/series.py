@@ -11,8 +11,9 @@ import numpy as np
 
 from hitsieve.errors import HitsieveError, OutputError
 from hitsieve.model import PackedImage, SeriesImage, SeriesKey, SeriesStart
+from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.known import Known
-from hitsieve.pipeline.live.finishing import Apart, Job, Sieved
+from hitsieve.pipeline.live.finishing import Job, Sieved, sieve_apart
 from hitsieve.pipeline.live.judging import Ground, Judge, Workers
 from hitsieve.pipeline.live.watching import Ended, Verdict
 from hitsieve.pipeline.veto import Dropped, Veto
@@ -165,7 +166,7 @@ class Series:
             received.finish(len(self._seen))
         except OutputError as error:
             return Sieved({}, None, (), (), f"{error}; what was received is in {received.folder}")
-        sieved = self.means.apart.sieve(Job(received.master, self.means.settings, known, self.means.keep))
+        sieved = sieve_apart(self.means.apart, Job(received.master, self.means.settings, known, self.means.keep))
         if not sieved.failed:
             return sieved
         again = f"hitsieve run {received.master} --misses keep -o {self.means.settings.write.output}"

@@ -1,0 +1,131 @@
+"""Another process for work that may bring its process down; Ctrl-C and the like do not reach it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing import get_context
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hitsieve._core import hold_memory
+from hitsieve.errors import HitsieveError
+from hitsieve.model import Closing
+
+if TYPE_CHECKING:
+    from ctypes import c_byte
+
+HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+LOOK = 1.0
+"""Time (s) between looks at whether the process that made this one lives."""
+NICE = 5
+"""What comes in goes before what has come in."""
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Died(HitsieveError):
+    """The other process has died at its work."""
+
+
+class Apart(Closing):
+    """Another process, which does one thing after the other.
+
+    It shares neither Python's lock with those who wait for it, nor their memory, nor, should it die, their end: the
+    next thing is done by another one. It is begun when it is first needed, or by `begin`. Use it in a `with`
+    statement; leaving waits for what it does.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._pid: Future[int] | None = None
+        # A plain byte: no lock of it can be left behind by a process that is killed.
+        self._asked: c_byte = get_context("spawn").RawValue("b", 0)
+
+    def begin(self) -> None:
+        """Start the process; what it imports takes time, for which the first job then need not wait."""
+        if self._pool is not None:
+            return
+        arguments = (os.getpid(), self._asked)
+        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_settle, initargs=arguments)
+        # A process inherits what its maker holds back: no moment is left in which a signal could end it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+        try:
+            self._pid = self._pool.submit(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def do(self, job: Callable[[A], R], argument: A) -> R:
+        """Do something there, and wait for it.
+
+        Raises
+        ------
+        Died
+            The process has died.
+        """
+        self.begin()
+        assert self._pool is not None  # noqa: S101 - it has begun
+        try:
+            return self._pool.submit(_busily, job, argument).result()
+        except BrokenProcessPool:
+            pool, self._pool = self._pool, None
+            pool.shutdown()
+            self.begin()
+            raise Died("the process that did it has died, for want of memory perhaps") from None
+
+    def ask_to_stop(self) -> None:
+        """Ask what is done there to stop; work that looks at `is_asked_to_stop` does."""
+        self._asked.value = 1
+
+    def take_back(self) -> None:
+        """Ask no more to stop."""
+        self._asked.value = 0
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self._pid is not None and self._pool is not None:
+            with suppress(OSError, BrokenProcessPool):
+                os.kill(self._pid.result(), signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the process when it has done what it does."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
+
+
+_busy = Lock()
+_asked_here: Any = None
+
+
+def is_asked_to_stop() -> bool:
+    """Whether the work of this process should stop; its maker asks so, or has died."""
+    return _asked_here is not None and bool(_asked_here.value)
+
+
+def _settle(parent: int, asked: c_byte) -> None:
+    """Begin in the other process."""
+    global _asked_here  # noqa: PLW0603 - one process, one maker
+    _asked_here = asked
+    os.nice(NICE)
+    hold_memory()
+    Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """End this process when the one that made it has died without a word, but end first what was begun."""
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    _asked_here.value = 1
+    with _busy:
+        os._exit(0)
+
+
+def _busily(job: Callable[[A], R], argument: A) -> R:
+    with _busy:
+        return job(argument)

@@ -1,0 +1,343 @@
+"""The watcher: finds runs, waits until they are whole, and has them seen to; it does none of the work itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
+
+from hitsieve.errors import HitsieveError, SourceError
+from hitsieve.model import Closing
+from hitsieve.pipeline.apart import Apart, Died
+from hitsieve.pipeline.claim import claimed, lock_of
+from hitsieve.pipeline.watch.events import Events
+from hitsieve.pipeline.watch.finding import Finder, inside
+from hitsieve.pipeline.watch.finished import Arrivals
+from hitsieve.pipeline.watch.journal import Journal
+from hitsieve.pipeline.watch.mending import judge
+from hitsieve.pipeline.watch.rows import RunRow, Stamp, is_folder
+from hitsieve.pipeline.watch.settings import BeamlineSettings
+from hitsieve.pipeline.watch.telling import tell
+from hitsieve.pipeline.watch.work import Job, Worked, work
+
+_log = logging.getLogger(__name__)
+STEP = 0.2
+"""Time (s) between looks at what is due."""
+BEAT = 10.0
+"""Time (s) between signs of life in the journal."""
+SHARE = 10.0
+"""After a look at the whole tree, so many times as long as it took passes without another, but for a rescan."""
+LEFT = (5.0, 60.0)
+"""Shortest and longest time (s) after which a run that could not be begun is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRequest:
+    """What is to be watched."""
+
+    top: Path
+    """The folder; absolute."""
+    settings: BeamlineSettings
+    journal: Path
+    once: bool = False
+    """End when nothing can be done now that is not waited for."""
+
+
+class Processes(Closing):
+    """Those that do the work; each may die at it, and is begun again.
+
+    Parameters
+    ----------
+    n : int
+        Runs that are seen to at a time.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.looking = Apart()
+        """Looks into files."""
+        self.working = tuple(Apart() for _ in range(n))
+
+    def close(self) -> None:
+        """End them when they have done what they do."""
+        for apart in (self.looking, *self.working):
+            apart.close()
+
+
+def watch(request: WatchRequest, stop: Event, processes: Processes | None = None) -> list[RunRow]:
+    """See to all runs below a folder until asked to stop; those that failed, are held or stuck at the end.
+
+    Parameters
+    ----------
+    request : WatchRequest
+    stop : Event
+        When it is set, what is being done is left, or ended, and that is all.
+    processes : Processes, optional
+        Those that do the work, to be used again afterwards; by default they are begun here, and end here.
+
+    Raises
+    ------
+    SourceError
+        There is no such folder, and the journal knows none.
+    OutputError
+        The journal cannot be written.
+    SettingsError
+        The address of the writer makes no sense.
+    """
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(request.journal))
+        if not is_folder(request.top) and not journal.identities(request.top):
+            raise SourceError(f"{request.top}: there is no such folder", mend="name the folder that runs appear in")
+        if processes is None:
+            processes = stack.enter_context(Processes(request.settings.watch.parallel))
+        watcher = _Watcher(request, journal, processes)
+        stack.enter_context(watcher.workers())
+        stack.enter_context(watcher.listening())
+        for row in journal.below(request.top):
+            _sweep(row)
+        tell("READY=1")
+        watcher.go(stop)
+        tell("STOPPING=1")
+        return journal.troubled(request.top)
+
+
+def _sweep(row: RunRow) -> None:
+    """Remove the lock of a run that is done, if whoever did it was killed before it could."""
+    if row.next is not None or row.folder is None:
+        return
+    with suppress(HitsieveError, OSError):
+        if lock_of(row.folder, row.stem).exists():
+            with claimed(row.folder, row.stem):
+                pass
+
+
+class _Watcher:
+    """Lives in one thread; others wait for the processes that do the work."""
+
+    def __init__(self, request: WatchRequest, journal: Journal, processes: Processes) -> None:
+        self._top, self._settings, self._journal = request.top, request.settings, journal
+        self._place, self._once = request.journal, request.once
+        self._finder = Finder(request.top, request.settings.watch.leave_out, processes.looking, self._beat)
+        self._arrivals = Arrivals(request.top, request.settings, self._finder)
+        self._hints: SimpleQueue[list[str]] = SimpleQueue()
+        self._started = time.time()
+        self._beaten = 0.0
+        self._scanned: tuple[float, float] | None = None
+        self._look_from = 0.0
+        self._is_there = True
+        self._in_work: dict[int, Future[Worked]] = {}
+        self._not_before: dict[int, tuple[float, float]] = {}
+        self._idle: SimpleQueue[Apart] = SimpleQueue()
+        self._aparts = processes.working
+        self._events: Events | None = None
+        self._told: dict[int, str] = {}
+
+    @contextmanager
+    def workers(self) -> Iterator[None]:
+        """Threads that wait for the work; leaving has it stopped, or ended where it takes too long."""
+        for apart in self._aparts:
+            self._idle.put(apart)
+        with ThreadPoolExecutor(len(self._aparts), "work") as self._pool:
+            try:
+                yield
+            finally:
+                self._end_work()
+        with suppress(HitsieveError):
+            self._journal.leave(self._top)
+
+    def _end_work(self) -> None:
+        until = time.monotonic() + self._settings.watch.stop_wait
+        while any(not future.done() for future in self._in_work.values()):
+            for apart in self._aparts:
+                if time.monotonic() < until:
+                    apart.ask_to_stop()
+                else:
+                    # Whatever it is at can be begun again.
+                    apart.kill()
+            time.sleep(STEP / 4)
+        for apart in self._aparts:
+            apart.take_back()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen to the system, and to the program that writes the files."""
+        chosen = self._settings.watch
+        with ExitStack() as stack:
+            self._events = stack.enter_context(Events(self._top, lambda: self._hints.put([])))
+            if chosen.notify is not None:
+                from hitsieve.pipeline.watch.notices import Notices
+
+                stack.enter_context(Notices(chosen.notify, chosen.notify_socket, self._hints.put))
+            yield
+
+    def go(self, stop: Event) -> None:
+        """Watch until asked to stop."""
+        while not stop.is_set():
+            for part in (self._beat, self._scan_if_due, self._look_at_arrivals, self._collect, self._give_out):
+                try:
+                    part()
+                except (HitsieveError, OSError) as error:
+                    # The journal cannot be used for a while, as on a full disk: it would not know what is begun.
+                    if self._once:
+                        raise
+                    _log.error("%s", error)
+                    stop.wait(LEFT[0])
+                    break
+            if self._once and self._is_done():
+                break
+            stop.wait(STEP)
+
+    def _is_done(self) -> bool:
+        if self._in_work or self._scanned is None:
+            return False
+        waiting = any(self._arrivals.may_come(row) for row in self._journal.open(self._top))
+        return not waiting and not self._journal.due(self._top, time.time())
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._beaten >= BEAT:
+            self._beaten = time.monotonic()
+            self._journal.beat(self._top, self._started)
+            tell("WATCHDOG=1")
+
+    # What is there.
+
+    def _scan_if_due(self) -> None:
+        hinted = self._take_hints()
+        was_there = self._is_there
+        if not self._is_top_there():
+            self._scanned = (time.monotonic(), time.monotonic())
+            return
+        now = time.monotonic()
+        if self._scanned is not None and was_there:
+            began, ended = self._scanned
+            overdue = now - ended >= self._settings.watch.rescan
+            if not overdue and (not hinted or now - ended < SHARE * (ended - began)):
+                if hinted:
+                    self._hints.put([])
+                return
+        if self._events is not None:
+            # Before the look: what changes after it is told.
+            self._events.listen()
+        self._scan()
+        self._scanned = (now, time.monotonic())
+
+    def _take_hints(self) -> bool:
+        hinted = False
+        while not self._hints.empty():
+            hinted = True
+            for name in self._hints.get():
+                path = inside(name, self._top)
+                if path is not None:
+                    self._arrivals.told.add(path)
+        return hinted
+
+    def _is_top_there(self) -> bool:
+        there = is_folder(self._top)
+        if self._is_there and not there:
+            _log.warning("%s: is not there; runs in it wait until it is back", self._top)
+        elif there and not self._is_there:
+            _log.warning("%s: is back", self._top)
+            self._journal.wake(self._top)
+        self._is_there = there
+        return there
+
+    def _scan(self) -> None:
+        found = self._finder.find()
+        found.bad.pop(self._top, None)
+        self._arrivals.update(found.masters, found.bad)
+        known = self._journal.identities(self._top)
+        for path in (*found.masters, *found.bad):
+            stamp = Stamp.of(path)
+            had = known.get(path, set())
+            if stamp is not None and stamp.identity not in had and "" not in had:
+                self._journal.see(self._top, path)
+                _log.info("%s: found", path)
+        here = {*found.masters, *found.bad}
+        for row in self._journal.open(self._top):
+            if row.path not in here and is_folder(self._top):
+                self._journal.forget(row)
+        self._arrivals.keep(here)
+
+    def _look_at_arrivals(self) -> None:
+        began = time.monotonic()
+        if began < self._look_from:
+            return
+        for row in self._journal.open(self._top):
+            if self._arrivals.look(self._journal, row):
+                _log.info("%s: is whole", row.path)
+            self._beat()
+        # Many runs that are not whole on a slow share must not take all the time, nor all of the share.
+        ended = time.monotonic()
+        self._look_from = ended + SHARE * (ended - began)
+
+    # What is done.
+
+    def _give_out(self) -> None:
+        if len(self._in_work) >= len(self._aparts):
+            return
+        now = time.time()
+        for row in self._journal.due(self._top, now):
+            if row.key in self._in_work or self._not_before.get(row.key, (0.0, 0.0))[0] > now:
+                continue
+            if len(self._in_work) >= len(self._aparts):
+                return
+            job = Job(self._place, row.key, self._settings)
+            self._in_work[row.key] = self._pool.submit(self._worked, job)
+
+    def _worked(self, job: Job) -> Worked:
+        apart = self._idle.get()
+        try:
+            return apart.do(work, job)
+        finally:
+            self._idle.put(apart)
+
+    def _collect(self) -> None:
+        for key, future in [(key, future) for key, future in self._in_work.items() if future.done()]:
+            del self._in_work[key]
+            try:
+                worked = future.result()
+            except Died as died:
+                worked = self._has_died(key, died)
+            if worked.what in ("claimed", "not begun"):
+                _, delay = self._not_before.get(key, (0.0, LEFT[0] / 2))
+                delay = min(2 * delay, LEFT[1])
+                self._not_before[key] = (time.time() + delay, delay)
+                if worked.why:
+                    _log.warning("%s", worked.why)
+            else:
+                self._not_before.pop(key, None)
+            self._tell(key)
+
+    def _has_died(self, key: int, died: Died) -> Worked:
+        step = self._journal.died(key)
+        row = self._journal.row(key)
+        if row is None or step is None:
+            if row is not None:
+                _sweep(row)
+            return Worked("seen to")
+        if step.state != "running":
+            # It had not begun, or between two steps.
+            return Worked("not begun", f"{row.path}: {died}")
+        outcome = judge(died, row, step, self._settings.watch)
+        self._journal.fail(key, step.name, (outcome.said, outcome.mend), outcome.state, outcome.next_try)
+        return Worked("seen to")
+
+    def _tell(self, key: int) -> None:
+        """One line for what became of a run, where that is something else than before."""
+        row = self._journal.row(key)
+        if row is None:
+            return
+        if row.state == "done":
+            _log.info("%s: done: %s", row.path, row.step("run").said)
+            self._told.pop(key, None)
+        elif row.next is not None and row.next.state in ("failed", "held"):
+            step = row.next
+            text = f"{row.path}: {step.name} {step.state}: {step.said}" + (f" ({step.mend})" if step.mend else "")
+            if self._told.get(key) != text:
+                _log.warning("%s", text)
+            self._told[key] = text

@@ -1,0 +1,90 @@
+"""A real card, through CuPy; nothing else imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cupy
+import numpy as np
+
+from hitsieve.spots.gpu.device import PIXELS, Bytes, CardError, OutOfMemoryError, source
+
+WARPS = 4
+"""Warps of a block."""
+OPTIONS = ("--std=c++17", "--fmad=false", "--device-int128")
+"""Results are equal to the core's to the bit: nothing may be fused, and sums need 128 bits."""
+
+
+class CupyCard:
+    """A card with a stream of its own: copies of one overlap with the kernels of another.
+
+    Parameters
+    ----------
+    number : int
+        The card's number, as the driver counts.
+    dtype : str
+        Pixel type.
+
+    Raises
+    ------
+    CardError
+        The kernels cannot be compiled, or the card cannot be used.
+    """
+
+    lanes = 32
+
+    def __init__(self, number: int, dtype: str) -> None:
+        self._number = number
+        self._device = cupy.cuda.Device(number)
+        with self._failures():
+            self._device.use()
+            self._stream = cupy.cuda.Stream(non_blocking=True)
+            module = cupy.RawModule(code=source(), options=(*OPTIONS, f"-DPIXEL={PIXELS[dtype]}"), backend="nvrtc")
+            module.compile()
+        self._module = module
+
+    def room(self, n_bytes: int) -> Any:
+        """Memory on the card."""
+        with self._failures(), self._device, self._stream:
+            return cupy.empty(n_bytes, dtype=cupy.uint8)
+
+    def address(self, room: Any) -> int:
+        """Where that memory is."""
+        return int(room.data.ptr)
+
+    def host_room(self, n_bytes: int) -> Bytes:
+        """Memory here that is not swapped out, so that the card copies it by itself."""
+        with self._failures(), self._device:
+            return np.frombuffer(cupy.cuda.alloc_pinned_memory(max(n_bytes, 1)), dtype=np.uint8, count=n_bytes)
+
+    def put(self, room: Any, data: Bytes) -> None:
+        """Begin to copy to the card."""
+        with self._failures(), self._device, self._stream:
+            room[: len(data)].set(data, stream=self._stream)
+
+    def get(self, room: Any, n_bytes: int) -> Bytes:
+        """Wait, and copy back."""
+        with self._failures(), self._device, self._stream:
+            data: Bytes = room[:n_bytes].get(stream=self._stream)
+            self._stream.synchronize()
+        return data
+
+    def launch(self, kernel: str, job: Any, warps: int, images: int) -> None:
+        """Start a kernel behind what was started before."""
+        with self._failures(), self._device, self._stream:
+            blocks = -(-warps // WARPS)
+            self._module.get_function(kernel)((blocks, images), (WARPS * self.lanes,), (job,))
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except cupy.cuda.memory.OutOfMemoryError as error:
+            raise OutOfMemoryError(f"card {self._number}: {error}") from None
+        except (cupy.cuda.compiler.CompileException, ImportError, OSError, RuntimeError) as error:
+            # CUDA's own errors are RuntimeErrors, and libraries that are missing or do not fit show in many ways.
+            what = " ".join(str(error).split())
+            kind = OutOfMemoryError if "cudaErrorMemoryAllocation" in what else CardError
+            raise kind(f"card {self._number}: {what}") from None

@@ -1,0 +1,55 @@
+"""What the engine asks of a card: memory, copies and launches."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+
+PIXELS = {"uint8": "u8", "int8": "i8", "uint16": "u16", "int16": "i16", "uint32": "u32", "int32": "i32"}
+"""What the kernels call each pixel type."""
+
+
+class CardError(Exception):
+    """A card cannot go on; the compiled core can."""
+
+
+class OutOfMemoryError(CardError):
+    """A card has too little memory left."""
+
+
+class Device(Protocol):
+    """A card with the kernels for one pixel type, or what acts as one. One thread uses it at a time.
+
+    All methods raise CardError where the card fails, and OutOfMemoryError where its memory does not do.
+    """
+
+    lanes: int
+    """Threads of a warp."""
+
+    def room(self, n_bytes: int) -> Any:
+        """Memory on the card; it is given back when nobody holds it any more."""
+
+    def address(self, room: Any) -> int:
+        """Where that memory is, for the kernels."""
+
+    def host_room(self, n_bytes: int) -> Bytes:
+        """Memory here that is copied to the card fastest."""
+
+    def put(self, room: Any, data: Bytes) -> None:
+        """Copy to the card; `data` must stay as they are until something is taken back."""
+
+    def get(self, room: Any, n_bytes: int) -> Bytes:
+        """Wait for what was launched, and copy back."""
+
+    def launch(self, kernel: str, job: Any, warps: int, images: int) -> None:
+        """Start so many warps for each of so many images; `job` is the memory with the job."""
+
+
+def source() -> str:
+    """Text of the kernels."""
+    return files("hitsieve.spots.gpu").joinpath("kernels.cu").read_text(encoding="utf-8")

@@ -1,0 +1,94 @@
+"""The kernels on an ordinary processor: the text that cards get, compiled with what CUDA would give it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from hitsieve.spots.gpu.device import PIXELS, Bytes, OutOfMemoryError
+
+HERE = Path(__file__).parent
+GUARD = 256
+"""Bytes before and behind each room, which no kernel may touch."""
+UNUSED = 0xA5
+"""What memory holds before it is written."""
+
+
+@cache
+def compiled(dtype: str, lanes: int) -> ctypes.CDLL:
+    """The kernels for a pixel type as a library."""
+    compiler = os.environ.get("CXX", "c++")
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no C++ compiler {compiler}: the kernels cannot be emulated")
+    library = Path(mkdtemp(prefix="hitsieve-kernels-")) / "kernels.so"
+    kernels = files("hitsieve.spots.gpu").joinpath("kernels.cu")
+    options = ["-std=c++17", "-O1", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
+    defines = [f"-DPIXEL={PIXELS[dtype]}", f"-DLANES={lanes}", f'-DKERNELS="{kernels}"']
+    subprocess.run([compiler, *options, *defines, str(HERE / "emulation.cpp"), "-o", str(library)], check=True)
+    loaded = ctypes.CDLL(str(library))
+    library.unlink()
+    library.parent.rmdir()
+    return loaded
+
+
+class Room:
+    """Memory between guards."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self.nbytes = n_bytes
+        self.whole = np.full(n_bytes + 2 * GUARD, UNUSED, dtype=np.uint8)
+        self.bytes = self.whole[GUARD : GUARD + n_bytes]
+
+    def is_whole(self) -> bool:
+        """Nobody wrote outside."""
+        return bool((self.whole[:GUARD] == UNUSED).all() and (self.whole[GUARD + self.nbytes :] == UNUSED).all())
+
+
+class EmulatedCard:
+    """A device that is none, with the memory of one.
+
+    With one lane, threads run from beginning to end; with more, the lanes of a warp take turns.
+    """
+
+    def __init__(self, dtype: str, lanes: int = 1, memory: int = 1 << 40) -> None:
+        self.lanes = lanes
+        self.launched: list[str] = []
+        self._memory = memory
+        self._library = compiled(dtype, lanes)
+        self._rooms: list[Room] = []
+
+    def room(self, n_bytes: int) -> Room:
+        if n_bytes > self._memory:
+            raise OutOfMemoryError(f"no {n_bytes} bytes")
+        self._rooms.append(Room(n_bytes))
+        return self._rooms[-1]
+
+    def address(self, room: Room) -> int:
+        return int(room.bytes.ctypes.data)
+
+    def host_room(self, n_bytes: int) -> Bytes:
+        return np.empty(n_bytes, dtype=np.uint8)
+
+    def put(self, room: Room, data: Bytes) -> None:
+        room.bytes[: len(data)] = data
+
+    def get(self, room: Room, n_bytes: int) -> npt.NDArray[Any]:
+        return room.bytes[:n_bytes].copy()
+
+    def launch(self, kernel: str, job: Room, warps: int, images: int) -> None:
+        self.launched.append(kernel)
+        pointer = ctypes.c_void_p(self.address(job))
+        function = ctypes.cast(getattr(self._library, kernel), ctypes.c_void_p)
+        self._library.launch(function, pointer, ctypes.c_uint(warps), ctypes.c_uint(images))
+        assert all(room.is_whole() for room in self._rooms), f"{kernel} wrote outside"

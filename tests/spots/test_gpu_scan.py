@@ -1,0 +1,300 @@
+"""Runs searched by cards give what the core gives, whatever becomes of the cards; real runs, on emulated cards."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emulatedcard import EmulatedCard, Room
+from hitsieve.model import Run
+from hitsieve.settings import SpotSettings
+from hitsieve.source import open_run
+from hitsieve.spots import Finder, Searched, build_finder
+from hitsieve.spots.gpu import can_search, find_cards, scan_on
+from hitsieve.spots.gpu.device import CardError, Device
+from hitsieve.testing import Simulated, SimulateSettings, simulate
+
+from .test_gpu import assert_same
+
+ABOUT = {"name": "few", "detector": "test-256k", "images": 30, "images_per_file": 9, "hit_fraction": 0.4, "seed": 3}
+BATCH = 8
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    """Thirty images in four files; never changed."""
+    return simulate(tmp_path_factory.mktemp("few"), SimulateSettings.model_validate(ABOUT))
+
+
+@pytest.fixture(scope="module")
+def run(few: Simulated) -> Run:
+    with open_run([few.master]) as opened:
+        return opened.run
+
+
+@pytest.fixture(scope="module")
+def finder(run: Run) -> Finder:
+    return build_finder(run, SpotSettings())
+
+
+def by_core(run: Run, finder: Finder, images: Sequence[int]) -> Searched:
+    with closing(finder.scan(run, np.array(images, dtype=np.int64), 1, BATCH)) as scan:
+        return Searched.joined(list(scan))
+
+
+def by_cards(
+    devices: Sequence[Callable[[], Device]], run: Run, finder: Finder, images: Sequence[int]
+) -> tuple[Searched, list[int]]:
+    asked = np.array(images, dtype=np.int64)
+    with closing(scan_on(devices, run, finder, asked, workers=1, batch=BATCH)) as scan:
+        parts = list(scan)
+    return Searched.joined(parts), [len(part) for part in parts]
+
+
+class Cards:
+    """Emulated cards, each of which is remembered."""
+
+    def __init__(self, dtype: str, memory: int = 1 << 40) -> None:
+        self.made: list[EmulatedCard] = []
+        self._dtype, self._memory = dtype, memory
+
+    def __call__(self) -> Device:
+        self.made.append(EmulatedCard(self._dtype, memory=self._memory))
+        return self.made[-1]
+
+
+def test_cards_find_what_cores_find(run: Run, finder: Finder) -> None:
+    cards = Cards(finder.ground.dtype)
+    found, sizes = by_cards([cards] * 3, run, finder, range(30))
+    assert sizes == [8, 8, 8, 6]
+    assert_same(found, by_core(run, finder, range(30)))
+    assert found.n_spots.max() > 15
+    assert sum(card.launched.count("decode") for card in cards.made) == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["dls_i19_lcysteine_pilatus_2m", "lcls_cxi_thermolysin_cspad", "sls_jungfrau_module_raw", "su_timepix_electron"],
+)
+def test_images_of_real_detectors(name: str, data_dir: Path) -> None:
+    with open_run([data_dir / "images" / f"{name}.h5"]) as opened:
+        real = opened.run
+    search = build_finder(real, SpotSettings())
+    images = range(min(2, len(real)))
+    found, _ = by_cards([Cards(search.ground.dtype)], real, search, images)
+    assert_same(found, by_core(real, search, images))
+    assert found.n_spots.min() > 0
+
+
+def test_any_images_in_any_order(run: Run, finder: Finder) -> None:
+    images = [7, -1, 3, 29, -1, -1, 0, 11, 12, 5, -1]
+    found, _ = by_cards([Cards(finder.ground.dtype)], run, finder, images)
+    assert_same(found, by_core(run, finder, images))
+    assert set(found.reasons) == {1, 4, 5, 10}
+
+
+def test_no_images(run: Run, finder: Finder) -> None:
+    none = np.empty(0, dtype=np.int64)
+    with closing(scan_on([Cards("int16")], run, finder, none, workers=1, batch=BATCH)) as scan:
+        assert list(scan) == []
+
+
+def test_a_search_that_is_left_early(run: Run, finder: Finder) -> None:
+    scan = scan_on([Cards(finder.ground.dtype)] * 2, run, finder, np.arange(30, dtype=np.int64), workers=1, batch=BATCH)
+    assert_same(next(scan), by_core(run, finder, range(8)))
+    scan.close()
+    scan.close()
+    assert list(scan) == []
+
+
+def test_images_that_cannot_be_read_say_why_as_ever(run: Run, finder: Finder, tmp_path: Path) -> None:
+    """Chunks that are cut, broken, or in a file that is not there."""
+    data = bytearray(run.files[0].path.read_bytes())
+    table = run.images
+    data[int(table.offset[2]) + 16 : int(table.offset[2]) + 80] = bytes([0xFF]) * 64
+    (tmp_path / "broken.h5").write_bytes(data)
+    size = table.size.copy()
+    size[4] = 5
+    size[5] = 1 << 40
+    files = list(run.files)
+    files[0] = replace(files[0], path=tmp_path / "broken.h5")
+    files[1] = replace(files[1], path=tmp_path / "absent.h5")
+    hurt = replace(run, files=tuple(files), images=replace(table, size=size))
+    found, _ = by_cards([Cards(finder.ground.dtype)], hurt, finder, range(30))
+    assert_same(found, by_core(hurt, finder, range(30)))
+    assert {2, 4, 5, *range(9, 18)} == set(found.reasons)
+    assert all(found.reasons.values())
+
+
+def test_little_memory_is_used_by_few_images_at_a_time(run: Run, finder: Finder) -> None:
+    # The list of what is measured takes most: 1.25 MiB an image.
+    cards = Cards(finder.ground.dtype, memory=3 << 20)
+    found, _ = by_cards([cards], run, finder, range(12))
+    assert_same(found, by_core(run, finder, range(12)))
+    assert cards.made[0].launched.count("decode") == 6
+
+
+def test_no_memory_leaves_all_to_the_core(run: Run, finder: Finder, caplog: pytest.LogCaptureFixture) -> None:
+    found, _ = by_cards([Cards(finder.ground.dtype, memory=10)], run, finder, range(12))
+    assert_same(found, by_core(run, finder, range(12)))
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "the compiled finder goes on in its place" in caplog.text
+
+
+class Dying(EmulatedCard):
+    """A card that fails in its third batch."""
+
+    def launch(self, kernel: str, job: Room, warps: int, images: int) -> None:
+        if self.launched.count("decode") == 2:
+            raise CardError("it has fallen off the bus")
+        super().launch(kernel, job, warps, images)
+
+
+class Wrong(EmulatedCard):
+    """A card whose memory errs."""
+
+    def get(self, room: Room, n_bytes: int) -> Any:
+        data = super().get(room, n_bytes)
+        if n_bytes == 8 * BATCH:
+            data[0] ^= 1
+        return data
+
+
+@pytest.mark.parametrize(("kind", "why"), [(Dying, "fallen off the bus"), (Wrong, "please report")])
+def test_cards_that_fail_lose_nothing(
+    kind: type[EmulatedCard], why: str, run: Run, finder: Finder, caplog: pytest.LogCaptureFixture
+) -> None:
+    found, _ = by_cards([lambda: kind(finder.ground.dtype)], run, finder, range(30))
+    assert_same(found, by_core(run, finder, range(30)))
+    assert why in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_what_cards_cannot_search(run: Run, finder: Finder) -> None:
+    assert can_search(run, finder)
+    assert not can_search(run, build_finder(run, SpotSettings(algorithm="dispersion")))
+    files = tuple(replace(file, codec="bszstd") for file in run.files)
+    assert not can_search(replace(run, files=files), finder)
+
+
+DRIVER = """
+#include <stddef.h>
+#include <string.h>
+int cuInit(unsigned flags) { return START; }
+int cuDriverGetVersion(int *version) { *version = VERSION; return 0; }
+int cuDeviceGetCount(int *count) { *count = CARDS; return 0; }
+int cuDeviceGet(int *device, int number) { *device = 10 + number; return 0; }
+int cuDeviceGetName(char *name, int size, int device) {
+    strncpy(name, device == 10 ? "First" : "Second", size);
+    return 0;
+}
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)device << 30; return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == 75 ? MAJOR : device - 10;
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("driver", "lack", "n_cards"),
+    [
+        ((0, 12040, 2, 9), "", 2),
+        ((0, 11080, 2, 9), "older than CUDA 12.0", 2),
+        ((0, 12040, 0, 9), "has no card", 0),
+        ((0, 12040, 1, 6), "First is too old", 1),
+        ((100, 12040, 1, 9), "does not start (error 100)", 0),
+    ],
+)
+def test_cards_as_a_driver_tells(
+    driver: tuple[int, ...], lack: str, n_cards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that answers as the driver does."""
+    names = ("START", "VERSION", "CARDS", "MAJOR")
+    library = tmp_path / "libcuda.so"
+    (tmp_path / "driver.c").write_text(DRIVER, encoding="utf-8")
+    defines = [f"-D{name}={value}" for name, value in zip(names, driver, strict=True)]
+    compiler = os.environ.get("CC", "cc")
+    command = [compiler, "-shared", "-fPIC", "-w", *defines, str(tmp_path / "driver.c"), "-o", str(library)]
+    subprocess.run(command, check=True)
+    # CuPy is there, as far as anybody asks.
+    (tmp_path / "cupy.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    found = find_cards(str(library))
+    assert lack in found.lack
+    assert bool(found.lack) == bool(lack)
+    assert bool(found.mend) == bool(lack)
+    assert len(found.cards) == n_cards
+    assert len(found.usable) == (0 if lack else n_cards)
+    if not lack:
+        assert (found.driver, found.cards[1].name, found.cards[1].memory) == ("12.4", "Second", 11 << 30)
+        assert (found.cards[1].number, found.cards[1].capability) == (1, (9, 1))
+
+
+def test_no_driver_is_no_card() -> None:
+    found = find_cards("libcuda-that-is-not-there.so")
+    assert (found.cards, found.driver, found.usable) == ((), "", ())
+    assert "no NVIDIA driver" in found.lack
+
+
+def nvrtc() -> ctypes.CDLL | None:
+    """NVIDIA's compiler for cards, which needs none."""
+    from importlib.util import find_spec
+
+    try:
+        spec = find_spec("nvidia.cuda_nvrtc")
+    except ModuleNotFoundError:
+        spec = None
+    folders = [Path(place) / "lib" for place in spec.submodule_search_locations or ()] if spec else []
+    for path in (*(folder / "libnvrtc.so.12" for folder in folders), Path("libnvrtc.so.12")):
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:
+            continue
+    return None
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("pixel", ["u8", "i16", "u32"])
+def test_the_compiler_of_cards_takes_the_kernels(pixel: str, architecture: str) -> None:
+    from hitsieve.spots.gpu.device import source
+
+    compiler = nvrtc()
+    if compiler is None:
+        pytest.skip("NVRTC is not installed (nvidia-cuda-nvrtc-cu12)")
+    program = ctypes.c_void_p()
+    text = source().encode()
+    assert compiler.nvrtcCreateProgram(ctypes.byref(program), text, b"kernels.cu", 0, None, None) == 0
+    options = ["--std=c++17", "--fmad=false", "--device-int128", f"-DPIXEL={pixel}", f"-arch={architecture}"]
+    given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+    code = compiler.nvrtcCompileProgram(program, len(options), given)
+    size = ctypes.c_size_t()
+    compiler.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    compiler.nvrtcGetProgramLog(program, log)
+    assert (code, log.value.decode()) == (0, "")
+
+
+def test_a_real_card() -> None:
+    """Equality on a card that is there; what an emulation cannot show."""
+    cards = find_cards()
+    if not cards.usable:
+        pytest.skip(f"no card can be used: {cards.lack}")
+    from hitsieve.spots.gpu.cupycard import CupyCard
+
+    from .cases import DTYPES
+    from .test_gpu import DETECTOR, agree, stored_series
+
+    for dtype in DTYPES:
+        for n_spots in (0, 40, 300):
+            agree(CupyCard(cards.usable[0].number, dtype), dtype, DETECTOR, stored_series(20, dtype, n_spots))

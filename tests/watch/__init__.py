@@ -1,0 +1,1 @@
+"""Runs that are seen to by themselves."""
