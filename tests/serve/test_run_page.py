@@ -53,6 +53,15 @@ def test_answer_adds_up_to_the_run(client: TestClient, site: Site, name: str) ->
         assert [image for image in told["first_hit"] if image >= 0] == stored.hits.tolist()
 
 
+def test_the_page_leads_to_some_of_the_hits(copied: Site) -> None:
+    with TestClient(create_app(copied.settings), base_url="http://localhost:8080") as asked:
+        link = f'href="/runs/{copied.plain.id}/choose"'
+        assert link in asked.get(f"/runs/{copied.plain.id}").text
+        assert link not in asked.get(f"/runs/{copied.plain.id}/report").text
+        copied.file(copied.plain).unlink()
+        assert link not in asked.get(f"/runs/{copied.plain.id}").text
+
+
 def test_zooming_counts_anew_and_stays_short(asked: TestClient, long_run: Site) -> None:
     record = long_run.pumped
     whole = asked.get(address(record, bins=2000))
