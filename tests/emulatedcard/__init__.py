@@ -26,7 +26,7 @@ UNUSED = 0xA5
 
 
 @cache
-def compiled(dtype: str, lanes: int) -> ctypes.CDLL:
+def compiled(dtype: str, lanes: int) -> ctypes.PyDLL:
     """The kernels for a pixel type as a library."""
     compiler = os.environ.get("CXX", "c++")
     if shutil.which(compiler) is None:
@@ -36,7 +36,8 @@ def compiled(dtype: str, lanes: int) -> ctypes.CDLL:
     options = ["-std=c++17", "-O1", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
     defines = [f"-DPIXEL={PIXELS[dtype]}", f"-DLANES={lanes}", f'-DKERNELS="{kernels}"']
     subprocess.run([compiler, *options, *defines, str(HERE / "emulation.cpp"), "-o", str(library)], check=True)
-    loaded = ctypes.CDLL(str(library))
+    # With the interpreter locked: the emulated threads of a library share the numbers that say which of them runs.
+    loaded = ctypes.PyDLL(str(library))
     library.unlink()
     library.parent.rmdir()
     return loaded
