@@ -213,7 +213,8 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
         ((0, 11080, 2, 9), "older than CUDA 12.0", 2),
         ((0, 12040, 0, 9), "has no card", 0),
         ((0, 12040, 1, 6), "First is too old", 1),
-        ((100, 12040, 1, 9), "does not start (error 100)", 0),
+        ((100, 12040, 1, 9), "has no card", 0),
+        ((999, 12040, 1, 9), "does not start (error 999)", 0),
     ],
 )
 def test_cards_as_a_driver_tells(
