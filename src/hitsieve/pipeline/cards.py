@@ -77,7 +77,7 @@ def scan_here(run: Run, finder: Finder, engine: str, workers: int) -> Scan:
     chosen = _suited(run, finder, choice())
     try:
         devices = devices_of(chosen.cards, finder.ground.dtype) if chosen.cards else []
-    except (ImportError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - a CuPy that does not fit NumPy, Python or CUDA fails in all ways
         chosen, devices = (
             replace(chosen, cards=(), why=f"CuPy cannot be imported: {error}", mend="install it again"),
             [],
@@ -106,5 +106,8 @@ def _suited(run: Run, finder: Finder, chosen: Choice) -> Choice:
             chosen, cards=(), why=f"cards do not know the algorithm {finder.settings.algorithm}", mend="use radial"
         )
     return replace(
-        chosen, cards=(), why=f"{run.path}: cards unpack bitshuffle with LZ4 alone", mend="store the images so"
+        chosen,
+        cards=(),
+        why=f"{run.path}: no images with bitshuffle and LZ4, all that cards unpack",
+        mend="store the images so",
     )
