@@ -65,6 +65,7 @@ class EmulatedCard:
     def __init__(self, dtype: str, lanes: int = 1, memory: int = 1 << 40) -> None:
         self.lanes = lanes
         self.launched: list[str] = []
+        self.closed = False
         self._memory = memory
         self._library = compiled(dtype, lanes)
         self._rooms: list[Room] = []
@@ -86,6 +87,9 @@ class EmulatedCard:
 
     def get(self, room: Room, n_bytes: int) -> npt.NDArray[Any]:
         return room.bytes[:n_bytes].copy()
+
+    def close(self) -> None:
+        self.closed = True
 
     def launch(self, kernel: str, job: Room, warps: int, images: int) -> None:
         self.launched.append(kernel)
