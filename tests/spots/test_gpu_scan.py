@@ -136,6 +136,23 @@ def test_images_that_cannot_be_read_say_why_as_ever(run: Run, finder: Finder, tm
     assert all(found.reasons.values())
 
 
+@pytest.mark.parametrize("away", [True, False])
+def test_a_run_whose_first_images_are_lost_is_searched_by_cards(
+    away: bool, run: Run, finder: Finder, tmp_path: Path
+) -> None:
+    """The first file is away, or its chunks hold nothing that makes sense."""
+    if not away:
+        (tmp_path / "first.h5").write_bytes(bytes([0xFF]) * run.files[0].path.stat().st_size)
+    files = (replace(run.files[0], path=tmp_path / "first.h5"), *run.files[1:])
+    hurt = replace(run, files=files)
+    assert can_search(hurt, finder)
+    cards = Cards(finder.ground.dtype)
+    found, _ = by_cards([cards], hurt, finder, range(30))
+    assert_same(found, by_core(hurt, finder, range(30)))
+    assert set(found.reasons) == set(range(9))
+    assert cards.made[0].launched
+
+
 def test_little_memory_is_used_by_few_images_at_a_time(run: Run, finder: Finder) -> None:
     # The list of what is measured takes most: 1.25 MiB an image.
     cards = Cards(finder.ground.dtype, memory=3 << 20)
