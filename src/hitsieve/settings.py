@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 LONGEST_CYCLE = 10**7
 """Most images of a cycle of a pump pattern."""
+LOCAL = "local"
+"""The scheduler that stands for processes on this computer."""
 
 
 def pump_pattern(text: str) -> tuple[tuple[str, int], ...]:
@@ -251,7 +253,8 @@ class ClusterSettings(Settings):
     slurm: bool = False
     """Have Slurm start workers, as the table [cluster.jobs] of the settings file says."""
     wait: Annotated[float, Field(gt=0)] = 300.0
-    """Longest time (s) without any worker: then the run fails."""
+    """Longest time (s) without any worker: then the run fails; and without an answer about some images: then they are
+    searched by this process."""
     resume: bool = False
     """Keep what is found in a hidden folder beside the outputs until these are whole, and go on from what a run that
     was cut off has left there."""

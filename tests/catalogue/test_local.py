@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -271,6 +272,36 @@ def test_a_damaged_catalogue(path: Path) -> None:
         file.write(b"\xff" * (path.stat().st_size - 4096))
     with pytest.raises(SourceError, match="enter the runs again"), Catalogue(path) as catalogue:
         catalogue.search("hit_rate > 0")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "[]",
+        {"hit_rate": float("nan")},
+        {"hit_rate": 5},
+        {"n_images": 10**400},
+        {"hit_bytes": 2**63},
+        {"settings": {"a": "\ud800"}},
+        "{",
+    ],
+)
+def test_a_damaged_record_is_named(path: Path, change: dict[str, Any] | str) -> None:
+    good, wrong = many(2)
+    with Catalogue(path, create=True) as catalogue:
+        catalogue.add_all([good, wrong])
+    text = change if isinstance(change, str) else json.dumps(json.loads(wrong.model_dump_json()) | change)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE runs SET record = ? WHERE id = ?", (text, wrong.id))
+    connection.close()
+    with Catalogue(path) as catalogue:
+        for look in (lambda: catalogue.part(""), lambda: catalogue.record(wrong.id)):
+            with pytest.raises(SourceError, match=wrong.place) as told:
+                look()
+            assert f"hitsieve catalog remove {wrong.place}" in told.value.mend
+        assert catalogue.record(good.id) == good
+        assert catalogue.add(wrong).what == "updated"
+        assert catalogue.record(wrong.id) == wrong
 
 
 def test_a_cell_that_cannot_be_is_no_lattice(path: Path) -> None:

@@ -78,6 +78,22 @@ def wait(true: object) -> None:
     raise AssertionError("it never came to be")
 
 
+def test_who_listens_no_more_ends_no_series(series: StreamedSeries, tmp_path: Path) -> None:
+    """Ctrl-C in `hitsieve live ... 2>&1 | tee log` ends tee first; a terminal that goes sends SIGHUP."""
+    out = tmp_path / "out"
+    with StreamSender(["tcp://127.0.0.1:*"]) as sender, living(*sender.addresses, "-o", str(out)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        sender.send(series, StreamSettings(die_after=N - 5))
+        wait(lambda: spooled(out, tmp_path / "copy") == N - 5)
+        process.send_signal(signal.SIGHUP)
+        process.wait(60)
+    assert (out / "series_000017_release.json").exists()
+    assert not (out / "received").exists()
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_open_series_with_what_was_received(
     series: StreamedSeries, tmp_path: Path, sent: signal.Signals

@@ -10,8 +10,9 @@ import pytest
 
 from hitsieve.model import Beam, Detector, Panel
 from hitsieve.picture import SpotKind, draw
+from hitsieve.picture.zoom import places_of
 
-from .scenes import PIXEL, SHEET, dark_at, marks, page, scene, spots_at
+from .scenes import PIXEL, SHEET, dark_at, flat_panel, marks, page, scene, spots_at
 
 PLAIN: dict[str, Any] = {"beam": Beam(), "ice": None}
 """Without rings, which may cross the marks."""
@@ -170,3 +171,14 @@ def test_a_png_file_with_its_title() -> None:
     content = draw(scene((64, 64), [], SpotKind.COUNTED))
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     assert b"a test" in content
+
+
+def test_beam_between_panels_is_not_looked_for_among_the_pixels_of_another() -> None:
+    # Two panels side by side, stored one below the other: the beam goes 4 pixels below the first, stored on the second.
+    first = Panel("a", (8 * PIXEL, 20 * PIXEL, 0.1), (-PIXEL, 0.0, 0.0), (0.0, -PIXEL, 0.0), (0, 0), (16, 16))
+    second = replace(first, name="b", origin=(-12 * PIXEL, 20 * PIXEL, 0.1), first=(16, 0))
+    gapped = Detector((32, 16), (first, second), beam_center=(8.0, 20.0))
+    whole = replace(gapped, panels=(flat_panel((32, 16)),), beam_center=(8.0, 16.0))
+    for detector, label in ((gapped, "middle of the image"), (whole, "beam centre")):
+        drawn = scene((32, 16), [], SpotKind.COUNTED, detector=detector)
+        assert label in [place.label for place in places_of(drawn)]

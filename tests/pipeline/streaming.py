@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from hitsieve.model import SeriesKey
-from hitsieve.pipeline.live import Ended, Load, Verdict, receive
+from hitsieve.pipeline.live import Ended, Load, Verdict, Watcher, receive
 from hitsieve.settings import LiveSettings, RunSettings
 from hitsieve.source import open_run
 from hitsieve.testing.stream import StreamedSeries, StreamSender
@@ -56,7 +56,9 @@ class Seen:
 class Receiving:
     """A receiver in a thread; leaving the `with` statement waits for the series it wants, or stops it."""
 
-    def __init__(self, addresses: Sequence[str], settings: RunSettings, *, stop: bool = False, **live: Any) -> None:
+    def __init__(
+        self, addresses: Sequence[str], settings: RunSettings, *others: Watcher, stop: bool = False, **live: Any
+    ) -> None:
         self.patience = PATIENCE
         self.seen = Seen()
         self.ended: list[Ended] = []
@@ -67,7 +69,7 @@ class Receiving:
 
         def go() -> None:
             try:
-                self.ended = receive(addresses, settings, chosen, watchers=[self.seen], stop=self.stop)
+                self.ended = receive(addresses, settings, chosen, watchers=[*others, self.seen], stop=self.stop)
             except Exception as error:  # noqa: BLE001 - raised where the test waits
                 self._error = error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from hypothesis import strategies as st
 
 import hitsieve
 from hitsieve import pipeline
-from hitsieve.errors import ServerError, SettingsError
+from hitsieve.errors import OutputError, ServerError, SettingsError
 from hitsieve.model import Beam, Detector, ImageTable, Run
+from hitsieve.pipeline.cluster.worker import Found, Job, search_unit
 from hitsieve.pipeline.resuming import FoundStore
-from hitsieve.pipeline.units import units
-from hitsieve.settings import ClusterSettings, RunSettings, WriteSettings
+from hitsieve.pipeline.units import fingerprint, units
+from hitsieve.settings import ClusterSettings, RunSettings, SourceSettings, WriteSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Searched, build_finder
 from hitsieve.testing import Simulated, SimulateSettings, simulate
@@ -132,7 +134,56 @@ def test_a_worker_that_sees_other_files_is_refused(many: Simulated, cluster: Loc
     assert not (tmp_path / "out").exists()
 
 
-def test_without_workers_or_scheduler(many: Simulated, tmp_path: Path) -> None:
+def test_what_a_worker_cannot_read_or_keeps_is_searched_here(
+    many: Simulated, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A name that leads each process to a folder of its own, as each computer has its own file systems.
+    master, chosen = Path("/proc/self/cwd") / many.master.name, RunSettings()
+    monkeypatch.chdir(many.master.parent)
+    with open_run([master]) as source:
+        job = Job((master,), chosen.source, chosen.spots, hitsieve.__version__, fingerprint(source.run))
+    empty, stuck = tmp_path / "empty", tmp_path / "stuck"
+    for folder in (empty, stuck):
+        folder.mkdir()
+    for path in many.data_files:
+        os.mkfifo(stuck / path.name)
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50) as made,
+        Client(made.scheduler_address, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(2, timeout=60)
+        client.run(os.chdir, str(many.master.parent))
+        assert all(isinstance(found, Found) for found in client.run(search_unit, job, np.arange(1)).values())
+        pids = client.run(os.getpid)
+        one = min(pids)
+        client.run(os.chdir, str(empty), workers=[one])
+        report = pipeline.run([master], settings(tmp_path / "out", scheduler=made.scheduler_address))
+        assert report.summary.n_unreadable == 0
+        assert caplog.text.count("cannot read what is read here") == 1
+        assert_same(tmp_path / "out", here)
+        client.run(os.chdir, str(stuck), workers=[one])
+        pipeline.run([master], settings(tmp_path / "again", scheduler=made.scheduler_address, wait=1.0))
+        assert "they are searched here" in caplog.text
+        assert_same(tmp_path / "again", here)
+        os.kill(pids[one], signal.SIGKILL)
+
+
+def test_a_worker_keeps_runs_open_that_come_in_turn(many: Simulated, tmp_path: Path) -> None:
+    chosen, jobs = RunSettings(), []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for path in (many.master, *many.data_files):
+            (tmp_path / name / path.name).hardlink_to(path)
+        master = tmp_path / name / many.master.name
+        with open_run([master]) as source:
+            mark = fingerprint(source.run)
+        jobs.append(Job((master,), chosen.source, chosen.spots, hitsieve.__version__, mark))
+    assert all(isinstance(search_unit(job, np.arange(1)), Found) for job in jobs)
+    jobs[0].paths[0].unlink()
+    assert isinstance(search_unit(jobs[0], np.arange(1)), Found)
+
+
+def test_without_workers_or_scheduler(many: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty:
         address = empty.scheduler_address
         with pytest.raises(ServerError, match=r"no worker for 0\.2 s"):
@@ -144,6 +195,9 @@ def test_without_workers_or_scheduler(many: Simulated, tmp_path: Path) -> None:
             pipeline.run([many.master], settings(tmp_path / "out", scheduler=wrong))
     with pytest.raises(SettingsError, match="exclude each other"):
         pipeline.run([many.master], settings(tmp_path / "out", scheduler="local", slurm=True))
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with pytest.raises(SettingsError, match="--slurm needs dask_jobqueue"):
+        pipeline.run([many.master], settings(tmp_path / "out", slurm=True))
     assert not (tmp_path / "out").exists()
 
 
@@ -170,6 +224,25 @@ def test_slurm_starts_workers(many: Simulated, here: Path, tmp_path: Path, monke
         subprocess.run([bin_ / "scancel"], check=False, capture_output=True)
     assert (tmp_path / "begun").exists()
     assert_same(tmp_path / "out", here)
+
+
+def test_ctrl_c_ends_a_wait_for_slurm(many: Simulated, tmp_path: Path) -> None:
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "sbatch").write_text(f"#!/bin/sh\ntouch {tmp_path}/sent\necho Submitted batch job 17\n")
+    (bin_ / "scancel").write_text(f"#!/bin/sh\necho $@ >{tmp_path}/taken\n")
+    for path in bin_.iterdir():
+        path.chmod(0o755)
+    command = [HITSIEVE, "run", str(many.master), "-o", str(tmp_path / "out"), "--slurm"]
+    path = {"PATH": f"{bin_}:{os.environ['PATH']}"}
+    with subprocess.Popen(command, env=os.environ | path, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (tmp_path / "sent").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "stopped by Ctrl-C" in said
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("flags", [[], ["--min-count", "9"]])
@@ -211,6 +284,42 @@ def test_what_was_found_before_is_not_searched_again(many: Simulated, tmp_path: 
         assert store.get(images[::-1].copy()) is None
         other = FoundStore(tmp_path / "found", source.run, chosen.model_copy(update={"min_count": 9}))
         assert other.get(images) is None
+
+
+def test_what_cannot_be_kept_leaves_nothing(many: Simulated, tmp_path: Path) -> None:
+    chosen, images = RunSettings().spots, np.arange(2)
+    with open_run([many.master]) as source:
+        found = Searched.joined(list(build_finder(source.run, chosen).scan(source.run, images, 1, 64)))
+        store = FoundStore(tmp_path, source.run, chosen)
+    # As on a disk that is all but full.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            store.put(images, found)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [
+        ("sample_name=other", True),
+        ("beam_center_x=100", False),
+        ("distance=0.2", False),
+        ("wavelength=3", False),
+        ("saturation_value=20", False),
+        ("underload_value=3", False),
+    ],
+)
+def test_what_is_found_hangs_on_the_detector(many: Simulated, tmp_path: Path, value: str, known: bool) -> None:
+    chosen, images = RunSettings().spots, np.arange(2)
+    with open_run([many.master]) as source:
+        found = Searched.joined(list(build_finder(source.run, chosen).scan(source.run, images, 1, 64)))
+        FoundStore(tmp_path, source.run, chosen).put(images, found)
+    with open_run([many.master], SourceSettings(set=(value,))) as source:
+        assert (FoundStore(tmp_path, source.run, chosen).get(images) is not None) == known
 
 
 @given(st.lists(st.integers(-1, 59)), st.integers(1, 9), st.lists(st.integers(0, 3), min_size=60, max_size=60))

@@ -220,6 +220,31 @@ def test_each_series_is_searched_with_its_own_mask(master: Path, sender: StreamS
     assert sum(found[1]) < sum(found[0])
 
 
+def test_sockets_that_state_different_masks_are_told(master: Path, stored: RunReport, tmp_path: Path) -> None:
+    series = series_of(master, 1)
+    mask = np.ones((series.start["image_size_y"], series.start["image_size_x"]), dtype=np.uint32)
+    starts = [series.start | {"write_master_file": False}, series.start | {"pixel_mask": {"threshold_1": array(mask)}}]
+    with (
+        StreamSender(["tcp://127.0.0.1:*"] * 2) as sender,
+        Receiving(sender.addresses, into(tmp_path), series=2) as receiving,
+    ):
+        for number, start in enumerate(starts, 1):
+            one = {"series_id": number, "series_unique_id": f"{number}"}
+            sender.raw(cbor2.dumps(series.start | one), 0)
+            until(lambda seen=number: len(receiving.seen.names) == seen)
+            sender.raw(cbor2.dumps(start | one), 1)
+            for i in range(N):
+                sender.raw(StreamedSeries(series.start | one, series.pieces, N).image(i))
+            for socket in range(2):
+                end_of = cbor2.dumps({"type": "end"} | one)
+                sender.raw(end_of, socket)
+    same, other = receiving.ended
+    what = "its sockets state different geometry or masks"
+    assert not any(what in problem for problem in same.problems)
+    assert any(what in problem for problem in other.problems)
+    assert states(other.outputs[1]) == states(stored.outputs.images)
+
+
 def test_a_missed_start(master: Path, sender: StreamSender, tmp_path: Path) -> None:
     with Receiving(sender.addresses, into(tmp_path), series=1) as receiving:
         sender.send(series_of(master, 3), StreamSettings(no_start=True))

@@ -10,15 +10,18 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any, cast
 
 import cbor2
+import numpy as np
 import pytest
 import zmq
 
 from hitsieve import pipeline
+from hitsieve.errors import SourceError
 from hitsieve.model import SeriesKey
 from hitsieve.pipeline import RunReport
 from hitsieve.pipeline.apart import Apart
@@ -28,9 +31,11 @@ from hitsieve.pipeline.live.finishing import Job, sieve_apart
 from hitsieve.pipeline.live.metrics import Metrics
 from hitsieve.pipeline.live.publish import QUEUED, Publisher
 from hitsieve.pipeline.live.spool import remove_series, sweep
+from hitsieve.source import endpoints
 from hitsieve.testing import SimulateSettings, simulate
-from hitsieve.testing.stream import StreamSender
-from pipeline.streaming import Receiving, into, kept_chunks, series_of, states, until
+from hitsieve.testing.stream import StreamSender, array
+from hitsieve.write import received
+from pipeline.streaming import Receiving, Seen, into, kept_chunks, series_of, states, until
 
 N = 24
 
@@ -199,6 +204,115 @@ def test_a_socket_that_dies_in_mid_series_and_comes_back(master: Path, stored: R
     assert (ended.received, ended.why) == (N, "its end came")
     assert states(ended.outputs[1]) == states(stored.outputs.images)
     assert [kind for kind, _ in receiving.seen.refusals] == ["doubled"]
+
+
+def test_who_sends_too_much_at_once_is_called_anew(
+    master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = series_of(master, 1)
+    monkeypatch.setattr(endpoints, "LARGEST_MESSAGE", 1 << 22)
+    with Receiving(sender.addresses, into(tmp_path), series=1) as receiving:
+        sender.raw(cbor2.dumps(series.start))
+        for i in range(10):
+            sender.raw(series.image(i))
+        sender.raw(bytes(1 << 23))
+        until(lambda: bool(receiving.seen.refusals))
+        for i in range(10, N):
+            sender.raw(series.image(i))
+        sender.raw(series.end)
+    (ended,) = receiving.ended
+    assert ended.received == N
+    assert states(ended.outputs[1]) == states(stored.outputs.images)
+    ((kind, what),) = receiving.seen.refusals
+    assert kind == "bad"
+    assert what.startswith(f"{sender.addresses[0]}: cut off, and called anew")
+
+
+def test_a_detector_is_heard_where_another_program_was_before(tmp_path: Path) -> None:
+    context = zmq.Context()
+    other = context.socket(zmq.PUB)
+    other.bind("tcp://127.0.0.1:*")
+    address = other.getsockopt_string(zmq.LAST_ENDPOINT)
+    with Receiving([address], into(tmp_path), stop=True) as receiving:
+        until(lambda: bool(receiving.seen.refusals))
+        context.destroy(linger=0)
+        with StreamSender([address]) as sender:
+            sender.raw(b"no CBOR")
+            until(lambda: "not CBOR" in receiving.seen.refusals[-1][1])
+
+
+def test_sizes_that_cannot_be_are_not_believed(
+    master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path
+) -> None:
+    series = series_of(master, 1)
+    with Receiving(sender.addresses, into(tmp_path), series=1) as receiving:
+        sender.send(replace(series, start=series.start | {"pixel_size_x": 1e-300, "detector_distance": 1e300}))
+    (ended,) = receiving.ended
+    assert ended.counts["hit"] + ended.counts["miss"] == N
+    for what in ("no detector distance", "no pixel size"):
+        assert any(what in problem for problem in ended.problems)
+
+
+@pytest.mark.parametrize("n_odd", [1, N])
+def test_one_odd_image_does_not_tell_what_the_others_are(
+    master: Path, sender: StreamSender, tmp_path: Path, n_odd: int
+) -> None:
+    series = series_of(master, 1)
+    odd = array(np.zeros((30, 40), dtype=np.uint16))
+    with Receiving(sender.addresses, into(tmp_path), series=1) as receiving:
+        sender.raw(cbor2.dumps(series.start))
+        for i in range(N):
+            message = cbor2.dumps({"type": "image", **series.key, "image_id": i, "data": {"threshold_1": odd}})
+            nothing = cbor2.dumps({"type": "image", **series.key, "image_id": i})
+            sender.raw(message if i < n_odd else nothing if i == 1 else series.image(i))
+        sender.raw(series.end)
+    (ended,) = receiving.ended
+    # Where all are so, the start is wrong.
+    assert ended.counts["missing"] == (2 if n_odd == 1 else 0)
+    assert ended.counts["unreadable"] == 0
+
+
+def test_an_error_of_ours_in_one_series_ends_no_other(
+    master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Seen):
+        def started(self, name: str, key: SeriesKey, n_images: int | None) -> None:
+            raise BrokenPipeError
+
+    series = series_of(master, 1)
+    other = replace(series, start=series.start | {"series_id": 2, "series_unique_id": "other"})
+    with Receiving(sender.addresses, into(tmp_path), Broken(), series=2) as receiving:
+        with monkeypatch.context() as patch:
+            patch.setattr(received, "_write_panel", lambda *_: 1 / 0)
+            sender.send(series)
+            until(lambda: bool(receiving.seen.ends))
+        sender.send(other)
+    one, two = receiving.ended
+    assert f"ZeroDivisionError: division by zero; what was received is in {tmp_path / 'received'}" in one.failed
+    assert len(list((tmp_path / "received" / one.name).iterdir())) > 0
+    assert states(two.outputs[1]) == states(stored.outputs.images)
+
+
+def test_where_no_more_can_be_received_what_was_is_sieved(
+    master: Path, sender: StreamSender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = series_of(master, 1)
+    with (
+        pytest.raises(SourceError, match="receiving has failed: no memory"),
+        Receiving(sender.addresses, into(tmp_path), series=1) as receiving,
+    ):
+        sender.raw(cbor2.dumps(series.start))
+        for i in range(10):
+            sender.raw(series.image(i))
+        until(lambda: len(receiving.seen.verdicts) == 10)
+
+        def fail(_: bytes) -> None:
+            raise MemoryError("no memory")
+
+        monkeypatch.setattr(endpoints, "read_message", fail)
+        sender.raw(series.image(10))
+    (ended,) = receiving.seen.ends
+    assert (ended.received, ended.counts["missing"]) == (10, N - 10)
 
 
 def test_who_reads_no_results_delays_nobody_and_sees_what_was_missed() -> None:

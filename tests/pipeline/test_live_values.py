@@ -37,7 +37,7 @@ def test_values_of_images_are_in_hits_and_misses_and_tell_pump_states(tmp_path: 
     ):
         sender.raw(cbor2.dumps(series.start))
         for i in range(N):
-            values = {"laser": i % 2, "pulse": 10**15 + i, "user_data": {"shot": i}}
+            values = {"laser": i % 2, "pulse": 10**15 + i, "user_data": {"shot": i}, "unit_cell": f"cell {i}"}
             sender.raw(cbor2.dumps(cbor2.loads(series.image(i)) | values))
         sender.raw(series.end)
     (ended,) = receiving.ended
@@ -51,6 +51,8 @@ def test_values_of_images_are_in_hits_and_misses_and_tell_pump_states(tmp_path: 
             kept = file[PLACE]
             assert kept["pulse"][()].tolist() == [10**15 + i for i in images]
             assert [json.loads(text) for text in kept["user_data"].asstr()[()]] == [{"shot": i} for i in images]
+            # NeXus has fields of this name too, which are one for all images.
+            assert kept["unit_cell"].asstr()[()].tolist() == [f"cell {i}" for i in images]
             assert kept["start_time"][()].tolist() == [i / 1000 for i in images]
             seen += images
     assert sorted(seen) == list(range(N))

@@ -165,6 +165,26 @@ def test_images_that_cannot_be_read_stay_and_misses_go(tmp_path: Path, master: P
     assert broken.dropped == len({v.image for v in receiving.seen.verdicts if v.dropped and v.name == broken.name})
 
 
+@pytest.mark.parametrize("said", [{}, {"misses": "sample"}])
+def test_without_its_start_no_miss_is_sure(master: Path, tmp_path: Path, said: dict[str, object]) -> None:
+    with (
+        StreamSender(["tcp://127.0.0.1:*"]) as sender,
+        Receiving(sender.addresses, chosen(tmp_path, **said), series=1, veto="spots") as receiving,
+    ):
+        sender.send(series_of(master, 1), StreamSettings(no_start=True))
+    (ended,) = receiving.ended
+    assert not dropped(receiving.seen)
+    names = {path.name for path in ended.outputs}
+    if said:
+        assert 0 < ended.dropped < ended.counts["miss"]
+        assert "series_000001_misses.h5" not in names
+    else:
+        assert ended.dropped == 0
+        # All that was received is proven to be in hits and misses.
+        assert "series_000001_release.json" in names
+    assert not (tmp_path / "received").exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

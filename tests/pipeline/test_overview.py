@@ -83,7 +83,9 @@ def test_each_bin_counts_its_images(overview: Overview, rows: list[dict], first:
         assert found.n_unreadable[k] == states.count("unreadable")
         assert found.n_missing[k] == states.count("missing")
         assert found.first_hit[k] == (hits[0] if hits else -1)
-        assert found.most_spots[k] == max((row["n_spots_counted"] or 0) for row in of)
+        assert found.most_spots[k] == max(
+            -1 if row["n_spots_counted"] is None else row["n_spots_counted"] for row in of
+        )
         levels = sorted(row["background"] for row in of if row["background"] is not None)
         low, middle, high = found.background[:, k].tolist()
         if not levels:

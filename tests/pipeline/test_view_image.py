@@ -302,6 +302,39 @@ def test_rings_lie_at_their_resolution(seen: RunImages, data_dir: Path) -> None:
     assert sheet_of(Detector((10, 10)), seen.run.beam).rings == ()
 
 
+def test_rings_reach_the_edges_of_small_panels(data_dir: Path) -> None:
+    with open_run(data_dir / "images" / "lcls_cxi_thermolysin_cspad.h5") as opened:
+        detector, beam = opened.run.detector, opened.run.beam.of(0)
+    ring = sheet_of(detector, beam).rings[1]
+    drawn = sum(np.hypot(*np.diff(np.array(line), axis=0).T).sum() for line in ring.lines)
+    assert beam.wavelength is not None
+    angle, azimuth = 2 * np.arcsin(beam.wavelength / (2 * ring.d)), np.linspace(0, 2 * np.pi, 20_001)
+    rays = np.stack([np.sin(angle) * np.cos(azimuth), np.sin(angle) * np.sin(azimuth), 0 * azimuth + np.cos(angle)], -1)
+    whole = 0.0
+    for panel in detector.panels:
+        x, y = panel.meets(rays)
+        inside = panel.holds(x, y)
+        whole += np.hypot(np.diff(x), np.diff(y))[inside[1:] & inside[:-1]].sum()
+    assert 0.98 * whole < drawn <= whole
+
+
+def test_beam_centre_between_panels_is_where_the_beam_is(data_dir: Path) -> None:
+    with open_run(data_dir / "images" / "lcls_cxi_thermolysin_cspad.h5") as opened:
+        detector, beam = opened.run.detector, opened.run.beam.of(0)
+    sheet = sheet_of(detector, beam)
+    assert sheet.centre is not None
+    # It lies beyond the edge of its panel, where the image array holds pixels of another one.
+    assert detector.panel_of(*sheet.centre) != sheet.centre_panel
+    np.testing.assert_allclose(sheet.panels[sheet.centre_panel].lab(*sheet.centre)[:2], 0, atol=1e-6)
+    tilted = [
+        replace(panel, origin=(*panel.origin[:2], panel.origin[2] + 0.1 * (i % 2)))
+        for i, panel in enumerate(detector.panels)
+    ]
+    as_stored = sheet_of(replace(detector, panels=tuple(tilted)), beam)
+    assert not as_stored.assembled
+    assert as_stored.centre is None
+
+
 @pytest.mark.parametrize("packing", ["gzip", "blosc", "none", "bslz4"])
 def test_an_image_packed_in_any_way_is_read_by_itself(packing: str, tmp_path: Path) -> None:
     images = np.random.default_rng(4).poisson(2.0, (3, 60, 40)).astype(np.int32)

@@ -72,6 +72,12 @@ def test_names_are_not_run(tool: str) -> None:
     assert "http://localhost/files/x/" + nasty in words
 
 
+@pytest.mark.parametrize("tool", ["curl", "wget"])
+def test_signs_that_are_not_seen_do_not_reach_a_terminal(tool: str) -> None:
+    line = command("http://localhost/files/x/y", "run\x03\nrm -rf here\n\x1b[201~/y_hits.h5", tool, token=False)  # type: ignore[arg-type]
+    assert line.isprintable()
+
+
 def test_what_is_left_out_is_said(client: TestClient, site: Site) -> None:
     text = client.get("/commands", params={"q": "pump is known"}).text
     assert "Hits of 1 of 1 datasets" in text

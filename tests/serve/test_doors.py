@@ -14,6 +14,9 @@ from starlette.testclient import TestClient
 from hitsieve.errors import SettingsError
 from hitsieve.serve import create_app, read_token
 from hitsieve.serve.app import check_doors
+from hitsieve.serve.ranges import opened
+from hitsieve.serve.refusals import Gone
+from hitsieve.serve.runs import Runs
 from hitsieve.settings import ServeSettings
 from serve.conftest import TOKEN, Site
 
@@ -194,6 +197,13 @@ def test_many_cells_at_once(client: TestClient) -> None:
     assert answer.status_code == 400 and "11 cells" in answer.json()["what"]
 
 
+def test_many_conditions_at_once(client: TestClient) -> None:
+    many = ["not title ~ nothing"] * 50
+    assert client.get("/api/datasets", params={"q": " and ".join(many)}).status_code == 200
+    answer = client.get("/api/datasets", params={"q": " and ".join([*many, "n_hits > 1"])})
+    assert answer.status_code == 400 and "51 conditions" in answer.json()["what"]
+
+
 @pytest.mark.parametrize(
     "asked",
     ["page=0", "page=x", "page=99999999999", "size=1000000", "size=-1", "sort=nothing", "sort=-", "q=" + "x" * 5000],
@@ -293,6 +303,19 @@ def test_a_folder_that_became_a_link(copied: Site, tmp_path: Path) -> None:
     with asked(copied.settings.model_copy(update={"root": (tmp_path / "out",)})) as client:
         assert client.get(path).status_code == 403
         assert client.get(f"/files/{copied.plain.id}/plain_hits.h5").status_code == 200
+
+
+def test_a_folder_that_becomes_a_link_after_it_was_looked_at(copied: Site, tmp_path: Path) -> None:
+    runs = Runs(copied.settings.model_copy(update={"root": (tmp_path / "out",)}))
+    path = runs.file(copied.pumped.id, "pumped_hits.h5")
+    with opened(path) as file:
+        assert file.read(4) == b"\x89HDF"
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / path.name).write_text("secret")
+    path.parent.rename(tmp_path / "moved")
+    path.parent.symlink_to(tmp_path / "secret")
+    with pytest.raises(Gone):
+        opened(path)
 
 
 def test_roots(site: Site, tmp_path: Path) -> None:

@@ -436,6 +436,9 @@ def test_from_hit_to_hit_by_keyboard(few: Site, page: Any, expect: Any, screensh
     page.wait_for_selector(f'#stage[data-shown="{hits[1]}"]')
     page.wait_for_selector(f'#profile[data-shown="{hits[1]}"] .main-svg')
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    # What is hidden for want of room has a name for who listens all the same.
+    expect(page.get_by_role("spinbutton", name="Image")).to_be_visible()
+    expect(page.get_by_role("slider", name="Counts to")).to_have_attribute("aria-valuetext", re.compile(r"\d counts$"))
     screenshot("image-narrow-dark")
 
     page.keyboard.press("u")

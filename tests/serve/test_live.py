@@ -135,6 +135,61 @@ def test_there_are_pictures_of_series_only(live_site: Server) -> None:
         assert answer.status_code in (status, 404) and "Traceback" not in answer.text
 
 
+def test_of_many_that_come_at_once_no_listener_slips_in(live_site: Server) -> None:
+    import socket
+
+    visitors = [socket.create_connection(("127.0.0.1", live_site.port), timeout=WAIT) for _ in range(60)]
+    try:
+        for one in visitors:
+            one.sendall(b"GET /api/live/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answers = [one.recv(12).decode() for one in visitors]
+    finally:
+        for one in visitors:
+            one.close()
+    assert set(answers) == {"HTTP/1.1 200", "HTTP/1.1 503"} and answers.count("HTTP/1.1 200") <= 32
+
+
+@pytest.mark.browser
+def test_a_series_that_ended_leads_to_its_run(site: Site, chromium: Any, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    end: dict[str, Any] = {"counts": {"hit": 1}, "min_spots": 5, "received": 1, "doubled": 0, "later": 0, "dropped": 0}
+    end |= {"problems": [], "why": "its end came", "failed": ""}
+    with zmq.Context() as context, context.socket(zmq.PUB) as publisher:
+        port = publisher.bind_to_random_port("tcp://127.0.0.1")
+
+        def publish(name: str, outputs: list[str]) -> None:
+            about = {"type": "end", "name": name, "series_id": 1, "series_unique_id": name}
+            publisher.send(json.dumps({**about, **end, "outputs": outputs}).encode())
+
+        with served(site.settings.model_copy(update={"live": f"tcp://127.0.0.1:{port}"})) as server:
+            told: dict[str, Any] = {}
+
+            def all_told() -> bool:
+                publish("odd", [])
+                publish("unknown", [str(tmp_path / "x_summary.json")])
+                publish("known", [site.pumped.place])
+                _, _, last = next(events(server, {}))
+                told.update({one["name"]: one["run"] for one in last["series"]})
+                return len(told) == 3
+
+            until(all_told)
+            assert told == {"known": site.pumped.id, "unknown": None, "odd": None}
+            tab = chromium.new_page(base_url=server.url)
+            tab.set_default_timeout(60_000)
+            tab.goto("/live")
+            link = tab.get_by_role("link", name="known", exact=True).first
+            link.focus()
+            # What comes meanwhile does not take the focus away.
+            before = tab.locator("#troubles")
+            publisher.send(b"nonsense")
+            expect(before).to_contain_text("none of hitsieve live", timeout=60_000)
+            assert link.evaluate("(node) => node === document.activeElement")
+            tab.keyboard.press("Enter")
+            tab.wait_for_url(f"**/runs/{site.pumped.id}")
+            tab.close()
+
+
 def test_too_many_listeners_are_told_to_wait(live_site: Server) -> None:
     import httpx
 
@@ -203,6 +258,8 @@ def test_page_follows_series_that_come_and_go(
                 row = page.locator("#done tr").filter(has_text="series_000001")
                 expect(row.locator("td").nth(2)).to_have_text("40")
                 expect(row.locator("td").nth(7)).to_have_text("its end came")
+                # Its receiver enters no catalogue.
+                expect(row.get_by_role("link")).to_have_count(0)
                 expect(page.locator("#none")).to_be_visible()
     expect(state).to_contain_text("No connection to hitsieve live")
     expect(page.locator("#heard")).to_contain_text("nothing heard for")

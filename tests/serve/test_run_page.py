@@ -53,6 +53,15 @@ def test_answer_adds_up_to_the_run(client: TestClient, site: Site, name: str) ->
         assert [image for image in told["first_hit"] if image >= 0] == stored.hits.tolist()
 
 
+def test_the_page_leads_to_some_of_the_hits(copied: Site) -> None:
+    with TestClient(create_app(copied.settings), base_url="http://localhost:8080") as asked:
+        link = f'href="/runs/{copied.plain.id}/choose"'
+        assert link in asked.get(f"/runs/{copied.plain.id}").text
+        assert link not in asked.get(f"/runs/{copied.plain.id}/report").text
+        copied.file(copied.plain).unlink()
+        assert link not in asked.get(f"/runs/{copied.plain.id}").text
+
+
 def test_zooming_counts_anew_and_stays_short(asked: TestClient, long_run: Site) -> None:
     record = long_run.pumped
     whole = asked.get(address(record, bins=2000))
@@ -129,7 +138,7 @@ def test_a_run_that_is_gone_or_damaged_is_told_in_words(copied: Site) -> None:
         annotated.write_bytes(whole)
         with h5py.File(annotated, "a") as file:
             file["entry/hit_finding/source_file"][3] = 99
-        refused(422, "its columns contradict each other")
+        refused(422, "source_file has values beyond")
         annotated.write_bytes(whole[: len(whole) // 2])
         refused(422, "truncated")
         annotated.unlink()
@@ -145,3 +154,46 @@ def test_a_run_that_is_gone_or_damaged_is_told_in_words(copied: Site) -> None:
         refused(404, "another verdict on /data/other_summary.json")
         assert client.get(f"/runs/{'0' * 32}").status_code == 404
         assert client.get("/runs/..%2f..%2fetc").status_code in (400, 404)
+
+
+def test_any_image_of_a_long_run_shows_the_spots_of_the_short_one(
+    asked: TestClient, long_run: Site, site: Site
+) -> None:
+    with open_results(site.pumped.place) as short, open_results(long_run.pumped.place) as stored:
+        for image in (0, 59, 60, 1234, len(stored) - 1):
+            wanted, told = short.read([image % len(short)]), stored.read([image])
+            assert told.spots.x.tolist() == wanted.spots.x.tolist(), image
+    hit = next(image for image in asked.get(address(long_run.pumped)).json()["first_hit"] if image > 3000)
+    told = strict(asked.get(f"/api/runs/{long_run.pumped.id}/images/{hit}").text)
+    assert told["state"] == "hit"
+    assert told["n_spots"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("state", [9] * 60),
+        ("pump", [-7] * 60),
+        ("source_file", [3] * 60),
+        ("n_spots_counted", [1.5] * 60),
+        ("background", 2.0),
+        ("source_datasets", []),
+        ("lattices/unit_cell_abc", [[79.0, 79.0, 38.0]]),
+        ("spots/h", [float("nan")] * 5),
+        ("pump_names", [1.0, 2.0]),
+    ],
+)
+def test_damaged_columns_are_told_as_such(copied: Site, name: str, values: object) -> None:
+    record = copied.pumped
+    with h5py.File(copied.file(record, "_annotated.h5"), "r+") as file:
+        process = file["entry/hit_finding"]
+        del process[name]
+        process[name] = values
+    with TestClient(create_app(copied.settings), base_url="http://localhost:8080") as client:
+        for what in ("overview", "images/0", "images/0/pixels", "images/0/profile"):
+            answer = client.get(f"/api/runs/{record.id}/{what}")
+            # Some need not what is damaged.
+            assert answer.status_code in (200, 422), (what, answer.text)
+            strict(answer.text if "pixels" not in what or answer.status_code == 422 else "0")
+        seen = {client.get(f"/api/runs/{record.id}/{what}").status_code for what in ("overview", "images/0")}
+    assert 422 in seen

@@ -20,7 +20,8 @@ import httpx
 import pytest
 
 from hitsieve.cli.commands import call
-from hitsieve.serve import doors
+from hitsieve.errors import SettingsError
+from hitsieve.serve import create_app, doors
 from hitsieve.serve import server as serving
 from serve.conftest import TOKEN, Site, served
 
@@ -73,6 +74,27 @@ def test_the_address_holds_the_token(site: Site) -> None:
             assert visitor.get(url.partition("?")[0]).status_code == 200
         assert httpx.get(url.partition("?")[0], timeout=PATIENT).status_code == 401
         assert ended(process, signal.SIGINT) == (0, "")
+
+
+def test_the_browser_is_not_told_the_token(site: Site, tmp_path: Path) -> None:
+    """Every user of a computer can read the arguments of its programs."""
+    browser, told = tmp_path / "browser", tmp_path / "told"
+    browser.write_text(f'#!/bin/sh\necho "$@" > {told}.part && mv {told}.part {told}\n')
+    browser.chmod(0o700)
+    env = {"HITSIEVE_TOKEN": TOKEN, "BROWSER": f"{browser} %s"}
+    with started("--catalogue", str(site.settings.catalogue), "--open", env=env) as (process, url):
+        end = time.monotonic() + PATIENT
+        while not told.exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert told.read_text().strip() == url.partition("?")[0]
+        ended(process, signal.SIGINT)
+
+
+def test_without_what_draws_it_does_not_start(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    with pytest.raises(SettingsError, match="plotly"):
+        create_app(site.settings)
 
 
 def test_where_it_does_not_start(tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -211,6 +211,27 @@ def test_transformations_that_make_no_sense_are_told(tmp_path: Path, attribute: 
     assert any("the geometry cannot be read" in p.what for p in opened(path).problems)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("data_origin", [np.nan, np.nan]),
+        ("data_size", [np.inf, 1.0]),
+        ("data_origin", [b"x", b"y"]),
+        ("fast_pixel_direction", b"x"),
+    ],
+)
+def test_modules_without_numbers_are_told(tmp_path: Path, name: str, value: object) -> None:
+    path = nxmx(tmp_path / "a.h5")
+    add_modules(path)
+    with h5py.File(path, "a") as file:
+        for module in (file[f"entry/instrument/detector/m{k}"] for k in range(2)):
+            attributes = dict(module[name].attrs)
+            del module[name]
+            module[name] = value
+            module[name].attrs.update(attributes)
+    assert any("the geometry cannot be read" in p.what for p in opened(path).problems)
+
+
 def test_module_outside_the_image_is_told(tmp_path: Path) -> None:
     path = nxmx(tmp_path / "a.h5")
     add_modules(path)

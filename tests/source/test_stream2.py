@@ -121,7 +121,9 @@ def masked(algorithm: str, size: int, data: bytes, shape: tuple[int, int], tag: 
 @pytest.mark.parametrize(("dtype", "tag"), [("u1", 64), ("<u2", 69), ("<u4", 70)])
 @pytest.mark.parametrize("shape", [(3, 5), (67, 129), (300, 257)])
 def test_a_compressed_pixel_mask(algorithm: str, dtype: str, tag: int, shape: tuple[int, int]) -> None:
-    mask = np.random.default_rng(5).integers(0, 4, shape).astype(dtype)
+    random = np.random.default_rng(5)
+    mask = random.integers(0, 4, shape).astype(dtype)
+    mask[: shape[0] // 2] = random.integers(0, np.iinfo(dtype).max, (shape[0] // 2, shape[1]))
     mask[:, ::3] = 0
     told = masked(algorithm, mask.itemsize, filtered(mask, algorithm), shape, tag)
     assert told.problems == ()
@@ -274,6 +276,7 @@ def test_an_image_whose_data_make_no_sense_is_still_an_image(data: object, why: 
         cbor2.dumps({"series_id": 1}),
         cbor2.dumps({"type": 5}),
         cbor2.dumps({"type": "end"}),
+        cbor2.dumps({"type": "end", **KEY, "letter": cbor2.CBORTag(36, "To: you\n\n")}),
         cbor2.dumps({"type": "start", "series_id": -1}),
         cbor2.dumps({"type": "start", "series_id": 1 << 80}),
         cbor2.dumps({"type": "start", "series_id": True}),
@@ -282,7 +285,7 @@ def test_an_image_whose_data_make_no_sense_is_still_an_image(data: object, why: 
         cbor2.dumps({"type": "image", "series_id": 1, "image_id": "1"}),
         cbor2.dumps({"type": "image", "series_id": 1, "image_id": -1}),
     ],
-    ids=range(25),
+    ids=range(26),
 )
 def test_nonsense_is_refused_with_a_reason(message: bytes) -> None:
     with pytest.raises(SourceError, match="a message of"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import h5py
@@ -94,6 +96,40 @@ def test_files_are_in_the_order_in_which_to_fetch_them(
     assert sum(int(one["images"]) for one in files) == 36
 
 
+def test_one_cluster_serves_all_runs(inside: Hitsieve, command: list[str | Path], tmp_path: Path) -> None:
+    config = tmp_path / "cluster.toml"
+    config.write_text('[cluster]\nscheduler = "local"\n')
+    inside(*command, "--config", config)
+    whole = json.loads((tmp_path / "out" / "campaign.json").read_text())
+    asked = [json.loads(Path(run["summary"]).read_text())["settings"]["cluster"] for run in whole["runs"]]
+    assert len(asked) == len(RATES)
+    assert len({one["scheduler"] for one in asked}) == 1
+    assert asked[0]["scheduler"].startswith("tcp://127.0.0.1:")
+
+
+def test_a_file_that_two_runs_show_is_fetched_once(archive: Path, tmp_path: Path, inside: Hitsieve) -> None:
+    both = tmp_path / "both"
+    both.mkdir()
+    for path in archive.glob("visit*/run2_*.h5"):
+        (both / path.name).hardlink_to(path)
+    shutil.copy(both / "run2_master.h5", both / "part_master.h5")
+    with h5py.File(both / "part_master.h5", "r+") as file:
+        whole = file["entry/data/data"]
+        part = h5py.VirtualLayout((4, *whole.shape[1:]), whole.dtype)
+        part[:] = h5py.VirtualSource("run2_data_000001.h5", "entry/data/data", (4, *whole.shape[1:]))
+        del file["entry/data/data"]
+        file["entry/data"].create_virtual_dataset("data", part)
+    rest = ["--catalogue", tmp_path / "catalogue.sqlite", "--workers", "1"]
+    done = inside("campaign", both, "-o", tmp_path / "out", *rest)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "out" / "campaign.json").read_text())
+    assert sorted(Path(file["path"]).name for file in told["files"]) == [f"run2_data_00000{i}.h5" for i in (1, 2, 3)]
+    totals = told["totals"]
+    assert (totals["n_runs"], totals["n_files"], totals["n_images"], totals["n_shared_files"]) == (2, 3, 16, 1)
+    assert totals["source_bytes"] == sum(path.stat().st_size for path in both.glob("run2_data_*"))
+    assert "1 files are shown by several runs: their images are counted in each" in done.stdout
+
+
 def test_what_is_done_is_not_done_again(inside: Hitsieve, command: list[str | Path], tmp_path: Path) -> None:
     assert inside(*command, "--quiet").stdout == ""
     out = tmp_path / "out"
@@ -107,6 +143,16 @@ def test_what_is_done_is_not_done_again(inside: Hitsieve, command: list[str | Pa
     told = inside(*command, "--estimate").stdout.splitlines()
     assert "0 runs to sieve, 0 files, 0 images; 3 runs have results already" in told
     assert inside(*command, "--json").stdout.encode() == overview
+
+
+def test_a_name_that_is_no_text_is_told_as_well(process: Hitsieve, tmp_path: Path) -> None:
+    archive, name = tmp_path / "archive", b"b\xff.h5"
+    archive.mkdir()
+    Path(os.fsdecode(bytes(archive) + b"/" + name)).write_bytes(b"no HDF5")
+    done = process("campaign", archive, "-o", tmp_path / "out", "--catalogue", tmp_path / "catalogue.sqlite")
+    assert done.returncode == 3
+    whole = json.loads((tmp_path / "out" / "campaign.json").read_text())
+    assert [os.fsencode(Path(one["path"]).name) for one in whole["without"]] == [name]
 
 
 def test_names_of_files_stay_words_on_the_page(inside: Hitsieve, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 
 from hitsieve.catalogue import Catalogue
+from hitsieve.pipeline.archive import ScanRequest, ScanSteps, scan
+from hitsieve.settings import RunSettings
 from hitsieve.source import find_masters
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
@@ -147,6 +150,25 @@ def test_changed_runs_are_sieved_again_and_claimed_ones_left(
     assert again.stdout.splitlines()[-2] == "3 runs: 1 sieved now, 2 known already"
     assert len(facts(place)) == 3
     assert not lock.exists()
+
+
+def test_a_run_that_changes_while_it_is_sieved_is_sieved_again(tiny: Simulated, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for path in (tiny.master, *tiny.data_files):
+        shutil.copy2(path, folder / path.name)
+    request = ScanRequest((folder,), tmp_path / "out", RunSettings(workers=1), tmp_path / "catalogue.sqlite")
+
+    def scanned(working: Callable[..., None]) -> list[str]:
+        return [one.what for one in scan(request, ScanSteps(ignore, ignore, ignore, working))]
+
+    def ignore(*_: object) -> None:
+        pass
+
+    # As where the detector still writes.
+    assert scanned(lambda _: (folder / tiny.data_files[1].name).touch()) == ["sieved"]
+    assert scanned(ignore) == ["sieved"]
+    assert scanned(ignore) == ["known"]
 
 
 def test_two_at_a_time_share_the_work(archive: Path, tmp_path: Path, place: Path) -> None:

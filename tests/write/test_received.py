@@ -56,6 +56,18 @@ def test_images_in_any_order_with_gaps(tmp_path: Path, announced: int | None, kn
             assert np.array_equal(opened.pixels(number), image(number))
 
 
+@pytest.mark.parametrize("announced", [None, 2])
+def test_after_a_crash_images_are_found_that_nobody_announced(tmp_path: Path, announced: int | None) -> None:
+    received = ReceivedSeries(tmp_path / "spool", "name", packed(0, tmp_path), start(announced))
+    for number in (0, 1, 4):
+        received.add(number, packed(number, tmp_path))
+        received.flush()
+    with open_run(received.master) as opened:
+        assert len(opened.run) == 5
+        assert set(opened.run.images.missing) == {2, 3}
+        assert opened.stored(4) == chunk(4, tmp_path)
+
+
 def test_what_the_start_states_is_read_again(tmp_path: Path) -> None:
     received = ReceivedSeries(tmp_path / "spool", "name", packed(0, tmp_path), None)
     received.add(0, packed(0, tmp_path))

@@ -266,6 +266,39 @@ def test_what_lies_in_other_files_is_not_followed(made: Outputs, tmp_path: Path)
         choose(hits, Choice())
 
 
+ABSURD = 10**13
+"""Values that no memory holds; a file states them in a few bytes."""
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("resolution", {"shape": (3,), "dtype": "f4"}),
+        ("resolution", {"shape": (len(HITS), 2), "dtype": "f4"}),
+        ("n_lattices", {"shape": (len(HITS),), "dtype": "S4"}),
+        ("pump", {"data": 1}),
+        ("sha256", {"shape": (ABSURD,), "dtype": "S64", "chunks": (1000,)}),
+        ("resolution", {"shape": (ABSURD,), "dtype": "f4", "chunks": (1000,)}),
+        ("background", {"shape": (ABSURD,), "dtype": "f4", "chunks": (1000,)}),
+        ("background", {"shape": (len(HITS), ABSURD), "dtype": "f4", "chunks": (1, 1000)}),
+        ("pump_names", {"shape": (ABSURD,), "dtype": h5py.string_dtype(), "chunks": (1000,)}),
+        ("lattices/residual", {"shape": (ABSURD,), "dtype": "f4", "chunks": (1000,)}),
+        ("lattices/offsets", {"data": np.arange(len(HITS) + 1) - 5}),
+        ("restore/per_image", {"data": 1}),
+    ],
+)
+def test_what_a_file_states_is_not_believed(made: Outputs, tmp_path: Path, name: str, given: dict[str, Any]) -> None:
+    wrong = tmp_path / "wrong_hits.h5"
+    wrong.write_bytes(made.hits.read_bytes())
+    with h5py.File(wrong, "r+") as file:
+        process = file["entry/hit_finding"]
+        del process[name]
+        process.create_dataset(name, **given)
+    with pytest.raises(SourceError, match=r"wrong_hits\.h5: is no hit-only file"):
+        write_subset(SubsetRequest(wrong, tmp_path / "few.h5", Choice(first=2)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wrong_hits.h5"]
+
+
 def test_it_is_no_output_of_the_run(made: Outputs, tmp_path: Path) -> None:
     few = part(made, made.hits.with_name("few_hits.h5"), first=3)
     with pytest.raises(SourceError, match="holds subset, not hits"):

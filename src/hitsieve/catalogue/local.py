@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from itertools import starmap
 from pathlib import Path
 
 from hitsieve.catalogue.conditions import Condition
@@ -178,11 +179,11 @@ class Catalogue(Closing):
             order_by = order.sql(near=bool(near))
             text = f"SELECT key FROM facts WHERE {sql} ORDER BY {order_by} LIMIT ? OFFSET ?"  # noqa: S608 - our own names
             keys = [key for (key,) in connection.execute(text, [*values, most, first])]
-            records = [
-                connection.execute("SELECT record FROM runs WHERE key = ?", (key,)).fetchone()[0] for key in keys
+            rows = [
+                connection.execute("SELECT place, record FROM runs WHERE key = ?", (key,)).fetchone() for key in keys
             ]
         strains = near[0] if near else {}
-        found = zip(map(read_record, records), map(strains.get, keys), strict=True)
+        found = zip(starmap(read_record, rows), map(strains.get, keys), strict=True)
         return Part(tuple(found), int(n_found))
 
     def extents(self, fields: Sequence[str]) -> dict[str, tuple[float, float] | None]:
@@ -209,8 +210,14 @@ class Catalogue(Closing):
     def known(self, identity: str) -> Record | None:
         """The whole record of a run, if there is one."""
         with self._using():
-            row = self._connection.execute("SELECT record FROM runs WHERE id = ?", (identity,)).fetchone()
-        return None if row is None else read_record(row[0])
+            row = self._connection.execute("SELECT place, record FROM runs WHERE id = ?", (identity,)).fetchone()
+        return None if row is None else read_record(*row)
+
+    def id_at(self, place: str) -> str | None:
+        """Id of the run whose summary is at a place, if there is one."""
+        with self._using():
+            row = self._connection.execute("SELECT id FROM runs WHERE place = ?", (place,)).fetchone()
+        return None if row is None else str(row[0])
 
     def places_by_source(self) -> dict[str, list[str]]:
         """Summaries of all runs, by the file that was sieved."""
@@ -232,7 +239,7 @@ class Catalogue(Closing):
             self._put(connection, replaced[0] if replaced else None, record)
             return Change("updated", "another run was at this place") if replaced else Change("added", "")
         key, place, text = row
-        if place == record.place and read_record(text) == record:
+        if place == record.place and _is(place, text, record):
             return Change("skipped", "is in the catalogue as it is")
         if place != record.place and _exists(Path(place), unseen=True):
             return Change("skipped", f"is in the catalogue already, at {place}")
@@ -353,6 +360,14 @@ _MENDS = {
     "malformed": "move it away, and enter the runs again with hitsieve catalog add",
 }
 """By a word of what SQLite says."""
+
+
+def _is(place: str, text: str, record: Record) -> bool:
+    """Whether a row holds a record; one that is damaged is written anew."""
+    try:
+        return read_record(place, text) == record
+    except SourceError:
+        return False
 
 
 def _exists(path: Path, *, unseen: bool) -> bool:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hitsieve.catalogue.about import HIT_FINDING, About, Home, Kind
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""As the column of the catalogue takes it."""
 Share = Annotated[float, Field(ge=0, le=1)]
 FileKind = Literal["hits", "annotated", "images", "summary", "pump"]
 CellParameters = tuple[float, float, float, float, float, float]

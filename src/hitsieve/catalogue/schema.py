@@ -11,10 +11,14 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import ValidationError
+from pydantic_core import from_json
+
 from hitsieve.catalogue.celldistance import CENTRINGS, reduced_metric
 from hitsieve.catalogue.query import FIELDS
 from hitsieve.catalogue.record import Record
 from hitsieve.catalogue.sql import SEPARATOR, instant
+from hitsieve.errors import SourceError
 from hitsieve.model.cells import why_impossible
 
 APPLICATION = 0x48495453
@@ -54,10 +58,29 @@ def prepare(connection: sqlite3.Connection, *, words: bool) -> None:
     _write_note(connection, "form", _FORM)
 
 
-def read_record(text: str) -> Record:
-    """The record in a row; facts that only another version of hitsieve knows are passed over."""
-    values = json.loads(text)
-    return Record.model_validate({name: value for name, value in values.items() if name in _KNOWN})
+def read_record(place: str, text: str) -> Record:
+    """The record in a row; facts that only another version of hitsieve knows are passed over.
+
+    Parameters
+    ----------
+    place, text : str
+        The columns of these names.
+
+    Raises
+    ------
+    SourceError
+        It is damaged, or was written by something else.
+    """
+    try:
+        # Unlike that of Python, this parser lets no text through that cannot be shown.
+        values = from_json(text)
+        return Record.model_validate({name: value for name, value in values.items() if name in _KNOWN})
+    except (ValueError, AttributeError) as error:
+        why = error.errors()[0]["loc"][0] if isinstance(error, ValidationError) else "it is no record"
+        raise SourceError(
+            f"what the catalogue has of {place} is damaged ({why})",
+            mend=f"hitsieve catalog remove {place}, then enter it with hitsieve catalog add",
+        ) from None
 
 
 def put_facts(connection: sqlite3.Connection, key: int, record: Record, *, words: bool) -> None:
@@ -116,8 +139,8 @@ def _make_words(connection: sqlite3.Connection) -> None:
 
 
 def _records(connection: sqlite3.Connection) -> Iterator[tuple[int, Record]]:
-    for key, text in connection.execute("SELECT key, record FROM runs").fetchall():
-        yield key, read_record(text)
+    for key, place, text in connection.execute("SELECT key, place, record FROM runs").fetchall():
+        yield key, read_record(place, text)
 
 
 def _note(connection: sqlite3.Connection, name: str) -> str | None:

@@ -161,6 +161,8 @@ def told(found: Campaign, bandwidth: float) -> list[str]:
     totals = found.totals
     images, hits, files = (totals[name] or 0 for name in ("n_images", "n_hits", "n_files"))
     lines = [f"{hits:,} hits among {images:,} images of {totals['n_runs']:,} runs, in {files:,} files"]
+    if shared := totals["n_shared_files"]:
+        lines.append(f"{shared:,} files are shown by several runs: their images are counted in each")
     if stopped := totals["files_without_jet"]:
         lines.append(f"in {stopped:,} files the jet never ran")
     whole, kept = totals["source_bytes"], totals["hit_bytes"] or 0

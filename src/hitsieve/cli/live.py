@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 from cyclopts import Group, Parameter
 
 from hitsieve.cli.config import read_settings
 from hitsieve.cli.options import CATALOGUE, INDEX, SOURCE, SPOTS, VERDICT, WRITE, Messages, Whole
 from hitsieve.cli.run import CatalogueFlags, WriteFlags
-from hitsieve.cli.stopping import stopped_once
+from hitsieve.cli.stopping import say, stopped_once
 from hitsieve.errors import SettingsError
 from hitsieve.settings import IndexSettings, LiveSettings, SourceSettings, SpotSettings, VerdictSettings
 
@@ -162,6 +162,6 @@ class _Tells:
     def load(self, load: Load) -> None:
         pass
 
-    def _say(self, text: str, where: object) -> None:
+    def _say(self, text: str, where: TextIO) -> None:
         if not self._quiet:
-            print(text, file=where, flush=True)  # type: ignore[call-overload]
+            say(text, where)

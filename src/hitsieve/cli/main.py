@@ -7,6 +7,7 @@ second, and Ctrl-C must be answered with one line then too.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -33,6 +34,9 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if tokens is None else tokens)
     try:
         listen()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Names of files need not be text; stderr is like that from the start.
+            sys.stdout.reconfigure(errors="backslashreplace")
         from hitsieve.cli.commands import call
 
         code = call(given)

@@ -55,7 +55,8 @@ class ClusterFlags(ClusterSettings):
     """Keep what is found in a hidden folder beside the outputs until these are whole, and go on from what a run that
     was cut off has left there."""
     wait: Annotated[float, Parameter(name="--cluster-wait")] = 300.0
-    """Longest time (s) without any worker: then the run fails."""
+    """Longest time (s) without any worker: then the run fails; and without an answer about some images: then they are
+    searched by this process."""
     jobs: Annotated[SlurmSettings, Parameter(parse=False)] = SlurmSettings()
 
 

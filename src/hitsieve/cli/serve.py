@@ -41,7 +41,7 @@ def serve(
     Parameters
     ----------
     open
-        Open the first page in the browser.
+        Open the first page in the browser; it asks for the token, where there is one.
     """
     messages.set_up_logging()
     settings = ServeSettings.model_validate(serve.model_dump())
@@ -61,7 +61,8 @@ def serve(
         if open:
             import webbrowser
 
-            webbrowser.open(address)
+            # The arguments of a browser can be read by every user of this computer: they hold no token.
+            webbrowser.open(server.url)
         try:
             server.run()
         except Terminated:

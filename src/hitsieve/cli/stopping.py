@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, ParamSpec
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn, ParamSpec, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,9 +50,15 @@ def stoppable(show: Callable[P, None] | None) -> Callable[P, None]:
     return step
 
 
+def say(text: str, where: TextIO) -> None:
+    """Say something while work goes on: Ctrl-C ends tee before it ends us, and nobody may listen any more."""
+    with suppress(OSError):
+        print(text, file=where, flush=True)
+
+
 @contextmanager
 def stopped_once(first: str, second: str) -> Iterator[Event]:
-    """Ctrl-C and SIGTERM ask for an end; a second one does not wait for it.
+    """Ctrl-C, SIGTERM and the end of the terminal ask for an end; a second one does not wait for it.
 
     Parameters
     ----------
@@ -65,13 +71,13 @@ def stopped_once(first: str, second: str) -> Iterator[Event]:
 
     def ask(number: int, _: FrameType | None) -> None:
         if stop.is_set():
-            print("hitsieve: error:", second, file=sys.stderr)
+            say(f"hitsieve: error: {second}", sys.stderr)
             # Threads that wait for work to end would hold back any other way out.
             os._exit(128 + number)
         stop.set()
-        print(first, file=sys.stderr)
+        say(first, sys.stderr)
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number, handler in handlers.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, ask)

@@ -86,6 +86,14 @@ class Detector:
     sensor_thickness: float | None = None
     """Sensor thickness (m)."""
 
+    def same(self, other: Detector | None) -> bool:
+        """Whether all of another one is the same, its mask too, which == cannot compare."""
+        if other is None:
+            return False
+        mine, its = self.pixel_mask, other.pixel_mask
+        masks = mine is its or (mine is not None and its is not None and np.array_equal(mine, its))
+        return masks and replace(self, pixel_mask=None) == replace(other, pixel_mask=None)
+
     def panel_map(self) -> npt.NDArray[np.uint16]:
         """Panel number of each pixel, shape (slow, fast); pixels in no panel get the number of panels."""
         panels = np.full(self.shape, len(self.panels), dtype=np.uint16)

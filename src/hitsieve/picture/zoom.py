@@ -112,8 +112,18 @@ def _elsewhere(scene: Scene) -> list[Place]:
         places.append(Place(column + 0.5, row + 0.5, f"brightest pixel: {_n_counts(int(values[row, column]))}"))
     slow, fast = scene.image.shape
     centre = scene.detector.beam_center
-    if centre is not None and 0 <= centre[0] < fast and 0 <= centre[1] < slow:
+    if centre is not None and 0 <= centre[0] < fast and 0 <= centre[1] < slow and not _seen_elsewhere(scene, centre):
         places.append(Place(*centre, "beam centre"))
     else:
         places.append(Place(fast / 2, slow / 2, "middle of the image"))
     return places
+
+
+def _seen_elsewhere(scene: Scene, centre: tuple[float, float]) -> bool:
+    """Whether pixels there are of a panel off the beam: it passes between panels."""
+    panels = scene.detector.panels
+    if not panels:
+        return False
+    off = np.linalg.norm(np.cross(scene.detector.lab(*centre)[0], scene.beam.direction))
+    # Between panels it is NaN, and not greater.
+    return bool(off > 2 * np.linalg.norm(panels[0].fast))

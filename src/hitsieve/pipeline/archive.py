@@ -6,14 +6,15 @@ What is done is told by the outputs, which appear whole, and by the catalogue; t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hitsieve.catalogue import Catalogue
-from hitsieve.errors import HitsieveError, SourceError
+from hitsieve.errors import HitsieveError, ServerError, SourceError
 from hitsieve.pipeline.claim import claimed, finished, lock_of
+from hitsieve.pipeline.engine import lasting
 from hitsieve.pipeline.record import record_of
 from hitsieve.pipeline.run import run
 from hitsieve.settings import CatalogueSettings, RunSettings
@@ -84,10 +85,11 @@ def scan(request: ScanRequest, steps: ScanSteps) -> list[Scanned]:
     results: list[Scanned] = []
     masters = runs_in(request, lambda path, why: results.append(Scanned(path, "failed", why)), steps.looking)
     steps.found(len(masters))
-    scanner = _Scanner(request, steps)
-    for n, master in enumerate(masters, start=1):
-        results.append(scanner.one(master))
-        steps.done(n, len(masters), results[-1])
+    with ExitStack() as stack:
+        scanner = _Scanner(request, steps, stack)
+        for n, master in enumerate(masters, start=1):
+            results.append(scanner.one(master))
+            steps.done(n, len(masters), results[-1])
     return results
 
 
@@ -130,8 +132,9 @@ def results_of(master: Master, request: ScanRequest, known: Mapping[str, Sequenc
 class _Scanner:
     """Sieves runs of one archive."""
 
-    def __init__(self, request: ScanRequest, steps: ScanSteps) -> None:
-        self._request, self._steps = request, steps
+    def __init__(self, request: ScanRequest, steps: ScanSteps, stack: ExitStack) -> None:
+        self._request, self._steps, self._stack = request, steps, stack
+        self._settings: RunSettings | None = None
         with Catalogue(request.catalogue, create=True) as catalogue:
             self._known = catalogue.places_by_source()
 
@@ -139,6 +142,11 @@ class _Scanner:
         """See to one run."""
         try:
             return self._known_already(master) or self._seen_to(master)
+        except ServerError as error:
+            # The cluster has gone: the next run begins another one.
+            self._stack.close()
+            self._settings = None
+            return Scanned(master.path, "failed", str(error))
         except HitsieveError as error:
             return Scanned(master.path, "failed", str(error))
         except Exception as error:  # noqa: BLE001 - one bad run of thousands does not stop the others
@@ -180,7 +188,9 @@ class _Scanner:
             return self._sieved(master, folder, overwrite=before is not None)
 
     def _sieved(self, master: Master, folder: Path, *, overwrite: bool) -> Scanned:
-        chosen = self._request.settings
+        if self._settings is None:
+            self._settings = self._stack.enter_context(lasting(self._request.settings))
+        chosen = self._settings
         write = chosen.write.model_copy(update={"output": folder, "overwrite": overwrite or chosen.write.overwrite})
         catalogue = CatalogueSettings(catalogue=self._request.catalogue)
         settings = chosen.model_copy(update={"write": write, "catalogue": catalogue})
@@ -200,8 +210,8 @@ def _outputs(master: Master, request: ScanRequest) -> Outputs:
 
 
 def _is_of(summary: Summary, master: Master) -> bool:
-    """Whether the files of a run are older than its results."""
-    return summary.date.timestamp() >= master.modified
+    """Whether the files of a run were as they are when it began to be sieved: one may have come while it was."""
+    return summary.date.timestamp() - summary.seconds >= master.modified
 
 
 def _told(master: Master, what: What, summary: Summary, results: Path) -> Scanned:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import ModuleType
 
 from hitsieve.errors import SettingsError
 from hitsieve.model import Run
 from hitsieve.pipeline.cards import scan_by_cores, scan_here
 from hitsieve.pipeline.resuming import FoundStore, resumed
 from hitsieve.pipeline.searcher import Scan
-from hitsieve.settings import RunSettings
+from hitsieve.settings import LOCAL, RunSettings
 from hitsieve.spots import Finder
 
 
@@ -49,12 +50,34 @@ def scanning(run: Run, finder: Finder, paths: Sequence[Path], settings: RunSetti
         store = FoundStore(settings.write.output / f".{run.stem}.found", run, settings.spots)
     elsewhere: AbstractContextManager[Scan | None] = nullcontext()
     if is_elsewhere:
-        try:
-            from hitsieve.pipeline.cluster import searching_elsewhere
-        except ModuleNotFoundError as error:
-            raise SettingsError(f"a cluster needs {error.name}", mend="pip install distributed dask-jobqueue") from None
-        elsewhere = searching_elsewhere(run, paths, settings)
+        elsewhere = _cluster().searching_elsewhere(run, paths, settings, here)
     with elsewhere as scan:
         yield (scan or here) if store is None else resumed(scan or here, store)
     if store is not None:
         store.remove()
+
+
+@contextmanager
+def lasting(settings: RunSettings) -> Iterator[RunSettings]:
+    """Give settings by which run after run is searched by one cluster, for a `with` statement at whose end it ends.
+
+    Raises
+    ------
+    SettingsError
+        The cluster is not one that can be used here.
+    ServerError
+        It cannot be begun.
+    """
+    if settings.cluster.slurm or settings.cluster.scheduler == LOCAL:
+        with _cluster().begun(settings) as joined:
+            yield joined
+    else:
+        yield settings
+
+
+def _cluster() -> ModuleType:
+    try:
+        from hitsieve.pipeline import cluster
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"a cluster needs {error.name}", mend="pip install distributed dask-jobqueue") from None
+    return cluster

@@ -7,13 +7,15 @@ import json
 import secrets
 import shutil
 import zipfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import hitsieve
 from hitsieve.model import Run
@@ -63,14 +65,25 @@ class FoundStore:
         OutputError
             It cannot be written.
         """
+        columns = {name: getattr(found, name) for name in _COLUMNS}
+        columns[_REASONS] = np.array(json.dumps(found.reasons))
         place = self._place(images)
-        temporary = place.with_name(f"{place.stem}.{secrets.token_hex(4)}.tmp")
         with writing(self._mine):
-            self._mine.mkdir(parents=True, exist_ok=True)
+            try:
+                self._write(place, columns)
+            except FileNotFoundError:
+                # Another run of this name has ended, and removed all.
+                self._write(place, columns)
+
+    def _write(self, place: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._mine.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f"{place.stem}.{secrets.token_hex(4)}.tmp")
+        try:
             with temporary.open("wb") as file:
-                columns = {name: getattr(found, name) for name in _COLUMNS}
-                np.savez(file, allow_pickle=False, **columns, **{_REASONS: np.array(json.dumps(found.reasons))})
+                np.savez(file, allow_pickle=False, **columns)
             temporary.replace(place)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove all: the outputs are there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -94,9 +94,9 @@ class Searcher:
             by_library = [i for i in open_ if i not in known and i not in lost]
             # What the core cannot read by itself is searched from its pixels.
             known |= zip(by_library, self.pool.map(self.find, these[by_library].tolist()), strict=True)
-            yield these, _filled(searched, known) if known else searched
+            yield these, filled(searched, known) if known else searched
 
 
-def _filled(searched: Searched, known: dict[int, Searched]) -> Searched:
-    """A batch, with what is known of some of its images from elsewhere."""
+def filled(searched: Searched, known: Mapping[int, Searched]) -> Searched:
+    """A batch, with what is known of some of its images, by position, from elsewhere."""
     return Searched.joined([known[i] if i in known else searched.one(i) for i in range(len(searched))])

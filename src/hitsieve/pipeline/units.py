@@ -39,7 +39,10 @@ def units(run: Run, images: Images, size: int = SIZE) -> list[slice]:
 
 
 def fingerprint(run: Run) -> str:
-    """What tells a run, as it was opened, from others: where each image's bytes are, and of what type; hexadecimal."""
+    """What tells a run, as it was opened, from others; hexadecimal.
+
+    It is all that the search hangs on: where each image's bytes are, of what type, and what the detector is like.
+    """
     table = run.images
     digest = hashlib.sha256(f"{run.dtype.str} {run.detector.shape} {len(table)}".encode())
     for column in (table.file, table.row, table.offset, table.size):
@@ -47,7 +50,17 @@ def fingerprint(run: Run) -> str:
     for known in (table.missing, table.unreadable):
         digest.update(np.array(sorted(known), dtype=np.int64).tobytes())
     digest.update("\n".join(f"{file.path.name} {file.dataset} {file.codec}" for file in run.files).encode())
-    mask = run.detector.pixel_mask
-    if mask is not None:
-        digest.update(np.ascontiguousarray(mask != 0).tobytes())
+    detector = run.detector
+    limits = (detector.saturation_value, detector.underload_value, detector.error_value)
+    digest.update(" ".join(map(str, limits)).encode())
+    if detector.pixel_mask is not None:
+        digest.update(np.ascontiguousarray(detector.pixel_mask != 0).tobytes())
+    for panel in detector.panels:
+        digest.update(_rounded(*panel.first, *panel.shape, *panel.origin, *panel.fast, *panel.slow))
+    digest.update(_rounded(*run.beam.direction, -1.0 if run.beam.wavelength is None else run.beam.wavelength))
     return digest.hexdigest()
+
+
+def _rounded(*values: float) -> bytes:
+    """Numbers (m, or angstrom) as bytes; processors differ in the last digits of what they work out."""
+    return (np.array(values, dtype=np.float64).round(12) + 0.0).tobytes()

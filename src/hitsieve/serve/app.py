@@ -46,10 +46,12 @@ def create_app(settings: ServeSettings, *, token: str | None = None) -> FastAPI:
     app.state.live = settings.live
     app.state.token = token is not None
     _add_refusals(app)
+    # Without it the pages would stay without charts, and not say why.
+    plotly_js()
     runs = Runs(settings)
     for room in (catalogue, facts, run, report, image, subset, downloads, checksums):
         app.include_router(room.router(runs))
-    app.include_router(live.router(settings.live, settings.live_spool))
+    app.include_router(live.router(runs, settings.live, settings.live_spool))
 
     @app.get("/static/plotly.min.js", include_in_schema=False)
     def plotly(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -25,6 +25,8 @@ MOST_COMMANDS = 1000
 """Datasets of one script."""
 LONGEST = 4000
 """Letters of a query."""
+MOST_CONDITIONS = 50
+"""Of a query: words that are looked for in texts take some 10 ms each among ten thousand datasets."""
 MOST_CELLS = 10
 """Cells of a query: each takes some 30 ms among ten thousand datasets."""
 MOST_PAGES = 10**6
@@ -111,16 +113,24 @@ def _part(catalogue: Catalogue, asked: Asked) -> Part:
     SettingsError
         The query is wrong, or would keep others waiting.
     """
-    n_cells = _cells_of(parse(asked.q))
+    conditions = list(_conditions_of(parse(asked.q)))
+    if len(conditions) > MOST_CONDITIONS:
+        raise SettingsError(f"query: has {len(conditions)} conditions, at most {MOST_CONDITIONS} are answered here")
+    n_cells = sum(isinstance(condition, Cell) for condition in conditions)
     if n_cells > MOST_CELLS:
         raise SettingsError(f"query: compares {n_cells} cells, at most {MOST_CELLS} are compared here")
     return catalogue.part(asked.q, asked.order, first=(asked.page - 1) * asked.size, most=asked.size)
 
 
-def _cells_of(condition: Condition) -> int:
+def _conditions_of(condition: Condition) -> Iterator[Condition]:
+    """Those that are joined in it."""
     if isinstance(condition, Every | Either):
-        return sum(map(_cells_of, condition.parts))
-    return _cells_of(condition.part) if isinstance(condition, Not) else isinstance(condition, Cell)
+        for part in condition.parts:
+            yield from _conditions_of(part)
+    elif isinstance(condition, Not):
+        yield from _conditions_of(condition.part)
+    else:
+        yield condition
 
 
 def _answer(runs: Runs, request: Request, asked: Asked) -> Response:

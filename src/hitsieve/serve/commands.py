@@ -38,19 +38,21 @@ def command(url: str, name: str, tool: Tool, *, token: bool) -> str:
     token : bool
         The server asks for a token, which the command takes from the environment.
     """
-    where, what = shlex.quote(url), shlex.quote(name)
+    # Signs that are not seen do things in a terminal, quoted or not.
+    plain = "".join(sign if sign.isprintable() else "_" for sign in name)
+    where, what = shlex.quote(url), shlex.quote(plain)
     header = f'"Authorization: Bearer ${VARIABLE}"'
     if tool == "curl":
         asked = f" -H {header}" if token else ""
         return f"curl -fL --retry 5 --create-dirs -C -{asked} -o {what} {where}"
     asked = f" --header={header}" if token else ""
-    folder = shlex.quote(name.rpartition("/")[0] or ".")
+    folder = shlex.quote(plain.rpartition("/")[0] or ".")
     return f"wget -c -P {folder}{asked} {where}"
 
 
 def hits_of(record: Record) -> str | None:
     """Name of the file with all hits, if there is one."""
-    return next((file.name for file in record.files if file.kind == "hits"), None)
+    return next((file.name for file in record.files if file.kind == "hits" and "/" not in file.name), None)
 
 
 def script(records: Sequence[Record], n_found: int, tool: Tool, request: Request) -> str:

@@ -34,7 +34,7 @@ def stretch_json(overview: Overview, part: Stretch) -> dict[str, Any]:
         "low": _short(part.low),
         "high": _short(part.high),
         "first_hit": part.first_hit.tolist(),
-        "spots": part.most_spots.tolist(),
+        "spots": [None if most < 0 else most for most in part.most_spots.tolist()],
         "background": {"p10": _short(low), "p50": _short(middle), "p90": _short(high)},
         "histograms": {
             "spots": _histogram(part.spots),

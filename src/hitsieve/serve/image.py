@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from hitsieve.pipeline.view.image import KINDS, Kind, NotShown, Picture, RunImages
 from hitsieve.pipeline.words import headline, rows
+from hitsieve.serve.figures import as_json
 from hitsieve.serve.imagejson import facts_as_json, shown_as_json
 from hitsieve.serve.opened import OpenedRuns
 from hitsieve.serve.pages import page
@@ -65,7 +66,7 @@ def _add_data(routes: APIRouter, opened: OpenedRuns) -> None:
     def facts(identity: str, number: int) -> Response:
         with opened.images(identity) as (served, images):
             _check(served, images, number)
-            return _packed(json.dumps(facts_as_json(images.facts(number))).encode(), "application/json", FRESH)
+            return _packed(as_json(facts_as_json(images.facts(number))).encode(), "application/json", FRESH)
 
     @routes.get("/api/runs/{identity}/images/{number}/pixels")
     def pixels(
@@ -91,7 +92,7 @@ def _add_data(routes: APIRouter, opened: OpenedRuns) -> None:
                 shown = images.shown(number)
             except NotShown as error:
                 raise NotFound(error.what, mend=error.mend) from None
-            return _packed(json.dumps(shown_as_json(shown)).encode(), "application/json", FRESH)
+            return _packed(as_json(shown_as_json(shown)).encode(), "application/json", FRESH)
 
 
 def _beyond(served: Served, images: RunImages, number: int, *, next: Kind | None, previous: Kind | None) -> int:

@@ -120,7 +120,8 @@ def _sheet(sheet: Sheet) -> dict[str, Any]:
         ],
         "wavelength": sheet.beam.wavelength,
         "direction": sheet.beam.direction,
-        "centre": None if sheet.centre is None or not np.isfinite(sheet.centre).all() else sheet.centre,
+        "centre": sheet.centre,
+        "centre_panel": sheet.centre_panel,
         "rings": [_ring(ring) for ring in sheet.rings],
         "ice": [_ring(ring) for ring in sheet.ice],
     }

@@ -7,7 +7,8 @@ import atexit
 import json
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,8 +21,12 @@ from hitsieve.errors import HitsieveError, SettingsError
 from hitsieve.serve.kept import Kept
 from hitsieve.serve.pages import page
 from hitsieve.serve.refusals import NotFound, refuse
+from hitsieve.serve.runs import Runs
+from hitsieve.write import SUMMARY_SUFFIX
 
 if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
     from hitsieve.pipeline.live.following import Following
 
 PAUSE = 1.0
@@ -38,11 +43,13 @@ HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _SEEN = re.compile(r"([0-9a-f]{8})-(\d{1,15})")
 
 
-def router(live: str | None, spool: Path | None = None) -> APIRouter:
+def router(runs: Runs, live: str | None, spool: Path | None = None) -> APIRouter:
     """Routes of the live page.
 
     Parameters
     ----------
+    runs : Runs
+        Those of series that have ended are found among them.
     live : str, optional
         Where `hitsieve live` publishes; None: there is no such page.
     spool : Path, optional
@@ -54,7 +61,7 @@ def router(live: str | None, spool: Path | None = None) -> APIRouter:
         The address makes no sense.
     """
     routes = APIRouter()
-    listeners = None if live is None else _Listeners(_follow(live))
+    listeners = None if live is None else _Listeners(_follow(live), runs)
 
     @routes.get("/live")
     def live_page(request: Request) -> Response:
@@ -104,11 +111,25 @@ def _there(listeners: _Listeners | None) -> _Listeners:
     return listeners
 
 
+class _Counted(StreamingResponse):
+    """Takes its place before anything else of it happens: of many that come at once, none slips in between."""
+
+    def __init__(self, listeners: _Listeners, *given: Any) -> None:
+        super().__init__(*given)
+        self._listeners = listeners
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell a browser."""
+        with self._listeners.counted():
+            await super().__call__(scope, receive, send)
+
+
 class _Listeners:
     """Browsers that are told of what is followed."""
 
-    def __init__(self, following: Following) -> None:
+    def __init__(self, following: Following, runs: Runs) -> None:
         self._following = following
+        self._runs = runs
         self._now = 0
         # A browser that comes back after a restart has heard of other changes.
         self._self = secrets.token_hex(4)
@@ -120,32 +141,54 @@ class _Listeners:
             return refuse(request, 503, what, mend="close one, or try again later", headers=later)
         seen = _SEEN.fullmatch(request.headers.get("last-event-id", ""))
         since = int(seen[2]) if seen and seen[1] == self._self else -1
-        return StreamingResponse(self._events(since), 200, HEADERS, "text/event-stream")
+        return _Counted(self, self._events(since), 200, HEADERS, "text/event-stream")
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """One browser more is told, meanwhile."""
+        self._now += 1
+        try:
+            yield
+        finally:
+            self._now -= 1
 
     def name_of(self, number: int) -> str | None:
         """Name of a series that is followed."""
         return self._following.name_of(number)
 
     async def _events(self, since: int) -> AsyncIterator[str]:
-        self._now += 1
-        try:
-            yield f"retry: {RETRY}\n\n"
+        yield f"retry: {RETRY}\n\n"
+        told = await self._told(since)
+        yield self._event("snapshot" if since < 0 else "change", told)
+        silent = 0
+        while True:
+            since = told["changes"]
+            await asyncio.sleep(PAUSE)
             told = await self._told(since)
-            yield self._event("snapshot" if since < 0 else "change", told)
-            silent = 0
-            while True:
-                since = told["changes"]
-                await asyncio.sleep(PAUSE)
-                told = await self._told(since)
-                # What stands still is told too while a series runs: its rate falls, and its silence grows.
-                silent = 0 if told["series"] or told["changes"] != since else silent + 1
-                if silent % BEAT == 0:
-                    yield self._event("change", told)
-        finally:
-            self._now -= 1
+            # What stands still is told too while a series runs: its rate falls, and its silence grows.
+            silent = 0 if told["series"] or told["changes"] != since else silent + 1
+            if silent % BEAT == 0:
+                yield self._event("change", told)
 
     async def _told(self, since: int) -> dict[str, Any]:
-        return await run_in_threadpool(self._following.told, since)
+        return await run_in_threadpool(self._told_now, since)
+
+    def _told_now(self, since: int) -> dict[str, Any]:
+        told = self._following.told(since)
+        for series in told["series"]:
+            series["run"] = None if series["end"] is None else self._run_of(series["end"]["outputs"])
+        return told
+
+    def _run_of(self, outputs: list[str]) -> str | None:
+        """Id of the run that these are the outputs of, where the catalogue that is shown has it."""
+        summary = next((path for path in outputs if path.endswith(SUMMARY_SUFFIX)), None)
+        if summary is None:
+            return None
+        try:
+            with self._runs.catalogue() as catalogue:
+                return catalogue.id_at(summary)
+        except HitsieveError:
+            return None
 
     def _event(self, kind: str, told: dict[str, Any]) -> str:
         data = json.dumps(told, separators=(",", ":"))

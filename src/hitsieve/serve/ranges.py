@@ -94,19 +94,41 @@ async def _blocks(file: FileIO, span: tuple[int, int]) -> AsyncIterator[bytes]:
 
 
 def opened(path: Path) -> FileIO:
-    """Open a file that is one: no link, no pipe."""
+    """Open a file that is one: no link, no pipe.
 
-    def plainly(name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    Parameters
+    ----------
+    path : Path
+        Absolute, and without links: a folder that was put in place of one of its folders since it was looked at, as a
+        link, is not followed.
 
+    Raises
+    ------
+    Gone
+        It cannot be opened, or is no file.
+    """
     try:
-        file = FileIO(str(path), opener=plainly)
+        file = FileIO(str(path), opener=_plainly)
     except OSError as error:
         raise Gone(f"{path.name} cannot be opened: {(error.strerror or str(error)).lower()}") from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise Gone(f"{path.name} is no file any more")
     return file
+
+
+def _plainly(name: str, flags: int) -> int:
+    """Open a file, folder by folder, through no link."""
+    *folders, last = Path(name).parts
+    at = os.open(folders[0], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder in folders[1:]:
+            inner = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            os.close(at)
+            at = inner
+        return os.open(last, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    finally:
+        os.close(at)
 
 
 def _span(request: Request, size: int, stamps: tuple[str, str]) -> tuple[int, int] | None:

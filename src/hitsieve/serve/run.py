@@ -29,14 +29,16 @@ def router(runs: Runs) -> APIRouter:
 
     @routes.get("/runs/{identity}")
     def run_page(request: Request, identity: str, grid: GridText = "") -> Response:
-        overview = overview_of(runs, runs.served(identity))
+        served = runs.served(identity)
+        overview = overview_of(runs, served)
         charts = {
             "api": f"/api/runs/{identity}",
             "images": f"/runs/{identity}/images",
             "n_images": len(overview),
             "grid_text": grid,
         }
-        told = {"id": identity, "links": True, "charts": charts}
+        some = served.summary.n_hits > 0 and served.outputs.hits.exists()
+        told = {"id": identity, "links": True, "charts": charts, "choose": some}
         return page(request, "run.html", contents(overview, grid) | told)
 
     @routes.get("/api/runs/{identity}/overview")

@@ -15,7 +15,7 @@ MOST_ITEMS = 1_000_000
 MOST_LEVELS = 64
 COSTLY = {
     4: "decimal", 5: "bigfloat", 25: "string reference", 28: "shared value", 29: "shared value", 30: "rational",
-    35: "regular expression", 256: "string reference",
+    35: "regular expression", 36: "mail", 256: "string reference",
 }  # fmt: skip
 """Tags whose values may be far larger than their bytes, or take far longer to make."""
 LONG = 1 << 16

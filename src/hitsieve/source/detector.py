@@ -222,11 +222,14 @@ def _panels(fields: Fields, detector: h5py.Group | None, shape: tuple[int, int])
         # A relative path counts from the group that states it, here the detector, not the module.
         depends = f"{detector.name}/{depends}"
     try:
-        panels = tuple(read_panel(module, shape, depends) for module in modules)
+        return tuple(read_panel(module, shape, depends) for module in modules)
     except MetadataError as error:
-        fields.report(f"the geometry cannot be read: {error.what}", "--geometry FILE.geom, or mend the master")
-        return ()
-    return panels
+        why = error.what
+    except (ValueError, TypeError, OverflowError) as error:
+        # Text, or no finite number, where numbers are to be.
+        why = f"the modules of {'' if detector is None else detector.name}: {error}"
+    fields.report(f"the geometry cannot be read: {why}", "--geometry FILE.geom, or mend the master")
+    return ()
 
 
 def _contradicted(fields: Fields, stated: Detector, panels: tuple[Panel, ...], beam: Beam) -> bool:

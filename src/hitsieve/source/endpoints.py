@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from hitsieve.errors import SettingsError, SourceError
 from hitsieve.model import Message, SeriesImage
@@ -30,6 +31,11 @@ ALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 30, zmq.TCP_KEEPALIVE_INT
 """A detector whose machine has lost its power ends no connection: after a minute (s) of silence it is called anew."""
 PAUSE = 100
 """Longest time (ms) until a request to stop is seen."""
+GIVEN_UP = 1.0
+"""Time (s) without a further attempt to connect after which ZeroMQ makes none any more."""
+_CUT_OFF = f"cut off, and called anew: it sent more than {LARGEST_MESSAGE >> 20} MiB at once, or is no PUSH socket"
+_LOST = zmq.Event.DISCONNECTED
+_CALLS = zmq.Event.CONNECT_RETRIED | zmq.Event.CONNECT_DELAYED | zmq.Event.CONNECTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +82,15 @@ class Endpoints:
         self._stopped = False
         self._failed: Exception | None = None
         self._context = zmq.Context()
-        self._sockets: list[zmq.Socket[bytes]] = []
+        self._lines: list[_Line] = []
         try:
             for address in self.addresses:
-                self._sockets.append(self._connected(address))
+                check_host(address)
+                self._lines.append(_Line(self._context, address))
         except SettingsError:
             self._context.destroy(linger=0)
             raise
         self._thread = Thread(target=self._receive, name="receive", daemon=True)
-
-    def _connected(self, address: str) -> zmq.Socket[bytes]:
-        check_host(address)
-        socket = self._context.socket(zmq.PULL)
-        socket.setsockopt(zmq.RCVHWM, QUEUED)
-        socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
-        socket.setsockopt(zmq.LINGER, 0)
-        for option, value in ALIVE.items():
-            socket.setsockopt(option, value)
-        try:
-            # Whoever starts first waits for the other: a detector may come later, and come back.
-            socket.connect(address)
-        except zmq.ZMQError as error:
-            raise SettingsError(
-                f"{address!r} is no address to receive from: {error}", mend="name one as tcp://HOST:PORT"
-            ) from None
-        return socket
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -143,17 +133,26 @@ class Endpoints:
             return arrived
 
     def _receive(self) -> None:
-        poller = zmq.Poller()
-        for socket in self._sockets:
-            poller.register(socket, zmq.POLLIN)
-        numbers = {socket: number for number, socket in enumerate(self._sockets)}
         try:
+            poller = self._poller()
             while not self._stopped:
-                for socket, _ in poller.poll(PAUSE):
-                    # Images are large: what is taken out of a message is copied once, not twice.
-                    self._put(numbers[socket], [frame.buffer for frame in socket.recv_multipart(copy=False)])
+                ready = dict(poller.poll(PAUSE))
+                for number, line in enumerate(self._lines):
+                    if line.socket in ready:
+                        # Images are large: what is taken out of a message is copied once, not twice.
+                        self._put(number, [frame.buffer for frame in line.socket.recv_multipart(copy=False)])
+                    elif line.given_up():
+                        self._lines[number] = line.anew()
+                        poller = self._poller()
+                        self._arrive(Arrived(number, SourceError(_CUT_OFF), time.monotonic(), 0))
         except Exception as error:  # noqa: BLE001 - whoever takes what arrived must hear of it
             self._failed = error
+
+    def _poller(self) -> zmq.Poller:
+        poller = zmq.Poller()
+        for line in self._lines:
+            poller.register(line.socket, zmq.POLLIN)
+        return poller
 
     def _put(self, endpoint: int, frames: list[memoryview]) -> None:
         at, size = time.monotonic(), sum(map(len, frames))
@@ -163,10 +162,54 @@ class Endpoints:
         dropped = isinstance(message, SeriesImage) and self._held + size > self._most
         if dropped and isinstance(message, SeriesImage):
             message = SeriesImage(message.key, message.number, None, "received, but dropped: it came too fast")
+        self._arrive(Arrived(endpoint, message, at, size, dropped))
+
+    def _arrive(self, arrived: Arrived) -> None:
         with self._changed:
-            self._queue.append(Arrived(endpoint, message, at, size, dropped))
-            self._held += 0 if dropped else size
+            self._queue.append(arrived)
+            self._held += 0 if arrived.dropped else arrived.size
             self._changed.notify()
+
+
+class _Line:
+    """A socket, and whether ZeroMQ still calls its other end.
+
+    It does as long as a connection breaks. Where what comes is too large or no message of its own, it cuts the
+    connection and never calls again: a detector would not be heard any more, and wait.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+        self._context = context
+        self._address = address
+        self._lost: float | None = None
+        self.socket = context.socket(zmq.PULL)
+        self.socket.setsockopt(zmq.RCVHWM, QUEUED)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        for option, value in ALIVE.items():
+            self.socket.setsockopt(option, value)
+        self._events = self.socket.get_monitor_socket(_LOST | _CALLS)
+        try:
+            # Whoever starts first waits for the other: a detector may come later, and come back.
+            self.socket.connect(address)
+        except zmq.ZMQError as error:
+            raise SettingsError(
+                f"{address!r} is no address to receive from: {error}", mend="name one as tcp://HOST:PORT"
+            ) from None
+
+    def given_up(self) -> bool:
+        """Whether it was cut off for good; what had come before can still be read."""
+        while self._events.poll(0):
+            event = recv_monitor_message(self._events)["event"]
+            self._lost = time.monotonic() if event == _LOST else None
+        return self._lost is not None and time.monotonic() - self._lost >= GIVEN_UP
+
+    def anew(self) -> _Line:
+        """Another socket in place of this one."""
+        self.socket.disable_monitor()
+        self._events.close(0)
+        self.socket.close(0)
+        return _Line(self._context, self._address)
 
 
 def check_host(address: str) -> None:

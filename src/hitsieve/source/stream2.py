@@ -45,6 +45,8 @@ LONGEST_SERIES = 10**7
 LARGEST_NUMBER = 1 << 63
 LONGEST_NAME = 256
 LARGEST_INTEGER = 1 << 63
+BELIEVED = (1e-12, 1e12)
+"""Lengths (m, angstrom), energies (eV) and beam centres (pixels) beyond count as not stated: they break geometry."""
 MOST_VALUES = 64
 """Values that are kept of an image message, besides its image."""
 LONGEST_USER_DATA = 4096
@@ -291,7 +293,7 @@ def _detector(content: dict[Any, Any], where: str, problems: list[Problem]) -> D
 
 def _centre(content: dict[Any, Any], where: str, problems: list[Problem]) -> tuple[float, float] | None:
     x, y = _number(content, "beam_center_x"), _number(content, "beam_center_y")
-    if x is None or y is None:
+    if x is None or y is None or max(abs(x), abs(y)) > BELIEVED[1]:
         return None
     if x == 0 and y == 0:
         problems.append(Problem(where, "states the beam centre (0, 0), which means not set"))
@@ -303,8 +305,7 @@ def _translation(content: dict[Any, Any]) -> float | None:
     """Distance (m) where the detector only moves along the beam."""
     values = content.get("detector_translation")
     moves = [_finite(value) for value in values] if isinstance(values, list) else []
-    along = moves[2] if len(moves) == 3 and moves[:2] == [0, 0] else None
-    return along if along is not None and along > 0 else None
+    return _believed(moves[2]) if len(moves) == 3 and moves[:2] == [0, 0] else None
 
 
 def _mask(value: Any, shape: tuple[int, int], where: str, problems: list[Problem]) -> npt.NDArray[np.uint32] | None:
@@ -360,8 +361,11 @@ def _number(content: dict[Any, Any], name: str) -> float | None:
 
 
 def _positive(content: dict[Any, Any], name: str) -> float | None:
-    number = _number(content, name)
-    return number if number is not None and number > 0 else None
+    return _believed(_number(content, name))
+
+
+def _believed(number: float | None) -> float | None:
+    return number if number is not None and BELIEVED[0] <= number <= BELIEVED[1] else None
 
 
 def _whole(content: dict[Any, Any], name: str) -> int | None:

@@ -21,6 +21,11 @@ LARGEST_BLOCK = 1 << 30
 _HEAD, _LENGTH = 12, 4
 _TOGETHER = 8
 """Elements whose bits are shuffled together; fewer at the end are stored as they are."""
+_SWAPS = tuple(
+    (np.uint64(shift), np.uint64(mask))
+    for shift, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0x00000000F0F0F0F0))
+)
+"""Bits, squares of four and squares of sixteen of them that change places."""
 
 
 def unpack(codec: str, data: bytes, item_size: int, size: int) -> bytes:
@@ -87,9 +92,14 @@ def _next(data: bytes, place: int) -> tuple[bytes, int]:
 
 def _unshuffled(block: bytes, item_size: int) -> bytes:
     """Bits back in their place: rows of one bit of all elements become elements."""
-    rows = np.frombuffer(block, dtype=np.uint8).reshape(8 * item_size, -1)
-    bits = np.unpackbits(rows, axis=1, bitorder="little")
-    return np.packbits(bits.T, axis=1, bitorder="little").tobytes()
+    rows = np.frombuffer(block, dtype=np.uint8).reshape(item_size, 8, -1)
+    # Eight bytes, one of each row, are the bits of one byte of eight elements: a square of bits, to be transposed.
+    squares = np.ascontiguousarray(rows.transpose(0, 2, 1)).view("<u8")[..., 0]
+    for shift, mask in _SWAPS:
+        swapped = (squares ^ (squares >> shift)) & mask
+        squares = squares ^ swapped ^ (swapped << shift)
+    parts = squares.view(np.uint8).reshape(item_size, -1)
+    return parts.T.tobytes()
 
 
 def _block(packed: bytes, size: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -91,6 +92,32 @@ def _repeat(process: h5py.Group, short: int, images: int, rng: np.random.Generat
     for name in [key for key in lattices if key != "offsets"]:
         values = lattices[name][()]
         _replace(lattices, name, np.tile(values, (times, *[1] * (values.ndim - 1)))[: lattices["offsets"][-1]])
+    _show_over_and_over(process, "spots", times)
+
+
+def _show_over_and_over(process: h5py.Group, name: str, times: int) -> None:
+    """Move the columns of a group elsewhere, and show each of them so many times, one after the other."""
+    group, n = process[name], int(process[name]["offsets"][-1])
+    stored = f"{process.name}/{name}_stored_once"
+    few = max(1, math.isqrt(times))
+    for column in [key for key in group if key != "offsets"]:
+        length, attributes = len(group[column]), dict(group[column].attrs)
+        once, few_times = f"{stored}/{column}", f"{stored}/{column}_{few}_times"
+        process.file.move(group[column].name, once)
+        # In two steps: a dataset that is put together from a million others takes long to open.
+        _put_together(process.file, few_times, once, (length, few * length))
+        _put_together(process.file, f"{group.name}/{column}", few_times, (few * length, n))
+        group[column].attrs.update(attributes)
+
+
+def _put_together(file: h5py.File, name: str, of: str, lengths: tuple[int, int]) -> None:
+    """Make a dataset of a certain length that shows another one, of a certain length, over and over."""
+    one, whole = lengths
+    layout = h5py.VirtualLayout(shape=(whole,), dtype=file[of].dtype)
+    for start in range(0, whole, max(one, 1)):
+        stop = min(start + one, whole)
+        layout[start:stop] = h5py.VirtualSource(".", of, shape=(one,))[: stop - start]
+    file.create_virtual_dataset(name, layout)
 
 
 def _replace(group: h5py.Group, name: str, values: Any) -> None:

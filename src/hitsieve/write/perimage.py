@@ -15,6 +15,7 @@ import numpy.typing as npt
 from hitsieve.write.attributes import copy_attributes
 from hitsieve.write.places import open_source
 from hitsieve.write.stream import OutputStream
+from hitsieve.write.streamvalues import IMAGE_VALUES
 from hitsieve.write.virtual import Mosaic, SourceArray, absent_value, virtual_dataset
 
 Index = npt.NDArray[np.int64]
@@ -52,7 +53,10 @@ def is_per_image(dataset: h5py.Dataset, n_images: int, image_shape: tuple[int, i
     shape = dataset.shape
     if not shape or shape[0] != n_images or shape == image_shape:
         return False
-    name = str(dataset.name).rsplit("/", 1)[-1]
+    group, _, name = str(dataset.name).rpartition("/")
+    if group.endswith(f"/detectorSpecific/{IMAGE_VALUES}"):
+        # Detectors and users name these: they mean nothing of what NeXus means by the name.
+        return True
     return len(shape) > _RANK_OF_ONE.get(name, 0)
 
 

@@ -20,7 +20,7 @@ from hitsieve.filters import register_filters
 from hitsieve.model import DROPPED_FIELD, Codec, Detector, PackedImage, SeriesStart
 from hitsieve.model.detector import Panel
 from hitsieve.write.atomic import writing
-from hitsieve.write.streamvalues import StreamValues
+from hitsieve.write.streamvalues import IMAGE_VALUES, StreamValues
 from hitsieve.write.virtual import absent_value
 
 IMAGES_PER_FILE = 1000
@@ -31,8 +31,6 @@ RESERVE = 2 << 20
 """Bytes held free on the disk of a series: once it is full, what has been kept can still be closed and told."""
 MOST_CELLS = 1 << 20
 """Values of images that are written while a series is received: the master file is written anew each time."""
-IMAGE_VALUES = "image_values"
-"""Group of detectorSpecific with what images brought along."""
 _PLACE = "/entry/instrument/detector/transformations/translation"
 
 
@@ -110,8 +108,12 @@ class ReceivedSeries:
         with writing(self.folder):
             for file in self._open.values():
                 file.flush()
-        if tuple(self._files) != self._mastered:
+        if self._stated() != self._mastered:
             self._write_master()
+
+    def _stated(self) -> tuple[int, ...]:
+        """What the master file must be written anew for: data files, and images beyond those that were announced."""
+        return len(self), *self._files
 
     def restate(self, start: SeriesStart) -> None:
         """Have what is known now stated in the master file, from the next flush on."""
@@ -188,7 +190,7 @@ class ReceivedSeries:
         except OutputError:
             temporary.unlink(missing_ok=True)
             raise
-        self._mastered = tuple(self._files)
+        self._mastered = self._stated()
 
     def _state(self, file: h5py.File) -> None:
         file.attrs["default"] = "entry"

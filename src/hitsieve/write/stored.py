@@ -19,6 +19,7 @@ from hitsieve.settings import RunSettings
 from hitsieve.write.belonging import check_one_run, pump_state_of
 from hitsieve.write.columns import CELL_ANGLES, CELL_LENGTHS, IMAGE_COLUMNS, PUMP_COLUMN, SECOND_LOOK_COLUMN
 from hitsieve.write.lattices import LATTICE_COLUMNS, lattices_of
+from hitsieve.write.layout import faults_of
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.outputs import Outputs, find_outputs, read_summary
 from hitsieve.write.perimage import read_rows
@@ -91,6 +92,11 @@ class StoredResults(Closing):
                 mend="run hitsieve run again on the original files, or use that version",
             )
         check_one_run(outputs, summary, (date, n))
+        with self._reading():
+            fault = next(faults_of(self._process, len(self)), None)
+        if fault:
+            what = f"{outputs.annotated}: is damaged: {fault}"
+            raise SourceError(what, mend="copy it again, or write it again with hitsieve run")
         self.pump_state = pump_state_of(named, outputs, summary)
         """Of the hits of `hits_file`, where it holds those of one state only."""
         self.hits_file = outputs.hits if self.pump_state is None else named
@@ -282,8 +288,18 @@ class StoredResults(Closing):
             return np.full(len(self) if images is None else len(images), -1, dtype=dtype)
         with self._reading():
             dataset = self._process[name]
-            values = dataset[()] if images is None else read_rows(dataset, images)
-            return np.asarray(values).astype(dtype)
+            values = np.asarray(dataset[()] if images is None else read_rows(dataset, images)).astype(dtype)
+            least, beyond = self._bounds(name)
+            if beyond is not None and len(values) and not least <= values.min() <= values.max() < beyond:
+                raise ValueError(f"{name} has values beyond {least} to {beyond - 1}")
+            return values
+
+    def _bounds(self, name: str) -> tuple[int, int | None]:
+        """The least value of a column that counts something, and the first beyond its largest; None: it has none."""
+        if name == "state":
+            return 0, max(State) + 1
+        of = {"source_file": "source_files", PUMP_COLUMN.name: "pump_names"}.get(name)
+        return -1, None if of is None else len(self._process[of])
 
     def _ragged(self, group: h5py.Group, images: Images, names: list[str]) -> tuple[Images, dict[str, Any]]:
         """Offsets and columns of what some images have several of."""
@@ -315,7 +331,7 @@ class StoredResults(Closing):
         """Damage that HDF5 meets becomes a SourceError."""
         try:
             yield
-        except (OSError, RuntimeError, KeyError, IndexError) as error:
+        except (OSError, RuntimeError, KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise SourceError(
                 f"{self.outputs.annotated}: cannot be read as an annotated master of hitsieve ({reason})",

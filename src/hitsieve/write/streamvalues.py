@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from hitsieve.write.columns import TEXT
 
+IMAGE_VALUES = "image_values"
+"""Group of detectorSpecific with what images brought along, under names that are not ours."""
 MOST_NAMES = 64
 """Names that are kept of a series; whoever sends more is told."""
 _CHUNK = 8192

@@ -32,6 +32,16 @@ from hitsieve.write.tree import TreeCopy
 
 Index = npt.NDArray[np.int64]
 _KIND = "*_hits.h5"
+_MOST_STATES = 2**15
+"""Pump states that a column can tell apart."""
+_MOST_PATHS = 100_000
+_LARGEST_ROW = 1 << 30
+"""Bytes of one value of one image."""
+_DAMAGE = (
+    *(OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError),
+    MemoryError,
+)
+"""What HDF5 and numpy say of a file that is not as it should be."""
 _PROVENANCE = ("source_image", "source_file", "source_row", "sha256", "verbatim")
 _LEFT_OUT = ("audit", "holds", "subset", f"lattices/{OFFSETS.name}")
 """Of hit_finding: what a part of the hits does not have, or has otherwise."""
@@ -80,8 +90,8 @@ class HitsToChoose(Closing):
                         f"{path}: was written by an older version of hitsieve",
                         mend="use that version, or sieve the original again",
                     )
-                self._sha256: npt.NDArray[np.bytes_] = self._process["sha256"][()]
                 self._chunks = self._find_chunks()
+                self._sha256: npt.NDArray[np.bytes_] = self._numbers("sha256", len(self._chunks.size), "S")
             self._undo = undo.pop_all()
 
     def __len__(self) -> int:
@@ -93,7 +103,7 @@ class HitsToChoose(Closing):
         if "pump_names" not in self._process:
             return ()
         with self._reading():
-            return tuple(str(name) for name in self._process["pump_names"].asstr()[()])
+            return tuple(str(name) for name in self._texts(self._process["pump_names"], _MOST_STATES))
 
     @property
     def sizes(self) -> Index:
@@ -103,7 +113,7 @@ class HitsToChoose(Closing):
     def column(self, name: str) -> npt.NDArray[Any]:
         """One number of every hit: a column of ImageResults."""
         with self._reading():
-            return np.asarray(self._process[name][()])
+            return self._numbers(name, len(self), "fiu")
 
     def compose(self, rows: Index, choice: Mapping[str, Any]) -> ComposedFile:
         """Make the hit-only file of some of the hits, but for their images, which are read when it is.
@@ -141,7 +151,7 @@ class HitsToChoose(Closing):
     def _write(self, output: h5py.File, stream: ImagelessStream, rows: Index, choice: Mapping[str, Any]) -> None:
         own = self._process.name
         record = self._process[RESTORE]
-        per_image = [str(path) for path in record["per_image"].asstr()[()]]
+        per_image = [str(path) for path in self._texts(record["per_image"], _MOST_PATHS)]
         known = [*(column.name for column in (*IMAGE_COLUMNS, PUMP_COLUMN)), *_PROVENANCE]
         per_image += [f"{own}/{name}" for name in known if name in self._process]
         per_image += [f"{self._entry}/MX/{name}" for name in PEAK_LISTS if name in self._file[f"{self._entry}/MX"]]
@@ -151,8 +161,10 @@ class HitsToChoose(Closing):
         tree = TreeCopy(self._file, output, left_out=left_out, rows=[*per_image, *lattices])
         tree.copy()
         with OpenFiles() as opened:
-            self._cut(per_image, Target(output, stream, self.path.parent), rows, opened)
-            self._cut(lattices, Target(output, stream, self.path.parent), self._lattices(output, rows), opened)
+            target = Target(output, stream, self.path.parent)
+            self._cut(per_image, len(self), target, rows, opened)
+            n_lattices, chosen = self._lattices(output, rows)
+            self._cut(lattices, n_lattices, target, chosen, opened)
         tree.name_again()
         process = output[own]
         write_contents(process, SUBSET)
@@ -161,22 +173,31 @@ class HitsToChoose(Closing):
         correct_counts(output[self._entry], process, len(rows))
         self._leave_room(output, stream, rows)
 
-    def _cut(self, paths: list[str], target: Target, rows: Index, opened: OpenFiles) -> None:
+    def _cut(self, paths: list[str], n: int, target: Target, rows: Index, opened: OpenFiles) -> None:
+        """Write rows of arrays that have n; what they state is seen before room is made for it."""
         for path in paths:
-            n = len(self._file[path])
+            item = self._file[path]
+            if not isinstance(item, h5py.Dataset) or not item.shape or len(item) != n:
+                raise ValueError(f"{path} has not {n:,} rows")
+            if item.nbytes > _LARGEST_ROW * max(n, 1):
+                raise ValueError(f"{path} has rows of more than {_LARGEST_ROW:,} bytes")
             array = PerImageArray(path, (self.path,), path, np.zeros(n, dtype=np.int32), np.arange(n))
             write_array(array, target, rows, opened)
 
-    def _lattices(self, output: h5py.File, rows: Index) -> Index:
-        """Write the offsets of the lattices of the hits chosen; gives the rows of these lattices."""
+    def _lattices(self, output: h5py.File, rows: Index) -> tuple[int, Index]:
+        """Write the offsets of the lattices of the hits chosen; gives how many there are, and the rows of these."""
         group = self._process["lattices"]
-        ends = np.asarray(group["offsets"][()], dtype=np.int64)
+        ends = self._numbers(f"lattices/{OFFSETS.name}", len(self) + 1, "iu").astype(np.int64)
+        n = len(group[LATTICE_COLUMNS[0].name])
+        if ends[0] != 0 or ends[-1] != n or (np.diff(ends) < 0).any():
+            raise ValueError("the places of its lattices are in disorder")
         starts, lengths = ends[rows], ends[rows + 1] - ends[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         column = GrowingColumns(output[group.name], (OFFSETS,))
         column.add(len(offsets), {OFFSETS.name: offsets})
         column.flush()
-        return np.asarray(np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), dtype=np.int64)
+        chosen = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return n, np.asarray(chosen, dtype=np.int64)
 
     def _before(self) -> dict[str, Any]:
         """The choice that this file is of, where it is a part itself."""
@@ -195,10 +216,26 @@ class HitsToChoose(Closing):
             if len(stream.places) != place + 1:
                 raise OutputError("HDF5 does not write an image as one piece", mend="use another version of h5py")
 
+    def _numbers(self, name: str, n: int, kinds: str) -> npt.NDArray[Any]:
+        """A value of each hit; its length is seen before it is read: a small file may state any."""
+        item = self._process[name]
+        if not isinstance(item, h5py.Dataset) or item.shape != (n,) or item.dtype.kind not in kinds:
+            raise ValueError(f"{name} are not {n:,} values")
+        return np.asarray(item[()])
+
+    @staticmethod
+    def _texts(item: h5py.Dataset, most: int) -> npt.NDArray[Any]:
+        if len(item.shape) != 1 or len(item) > most:
+            raise ValueError(f"{item.name} are not at most {most:,} texts")
+        return np.asarray(item.asstr()[()])
+
     def _find_chunks(self) -> _Chunks:
-        n = len(self._sha256)
-        if self._data.chunks != (1, *self._data.shape[1:]) or len(self._data) != n:
-            raise SourceError(f"{self.path}: {len(self._data)} images stored, {n} hashes", mend="copy the file again")
+        if self._data.chunks is None or self._data.chunks != (1, *self._data.shape[1:]):
+            raise SourceError(f"{self.path}: its images are not stored one by one", mend="copy the file again")
+        n = self._data.id.get_num_chunks()
+        if n != len(self._data):
+            absent = len(self._data) - n
+            raise SourceError(f"{self.path}: {absent:,} of its images are absent", mend="copy the file again")
         found: list[h5py.h5d.StoreInfo] = []
         if hasattr(self._data.id, "chunk_iter"):
             self._data.id.chunk_iter(found.append)
@@ -207,9 +244,9 @@ class HitsToChoose(Closing):
         table = np.full((n, 3), -1, dtype=np.int64)
         for info in found:
             table[info.chunk_offset[0]] = info.byte_offset, info.size, info.filter_mask
-        if len(found) != n or (table < 0).any():
-            raise SourceError(f"{self.path}: {n - len(found)} of its images are absent", mend="copy the file again")
         table[:, 0] += self._file.userblock_size
+        if (table < 0).any() or (table[:, 0] + table[:, 1]).max(initial=0) > self.path.stat().st_size:
+            raise SourceError(f"{self.path}: not all of its images are in it", mend="copy the file again")
         return _Chunks(*table.T)
 
     @contextmanager
@@ -217,7 +254,7 @@ class HitsToChoose(Closing):
         """Damage that HDF5 meets becomes a SourceError."""
         try:
             yield
-        except (OSError, RuntimeError, KeyError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        except _DAMAGE as error:
             why = "it lacks what hitsieve writes" if isinstance(error, KeyError) else " ".join(str(error).split())
             raise SourceError(
                 f"{self.path}: is no hit-only file of hitsieve, or is damaged ({why})",

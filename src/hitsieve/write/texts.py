@@ -25,4 +25,5 @@ def write_texts(texts: Mapping[Path, str]) -> None:
         for path, text in texts.items():
             stream = files.open(path)
             with writing(path):
-                stream.write(text.encode())
+                # Names of files need not be text; JSON reads this escape as what it was.
+                stream.write(text.encode(errors="backslashreplace"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from hitsieve.catalogue import Catalogue
 from hitsieve.errors import HitsieveError
 from hitsieve.pipeline.archive import ScanRequest, results_of, runs_in
-from hitsieve.pipeline.engine import scanning
+from hitsieve.pipeline.engine import lasting, scanning
 from hitsieve.pipeline.searcher import Searcher, working
 from hitsieve.settings import RunSettings
 from hitsieve.source import Master, OpenedRun, open_run
@@ -96,7 +96,7 @@ def cost_of(request: ScanRequest, *, step: Callable[[int, int], None], looking: 
     chosen = (
         [opened[i] for i in np.unique(np.linspace(0, len(opened) - 1, TRIED).round().astype(int))] if opened else []
     )
-    tried = [found for one in chosen if (found := _try(one, request.settings)) is not None]
+    tried = _tried(chosen, request.settings)
     n_images, n_pixels = sum(one.n_images for one in opened), sum(one.n_images * one.n_pixels for one in opened)
     # A median: one run on a disk that has to wake up, or with its files in memory still, does not speak for the others.
     pace = statistics.median(seconds / pixels for _, pixels, seconds in tried) if tried else None
@@ -128,6 +128,13 @@ def _open(master: Master, settings: RunSettings) -> _Opened:
         slow, fast = run.detector.shape
         stored = int(run.images.size.sum())
         return _Opened(master, len(run.files), len(run), slow * fast, stored, time.monotonic() - start)
+
+
+def _tried(chosen: Sequence[_Opened], settings: RunSettings) -> list[tuple[int, int, float]]:
+    if not chosen:
+        return []
+    with lasting(settings) as joined:
+        return [found for one in chosen if (found := _try(one, joined)) is not None]
 
 
 def _try(one: _Opened, settings: RunSettings) -> tuple[int, int, float] | None:

@@ -16,8 +16,7 @@ from hitsieve.write import SUMMARY_SUFFIX, Outputs, read_summary, write_texts
 
 Cell = tuple[float, float, float, float, float, float]
 _SUMMED = (
-    *("n_files", "n_images", "n_hits", "n_misses", "n_unreadable", "n_missing"),
-    *("n_without_jet", "files_without_jet", "files_without_hits"),
+    *("n_images", "n_hits", "n_misses", "n_unreadable", "n_missing", "n_without_jet"),
     *("source_bytes", "source_bytes_with_hits", "hit_bytes"),
 )
 """Fields of a run that are added up."""
@@ -84,15 +83,29 @@ class Campaign:
     runs: tuple[CampaignRun, ...]
     """By hit rate, the highest first."""
     files: tuple[CampaignFile, ...]
-    """By hits a byte, most first: who fetches them in this order has most hits at any time."""
+    """By hits a byte, most first: who fetches them in this order has most hits at any time. One that several runs show
+    is here once, by the run that has most images of it."""
     without: tuple[tuple[str, str], ...]
     """Runs that have no results, and files that cannot be read, with the reason."""
+    n_shared: int = 0
+    """Files that several runs show: their images count in each."""
 
     @property
     def totals(self) -> dict[str, int | None]:
-        """Sums over the runs; None where a part is unknown."""
-        whole: dict[str, int | None] = {"n_runs": len(self.runs)}
-        return whole | {name: _total([getattr(run, name) for run in self.runs]) for name in _SUMMED}
+        """Sums, of images over the runs, of files over the files; None where a part is unknown."""
+        whole: dict[str, int | None] = {
+            "n_runs": len(self.runs),
+            "n_files": len(self.files),
+            "n_shared_files": self.n_shared,
+            "files_without_jet": sum(file.jet == "stopped" for file in self.files),
+            "files_without_hits": sum(file.hits == 0 for file in self.files),
+        }
+        whole |= {name: _total([getattr(run, name) for run in self.runs]) for name in _SUMMED}
+        sizes = _total([file.bytes for file in self.files])
+        if self.n_shared and sizes is not None:
+            whole["source_bytes"] = sizes
+            whole["source_bytes_with_hits"] = sum(file.bytes or 0 for file in self.files if file.hits)
+        return whole
 
 
 def look_at(scanned: Iterable[Scanned], *, step: Callable[[int], None] | None = None) -> Campaign:
@@ -106,7 +119,8 @@ def look_at(scanned: Iterable[Scanned], *, step: Callable[[int], None] | None = 
         Called with the number of runs read, after each.
     """
     runs: list[CampaignRun] = []
-    files: list[tuple[str, SourceFile]] = []
+    files: dict[str, tuple[str, SourceFile]] = {}
+    shared: set[str] = set()
     without: list[tuple[str, str]] = []
     for n, one in enumerate(scanned, start=1):
         if one.results is None:
@@ -118,11 +132,16 @@ def look_at(scanned: Iterable[Scanned], *, step: Callable[[int], None] | None = 
                 without.append((str(one.path), str(error)))
             else:
                 runs.append(run)
-                files += [(run.source, file) for file in of_run]
+                for file in of_run:
+                    before = files.get(file.path)
+                    if before is not None:
+                        shared.add(file.path)
+                    if before is None or file.images > before[1].images:
+                        files[file.path] = (run.source, file)
         if step is not None:
             step(n)
     runs.sort(key=lambda run: (-(run.hit_rate or 0.0), run.source))
-    return Campaign(tuple(runs), tuple(_in_order(files)), tuple(without))
+    return Campaign(tuple(runs), tuple(_in_order([*files.values()])), tuple(without), len(shared))
 
 
 def write_campaign(campaign: Campaign, folder: Path, page: str | None = None) -> list[Path]:

@@ -6,12 +6,13 @@ Images never pass through here or through the scheduler: workers read them by th
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,29 +22,30 @@ from distributed import Client, Future, KilledWorker, LocalCluster
 import hitsieve
 from hitsieve.errors import ServerError, SettingsError
 from hitsieve.model import Run
-from hitsieve.pipeline.cluster.worker import Job, Refused, search_unit
-from hitsieve.pipeline.searcher import Images, Scan
+from hitsieve.pipeline.cluster.worker import Found, Job, Refused, search_unit
+from hitsieve.pipeline.searcher import Images, Scan, filled
 from hitsieve.pipeline.units import fingerprint, units
-from hitsieve.settings import ClusterSettings, RunSettings, SlurmSettings
+from hitsieve.settings import LOCAL, ClusterSettings, RunSettings, SlurmSettings
 from hitsieve.spots import Searched
 
-LOCAL = "local"
 AHEAD = 2
 """Units a thread that are under way: one is searched while the next one waits for it."""
-TRIES = 5
-"""How often a unit is given out whose workers die."""
+TRIES = 2
+"""How often a unit is given out whose workers die: each time Dask gives it to four."""
 CONNECT = 20.0
 """Time (s) to wait for a scheduler."""
 UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 """What workers on this computer begin with: Ctrl-C reaches them as well, but it is this process that stops them."""
+PATIENT = 10.0
+"""Time (s) after which a user is told what is waited for."""
 LOOK = 1.0
 """Time (s) between looks at who is there."""
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings) -> Iterator[Scan | None]:
-    """Give the scan that a cluster does for a `with` statement; None where no cluster is asked for.
+def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings, here: Scan) -> Iterator[Scan]:
+    """Give the scan that a cluster does for a `with` statement.
 
     Parameters
     ----------
@@ -52,6 +54,9 @@ def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings) 
     paths : sequence of Path
         What it was opened from.
     settings : RunSettings
+        They ask for a cluster.
+    here : Scan
+        The scan that this process does, for images that a worker cannot read, or does not answer for.
 
     Raises
     ------
@@ -60,12 +65,6 @@ def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings) 
     ServerError
         The scheduler does not answer, or no worker comes.
     """
-    chosen = settings.cluster
-    if chosen.scheduler is None and not chosen.slurm:
-        yield None
-        return
-    if chosen.scheduler is not None and chosen.slurm:
-        raise SettingsError("--scheduler and --slurm exclude each other", mend="give one")
     job = Job(
         paths=tuple(path.absolute() for path in paths),
         source=settings.source,
@@ -73,19 +72,42 @@ def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings) 
         version=hitsieve.__version__,
         fingerprint=fingerprint(run),
     )
+    with _joined(settings) as members:
+        yield lambda of, images: _Scanning(members, (job, of, images), here)
+
+
+@contextmanager
+def begun(settings: RunSettings) -> Iterator[RunSettings]:
+    """Begin the cluster that settings ask for, and give settings by which run after run is searched by it.
+
+    Raises
+    ------
+    SettingsError, ServerError
+        As for one run.
+    """
+    with _joined(settings) as members:
+        update = {"scheduler": members.client.scheduler.address, "slurm": False}
+        yield settings.model_copy(update={"cluster": settings.cluster.model_copy(update=update)})
+
+
+@contextmanager
+def _joined(settings: RunSettings) -> Iterator[_Members]:
+    chosen = settings.cluster
+    if chosen.scheduler is not None and chosen.slurm:
+        raise SettingsError("--scheduler and --slurm exclude each other", mend="give one")
     if not _log.isEnabledFor(logging.DEBUG):
         _quiet()
     with ExitStack() as stack:
         client = stack.enter_context(_client(chosen, settings.workers, stack))
         members = _Members(client, chosen.wait)
         members.await_first(for_ever=chosen.slurm)
-        yield lambda of, images: _Scanning(members, (job, of, images))
+        yield members
 
 
 def _quiet() -> None:
     """What Dask says of itself is not for a user; what goes wrong is told by errors."""
     for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in ("distributed", "bokeh", "tornado"):
+        if name.partition(".")[0] in ("asyncio", "bokeh", "distributed", "tornado"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
@@ -121,8 +143,11 @@ def _client(chosen: ClusterSettings, workers: int, stack: ExitStack) -> Client:
 
 
 def _slurm(jobs: SlurmSettings) -> Any:
-    from dask_jobqueue import SLURMCluster
-
+    with _ctrl_c_kept():
+        try:
+            from dask_jobqueue import SLURMCluster
+        except ModuleNotFoundError as error:
+            raise SettingsError(f"--slurm needs {error.name}", mend="pip install dask-jobqueue") from None
     named = {
         "queue": jobs.queue,
         "account": jobs.account,
@@ -138,11 +163,22 @@ def _slurm(jobs: SlurmSettings) -> Any:
     }
     try:
         given = {name: value for name, value in named.items() if value is not None}
-        cluster = SLURMCluster(job_name="hitsieve", scheduler_options={"dashboard_address": ":0"}, **given)
+        cluster = SLURMCluster(job_name="hitsieve", scheduler_options={"dashboard_address": "127.0.0.1:0"}, **given)
         cluster.scale(jobs=jobs.jobs)
     except (OSError, RuntimeError, ValueError) as error:
         raise ServerError(f"Slurm cannot be asked for workers: {error}", mend="see the table [cluster.jobs]") from None
     return cluster
+
+
+@contextmanager
+def _ctrl_c_kept() -> Iterator[None]:
+    """What dask-jobqueue sets for Ctrl-C when it is imported would end this process as if all were well."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if before is not None and signal.getsignal(signal.SIGINT) is not before:
+            signal.signal(signal.SIGINT, before)
 
 
 @dataclass(slots=True)
@@ -153,16 +189,22 @@ class _Members:
     wait: float
     """Longest time (s) without any worker."""
     threads: int = 0
+    blind: set[str] = field(default_factory=set)
+    """Computers whose workers cannot read what can be read here."""
     _looked: float = 0.0
     _seen: float = 0.0
 
     def await_first(self, *, for_ever: bool) -> None:
         """Wait until there is a worker; jobs may have to queue for long."""
-        self._seen = time.monotonic()
-        if for_ever:
-            _log.info("waiting for Slurm to start workers")
+        began = self._seen = time.monotonic()
+        told = not for_ever
         while not self.look():
             time.sleep(0.05)
+            if not told and time.monotonic() - began > PATIENT:
+                told = True
+                _log.warning(
+                    "no worker yet: Slurm has the jobs (squeue), and this waits until one runs; Ctrl-C stops it"
+                )
             if for_ever:
                 self._seen = time.monotonic()
 
@@ -178,7 +220,8 @@ class _Members:
         if self.threads and now - self._looked < LOOK:
             return self.threads
         try:
-            self.threads = sum(self.client.nthreads().values())
+            ask = self.client.scheduler.ncores
+            self.threads = sum(self.client.sync(ask, workers=None, callback_timeout=self.wait).values())
         except (OSError, TimeoutError, RuntimeError) as error:
             raise _gone(error) from None
         self._looked = now
@@ -202,11 +245,12 @@ class _Unit:
 class _Scanning:
     """A search by a cluster that is under way."""
 
-    def __init__(self, members: _Members, what: tuple[Job, Run, Images]) -> None:
-        self._members = members
-        self._job, run, images = what
-        self._left = deque(images[part] for part in units(run, images))
+    def __init__(self, members: _Members, what: tuple[Job, Run, Images], here: Scan) -> None:
+        self._members, self._here = members, here
+        self._job, self._run, images = what
+        self._left = deque(images[part] for part in units(self._run, images))
         self._under_way: deque[_Unit] = deque()
+        self._hung: list[Future] = []
         self._give_out()
 
     def __iter__(self) -> Iterator[Searched]:
@@ -223,7 +267,7 @@ class _Scanning:
     def close(self) -> None:
         """Take back what is under way."""
         with suppress(OSError, TimeoutError, RuntimeError):
-            self._members.client.cancel([unit.future for unit in self._under_way])
+            self._members.client.cancel([*self._hung, *(unit.future for unit in self._under_way)])
         self._under_way.clear()
         self._left.clear()
 
@@ -239,14 +283,17 @@ class _Scanning:
         return self._members.client.submit(search_unit, self._job, images, pure=False)
 
     def _answer(self, unit: _Unit) -> Searched:
+        began = time.monotonic()
         while True:
             try:
                 answer = unit.future.result(timeout=LOOK)
             except TimeoutError:
                 self._members.look()
+                if time.monotonic() - began > self._members.wait:
+                    return self._instead(unit)
             except KilledWorker as error:
                 if unit.tries >= TRIES:
-                    what = f"workers died {unit.tries} times with images {_named(unit.images)}: {error}"
+                    what = f"workers die again and again with images {_named(unit.images)}: {error}"
                     raise ServerError(what, mend="see the log of a worker; hitsieve run without a cluster") from None
                 _log.warning("workers died with images %s; they are given out again", _named(unit.images))
                 unit.tries += 1
@@ -258,13 +305,33 @@ class _Scanning:
                 mend = "see that hitsieve is installed where the workers are"
                 raise ServerError(what, mend=mend) from None
             else:
-                return _taken(answer)
+                return self._taken(answer, unit.images)
 
+    def _taken(self, answer: Found | Refused, images: Images) -> Searched:
+        """What a worker found; images that it cannot read may be read here, where its file system has gone."""
+        if isinstance(answer, Refused):
+            raise ServerError(f"the worker on {answer.where} {answer.what}", mend=answer.mend)
+        lost = [i for i, why in answer.searched.reasons.items() if why]
+        if not lost:
+            return answer.searched
+        again = self._search(images[lost])
+        if len(again.reasons) < len(lost) and answer.where not in self._members.blind:
+            self._members.blind.add(answer.where)
+            why = answer.searched.reasons[lost[0]]
+            _log.warning("a worker on %s cannot read what is read here: %s", answer.where, why)
+        return filled(answer.searched, {i: again.one(n) for n, i in enumerate(lost)})
 
-def _taken(answer: Searched | Refused) -> Searched:
-    if isinstance(answer, Refused):
-        raise ServerError(f"the worker on {answer.where} {answer.what}", mend=answer.mend)
-    return answer
+    def _instead(self, unit: _Unit) -> Searched:
+        """What is found here on images that a worker keeps for itself."""
+        what = "no answer for %g s about images %s; they are searched here"
+        _log.warning(what, self._members.wait, _named(unit.images))
+        # Whoever holds them counts as busy, and gets no more, as long as this is kept.
+        self._hung.append(unit.future)
+        return self._search(unit.images)
+
+    def _search(self, images: Images) -> Searched:
+        with closing(self._here(self._run, images)) as scan:
+            return Searched.joined(list(scan))
 
 
 def _gone(error: BaseException) -> ServerError:

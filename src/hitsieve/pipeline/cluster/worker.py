@@ -17,6 +17,9 @@ from hitsieve.settings import SourceSettings, SpotSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Finder, Searched, build_finder
 
+KEPT = 4
+"""Runs that stay open: several may be searched in turn by one cluster."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -33,6 +36,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What a worker found on a unit."""
+
+    where: str
+    """Computer."""
+    searched: Searched
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Why a worker cannot search: it would not find the same."""
 
@@ -41,11 +53,12 @@ class Refused:
     mend: str
 
 
-_opened: dict[Job, tuple[Run, Finder]] = {}
+_opened: dict[Job, tuple[Run, Finder, str]] = {}
+"""Runs with their fingerprints."""
 _lock = Lock()
 
 
-def search_unit(job: Job, images: Images) -> Searched | Refused:
+def search_unit(job: Job, images: Images) -> Found | Refused:
     """Search some images of a run; the same run stays open for the next ones.
 
     Parameters
@@ -56,29 +69,30 @@ def search_unit(job: Job, images: Images) -> Searched | Refused:
 
     Returns
     -------
-    Searched or Refused
+    Found or Refused
     """
     here = socket.gethostname()
     if job.version != hitsieve.__version__:
         what = f"has hitsieve {hitsieve.__version__}, and the run is of {job.version}"
         return Refused(here, what, "install the same version everywhere")
     try:
-        run, finder = _prepared(job)
+        run, finder, mark = _prepared(job)
     except HitsieveError as error:
         return Refused(here, f"cannot open the run: {error.what}", error.mend)
     except OSError as error:
         return Refused(here, f"cannot open the run: {error}", "give it the same file systems")
-    if fingerprint(run) != job.fingerprint:
+    if mark != job.fingerprint:
         return Refused(here, f"sees other files as {job.paths[0]}", "give it the same file systems")
     with closing(finder.scan(run, images, 1, BATCH)) as scan:
-        return Searched.joined(list(scan))
+        return Found(here, Searched.joined(list(scan)))
 
 
-def _prepared(job: Job) -> tuple[Run, Finder]:
+def _prepared(job: Job) -> tuple[Run, Finder, str]:
     with _lock:
         if job not in _opened:
-            # One run at a time: nothing of one outlives it.
-            _opened.clear()
+            while len(_opened) >= KEPT:
+                del _opened[next(iter(_opened))]
             with open_run(list(job.paths), job.source) as source:
-                _opened[job] = (source.run, build_finder(source.run, job.spots))
+                finder = build_finder(source.run, job.spots)
+                _opened[job] = (source.run, finder, fingerprint(source.run))
         return _opened[job]

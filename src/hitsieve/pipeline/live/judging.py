@@ -48,13 +48,10 @@ class Ground:
 
     def same(self, other: Ground) -> bool:
         """Whether images are searched alike."""
-        mine, others = ((x.shape, x.dtype, x.wavelength, _unmasked(x.detector)) for x in (self, other))
-        a, b = (None if x.detector is None else x.detector.pixel_mask for x in (self, other))
-        return mine == others and (a is b or (a is not None and b is not None and np.array_equal(a, b)))
-
-
-def _unmasked(detector: Detector | None) -> Detector | None:
-    return None if detector is None else replace(detector, pixel_mask=None)
+        mine, others = ((x.shape, x.dtype, x.wavelength) for x in (self, other))
+        if self.detector is None:
+            return mine == others and other.detector is None
+        return mine == others and self.detector.same(other.detector)
 
 
 class Workers:

@@ -71,7 +71,7 @@ class Publisher(Closing):
     def ended(self, ended: Ended) -> None:
         """Publish that a series is done."""
         values = {name: value for name, value in asdict(ended).items() if name not in ("name", "key")}
-        self._send("end", ended.name, ended.key, values | {"outputs": [str(path) for path in ended.outputs]})
+        self._send("end", ended.name, ended.key, values | {"outputs": [str(path.resolve()) for path in ended.outputs]})
 
     def refused(self, kind: Literal["bad", "late", "doubled"], what: str) -> None:
         """Publish that a message was not used."""

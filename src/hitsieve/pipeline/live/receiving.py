@@ -8,6 +8,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 from typing import Literal
 
@@ -18,7 +19,7 @@ from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.live.judging import Workers, sure
 from hitsieve.pipeline.live.series import Means, Series
 from hitsieve.pipeline.live.spool import check_folders, claimed, free_bytes, left_empty, sweep, tell_left
-from hitsieve.pipeline.live.watching import Ended, Load, Verdict, Watcher
+from hitsieve.pipeline.live.watching import Ended, Everyone, Load, Watcher
 from hitsieve.pipeline.searcher import working
 from hitsieve.settings import ClusterSettings, LiveSettings, RunSettings
 from hitsieve.source.endpoints import Arrived, Endpoints
@@ -75,6 +76,7 @@ def receive(
     OutputError
         The folder cannot be written.
     """
+    in_doubt = losing_nothing(settings) if live.veto != "off" else None
     hold_memory()
     settings = losing_nothing(settings, live)
     workers = settings.workers or len(os.sched_getaffinity(0))
@@ -92,9 +94,10 @@ def receive(
         ThreadPoolExecutor(1, "finish") as finisher,
     ):
         apart.begin()
-        receiver = _Receiver(endpoints, finisher, live, watchers)
-        told = Workers(pool, receiver.judged)
-        receiver.means = Means(settings, spool, live.keep_received, live.veto != "off", told, apart)
+        everyone = Everyone(watchers)
+        receiver = _Receiver(endpoints, finisher, live, everyone)
+        told = Workers(pool, everyone.judged)
+        receiver.means = Means(settings, spool, live.keep_received, in_doubt, told, apart)
         if ready is not None:
             ready()
         receiver.go(stop or Event())
@@ -132,12 +135,12 @@ class _Receiver:
     means: Means
 
     def __init__(
-        self, endpoints: Endpoints, finisher: ThreadPoolExecutor, live: LiveSettings, watchers: Sequence[Watcher]
+        self, endpoints: Endpoints, finisher: ThreadPoolExecutor, live: LiveSettings, everyone: Everyone
     ) -> None:
         self._endpoints = endpoints
         self._finisher = finisher
         self._live = live
-        self._watchers = watchers
+        self._everyone = everyone
         self._open: dict[SeriesKey, Series] = {}
         self._over: OrderedDict[SeriesKey, None] = OrderedDict()
         self._names: set[str] = set()
@@ -145,21 +148,32 @@ class _Receiver:
         """Names of series that are received or sieved; threads share it."""
         self._told: Counter[Refusal] = Counter()
         self.finishing: list[Future[Ended]] = []
-
-    def judged(self, verdict: Verdict) -> None:
-        """Pass a verdict on."""
-        for watcher in self._watchers:
-            watcher.judged(verdict)
+        self._unfinished: list[Future[Ended]] = []
 
     def go(self, stop: Event) -> None:
-        """Receive until it is stopped, or has received as many series as are wanted."""
+        """Receive until it is stopped, or has received as many series as are wanted.
+
+        Raises
+        ------
+        SourceError
+            No more can be received.
+        """
+        try:
+            self._receive(stop)
+        finally:
+            # Whatever ends it, what was received is sieved.
+            self._endpoints.close()
+            for series in list(self._open.values()):
+                self._close(series, series.why or "receiving was stopped")
+
+    def _receive(self, stop: Event) -> None:
         looked = flushed = time.monotonic()
         while not stop.is_set() and not 0 < self._live.series <= len(self.finishing):
             arrived = self._endpoints.take(STEP)
             if arrived is not None:
                 self._take(arrived)
             for series in self._open.values():
-                series.settle()
+                self._safely(series.name, series.settle)
             now = time.monotonic()
             if now - looked >= STEP:
                 looked = now
@@ -169,14 +183,23 @@ class _Receiver:
             if now - flushed >= FLUSH:
                 flushed = now
                 for series in self._open.values():
-                    series.flush()
+                    self._safely(series.name, series.flush)
         self._endpoints.close()
         while stop.is_set() and (arrived := self._endpoints.take(0)) is not None:
             self._take(arrived)
-        for series in list(self._open.values()):
-            self._close(series, series.why or "receiving was stopped")
+
+    def _safely(self, where: str, step: Callable[[], None]) -> None:
+        """Do something for a series; whatever is wrong with it, the others go on."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.debug("%s: this went wrong", where, exc_info=True)
+            self._refuse("bad", f"{where}: {type(error).__name__}: {error}")
 
     def _take(self, arrived: Arrived) -> None:
+        self._safely(self._endpoints.addresses[arrived.endpoint], lambda: self._use(arrived))
+
+    def _use(self, arrived: Arrived) -> None:
         message = arrived.message
         if isinstance(message, SourceError):
             self._refuse("bad", f"{self._endpoints.addresses[arrived.endpoint]}: {message}")
@@ -203,7 +226,7 @@ class _Receiver:
             self._over.pop(start.key, None)
             series = self._new(start.key, start, arrived)
             series.again = again
-        elif series.start is None:
+        else:
             # Through each socket comes a start; one that was missed may come through another.
             series.adopt(start)
         series.began_on.add(arrived.endpoint)
@@ -218,8 +241,7 @@ class _Receiver:
             self._close(min(self._open.values(), key=lambda series: series.last), "too many series had begun")
         series = Series(key, self._name(key), self.means, arrived.at, start)
         self._open[key] = series
-        for watcher in self._watchers:
-            watcher.started(series.name, key, start.n_images if start else None)
+        self._everyone.started(series.name, key, start.n_images if start else None)
         return series
 
     def _add(self, image: SeriesImage, arrived: Arrived) -> None:
@@ -236,8 +258,7 @@ class _Receiver:
             series.n_doubled += doubled
             self._refuse("doubled" if doubled else "bad", why)
             return
-        for watcher in self._watchers:
-            watcher.arrived(arrived.size)
+        self._everyone.arrived(arrived.size)
         series.add(image, arrived.at)
         if series.whole and series.end_came:
             self._close(series, series.why)
@@ -272,6 +293,7 @@ class _Receiver:
         while len(self._over) > REMEMBERED:
             self._over.popitem(last=False)
         self.finishing.append(self._finisher.submit(self._finish, series))
+        self._unfinished.append(self.finishing[-1])
 
     def _finish(self, series: Series) -> Ended:
         try:
@@ -280,8 +302,7 @@ class _Receiver:
             _log.exception("%s: could not be ended", series.name)
             failed = f"{type(error).__name__}: {error}; what was received is in {self.means.spool / series.name}"
             ended = Ended(series.name, series.key, series.why, failed=failed)
-        for watcher in self._watchers:
-            watcher.ended(ended)
+        self._everyone.ended(ended)
         self._busy.discard(series.name)
         if ended.failed and not self._live.keep_received:
             tell_left(self.means.spool, self._busy.copy())
@@ -290,8 +311,16 @@ class _Receiver:
     def _name(self, key: SeriesKey) -> str:
         """Prefix for the files of a series: one that no file in the folder has, and no other program takes."""
         first = name = f"series_{key.number:06d}"
-        output, n = self.means.settings.write.output, 1
-        while name in self._names or any(output.glob(f"{name}_*")) or not claimed(self.means.spool / name):
+        # Images wait meanwhile: a folder of years is listed once, however often the detector began to count anew.
+        there: list[str] = []
+        with suppress(OSError), os.scandir(self.means.settings.write.output) as entries:
+            there = [entry.name for entry in entries if entry.name.startswith(first)]
+        n = 1
+        while (
+            name in self._names
+            or any(other.startswith(f"{name}_") for other in there)
+            or not claimed(self.means.spool / name)
+        ):
             n += 1
             name = f"{first}-{n}"
         self._names.add(name)
@@ -303,12 +332,11 @@ class _Receiver:
         n = self._told[kind]
         if n <= TOLD or n % 1000 == 0:
             _log.warning("message not used (%s, the %d. of this kind): %s", kind, n, what)
-        for watcher in self._watchers:
-            watcher.refused(kind, what)
+        self._everyone.refused(kind, what)
 
     def _tell_load(self) -> None:
         waiting = sum(series.waiting for series in self._open.values())
-        finishing = sum(not future.done() for future in self.finishing)
-        load = Load(self._endpoints.held, waiting, len(self._open), finishing, free_bytes(self.means.spool))
-        for watcher in self._watchers:
-            watcher.load(load)
+        self._unfinished = [future for future in self._unfinished if not future.done()]
+        finishing, free = len(self._unfinished), free_bytes(self.means.spool)
+        load = Load(self._endpoints.held, waiting, len(self._open), finishing, free)
+        self._everyone.load(load)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hitsieve.errors import HitsieveError, OutputError
+from hitsieve.errors import OutputError
 from hitsieve.model import PackedImage, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.known import Known
@@ -33,8 +33,8 @@ class Means:
     settings: RunSettings
     spool: Path
     keep: bool
-    veto: bool
-    """Sure misses are not written."""
+    in_doubt: RunSettings | None
+    """Sure misses are not written; how a series is sieved of which none is sure. None: all images are written."""
     workers: Workers
     apart: Apart
 
@@ -69,6 +69,10 @@ class Series:
     _judge: Judge | None = None
     _unkept: str = ""
     """Why images cannot be kept, as it was told."""
+    _odd: tuple[SeriesImage, float] | None = None
+    """The first image, and when it arrived, where it is not as the start states."""
+    _differs: bool = False
+    """Other sockets state other geometry or another mask."""
 
     @property
     def whole(self) -> bool:
@@ -81,7 +85,12 @@ class Series:
         return 0 if self._judge is None else self._judge.waiting
 
     def adopt(self, start: SeriesStart) -> None:
-        """Take the start that came after images: what was found without its geometry and mask counts no more."""
+        """Take a start that came through one more socket; the first counts, and what was found without it does not."""
+        if self.start is not None:
+            mine = self.start.detector
+            same = start.detector is None if mine is None else mine.same(start.detector)
+            self._differs |= not same or start.wavelength != self.start.wavelength
+            return
         self.start = start
         if self._received is not None:
             self._received.restate(start)
@@ -103,6 +112,31 @@ class Series:
             self._seen.extend(bytes(number + 1 - len(self._seen)))
         self._seen[number] = 1
         self.n_received += 1
+        for one, came in self._in_order(image, at):
+            self._take(one, came)
+
+    def _in_order(self, image: SeriesImage, at: float) -> list[tuple[SeriesImage, float]]:
+        """What is to be taken now: the first image tells what the others must be like; an odd one waits for another."""
+        if image.packed is None:
+            return [(image, at)]
+        odd, self._odd = self._odd, None
+        if odd is None and self._received is None and self._is_odd(image.packed):
+            self._odd = (image, at)
+            return []
+        if odd is None:
+            return [(image, at)]
+        return [odd, (image, at)] if self._is_odd(image.packed) else [(image, at), odd]
+
+    def _is_odd(self, packed: PackedImage | None) -> bool:
+        """Whether an image is not as the start of the series states."""
+        if packed is None or self.start is None:
+            return False
+        size = None if self.start.detector is None else self.start.detector.shape
+        kind = self.start.stated.get("image_dtype")
+        return size not in (None, packed.shape) or (isinstance(kind, str) and kind != packed.dtype.name)
+
+    def _take(self, image: SeriesImage, at: float) -> None:
+        number = image.number
         held, reason = self._held(image, at), image.reason
         if not held and image.packed is not None:
             reason = self._keep(number, image.packed)
@@ -133,6 +167,8 @@ class Series:
 
     def finish(self) -> Ended:
         """Wait for the verdicts, and sieve the series; called by the thread that ends series."""
+        if self._odd is not None:
+            self._take(*self._odd)
         found = self._judge.finish() if self._judge is not None else ()
         self.settle()
         problems = tuple(map(str, self.start.problems if self.start else ()))
@@ -140,6 +176,8 @@ class Series:
             problems += (f"{self.name}: images bring too many values; not kept are {', '.join(sorted(more))}",)
         if self.start is None:
             problems += (f"{self.name}: its start was missed: geometry, mask and number of images are unknown",)
+        if self._differs:
+            problems += (f"{self.name}: its sockets state different geometry or masks; what came first is used",)
         if self._received is None:
             sieved = Sieved({}, None, (), (), self._unkept or "no image came that can be read")
             with suppress(OSError):
@@ -166,7 +204,7 @@ class Series:
             received.finish(len(self._seen))
         except OutputError as error:
             return Sieved({}, None, (), (), f"{error}; what was received is in {received.folder}")
-        sieved = sieve_apart(self.means.apart, Job(received.master, self.means.settings, known, self.means.keep))
+        sieved = sieve_apart(self.means.apart, Job(received.master, self._settings, known, self.means.keep))
         if not sieved.failed:
             return sieved
         again = f"hitsieve run {received.master} --misses keep -o {self.means.settings.write.output}"
@@ -186,8 +224,14 @@ class Series:
         self._missing[number] = reason
         self.means.workers.tell(Verdict(self.name, self.key, number, "missing", reason, final=True))
 
+    @property
+    def _settings(self) -> RunSettings:
+        """How it is sieved: where the veto could not work, misses are kept, unless the user wants a sample of them."""
+        sure = self._judge is not None and self._judge.veto is not None
+        return self.means.settings if sure or self.means.in_doubt is None else self.means.in_doubt
+
     def _dropped(self) -> Dropped:
-        rest = not self.means.keep and self.means.settings.write.misses == "sample"
+        rest = not self.means.keep and self._settings.write.misses == "sample"
         if self._judge is None or self._judge.veto is None:
             return Dropped(rest=rest)
         return Dropped(self._judge.veto, np.sort(np.array(self._judge.dropped, dtype=np.int64)), rest)
@@ -218,7 +262,7 @@ class Series:
         """Set up the search for this series' detector; None where that is not possible, which its end will tell."""
         workers, settings = self.means.workers, self.means.settings
         veto, least = None, settings.verdict.min_spots
-        if self.means.veto and self.start is not None and least is not None:
+        if self.means.in_doubt is not None and self.start is not None and least is not None:
             # Without geometry and mask of the series nothing is sure.
             veto = Veto.of(settings, least, self.start.n_images)
             received.dropping = str(veto)
@@ -231,7 +275,8 @@ class Series:
                 no_pump = {"pump": None, "pump_dataset": None, "pump_csv": None}
                 with open_run(received.master, settings.source.model_copy(update=no_pump)) as opened:
                     equipment = workers.equip(ground, opened.run, settings)
-        except HitsieveError as error:
+        except Exception as error:  # noqa: BLE001 - images are kept all the same, and their end tells
             _log.error("%s: its images are not judged before its end: %s", self.name, error)
+            received.dropping = ""
             return None
         return Judge(equipment, (self.name, self.key), settings, workers, veto)

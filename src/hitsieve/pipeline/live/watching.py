@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from hitsieve.model import SeriesKey
 
+_log = logging.getLogger(__name__)
 LiveState = Literal["hit", "miss", "unreadable", "missing", "later"]
 """As of images of a stored run; `later`: received and kept, and judged at the end of the series."""
 
@@ -105,3 +108,44 @@ class Watcher(Protocol):
 
     def load(self, load: Load) -> None:
         """How busy the receiver is, about once a second."""
+
+
+class Everyone:
+    """All who are told. One of them that fails is logged, once: it ends neither the series nor the others' news."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = tuple(watchers)
+        self._failed: set[int] = set()
+
+    def started(self, name: str, key: SeriesKey, n_images: int | None) -> None:
+        """A series has begun."""
+        self._tell(lambda watcher: watcher.started(name, key, n_images))
+
+    def arrived(self, size: int) -> None:
+        """An image of so many bytes came."""
+        self._tell(lambda watcher: watcher.arrived(size))
+
+    def judged(self, verdict: Verdict) -> None:
+        """An image has its verdict."""
+        self._tell(lambda watcher: watcher.judged(verdict))
+
+    def ended(self, ended: Ended) -> None:
+        """A series is done."""
+        self._tell(lambda watcher: watcher.ended(ended))
+
+    def refused(self, kind: Literal["bad", "late", "doubled"], what: str) -> None:
+        """A message was not used."""
+        self._tell(lambda watcher: watcher.refused(kind, what))
+
+    def load(self, load: Load) -> None:
+        """How busy the receiver is."""
+        self._tell(lambda watcher: watcher.load(load))
+
+    def _tell(self, tell: Callable[[Watcher], None]) -> None:
+        for number, watcher in enumerate(self._watchers):
+            try:
+                tell(watcher)
+            except Exception:  # noqa: BLE001 - it is logged
+                if number not in self._failed:
+                    self._failed.add(number)
+                    _log.exception("%s could not be told something; that is not said again", type(watcher).__name__)

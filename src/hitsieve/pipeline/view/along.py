@@ -41,7 +41,7 @@ class OfState:
 
     name: str
     number: int
-    """Its place among all states, by which it is coloured the same everywhere."""
+    """Its place among the states that are counted, by which it is coloured, whatever the stretch."""
     n_hits: Counts
     n_searched: Counts
 
@@ -64,7 +64,7 @@ class Stretch:
     first_hit: Counts
     """First hit of each bin; -1 where it has none."""
     most_spots: Counts
-    """Most spots that count of an image."""
+    """Most spots that count of an image; -1 where nothing was searched."""
     background: Floats
     """10 %, 50 % and 90 % quantile over images (counts a pixel), shape (3, bins); NaN where nothing was searched."""
     spots: Histogram
@@ -132,7 +132,9 @@ def stretch(overview: Overview, first: int = 0, last: int | None = None, bins: i
         low=low,
         high=high,
         first_hit=_first_hits(first + np.flatnonzero(state == State.HIT), edges),
-        most_spots=np.maximum.reduceat(overview.counted[here], starts).astype(np.int64),
+        most_spots=np.where(
+            n_hits + n_misses > 0, np.maximum.reduceat(overview.counted[here], starts).astype(np.int64), -1
+        ),
         background=_quantiles(overview.background[here], starts),
         spots=_by_verdict(overview.spots, here, state),
         resolution=_by_verdict(overview.resolution, here, state),

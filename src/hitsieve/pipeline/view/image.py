@@ -266,7 +266,7 @@ class RunImages:
         most = MOST_PREDICTED // max(len(lattices), 1)
         for number in range(len(lattices)):
             own = spots.take(spots.lattice == number)
-            d = own.resolution[np.isfinite(own.resolution)]
+            d = own.resolution[np.isfinite(own.resolution) & (own.resolution > 0)]
             A = lattices.A[number]
             if not len(d) or not np.isfinite(A).all() or not np.linalg.det(A):
                 # None of its spots is among those that were kept, or the file is damaged.

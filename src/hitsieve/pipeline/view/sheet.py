@@ -12,8 +12,10 @@ from hitsieve.model import Beam, Detector, Panel
 from hitsieve.picture import in_one_plane, on_one_grid, round_d
 from hitsieve.verdict import ICE_RINGS
 
-AROUND = 181
-"""Points of a ring."""
+AROUND = 721
+"""Points of a ring that are looked at."""
+EACH = 4
+"""Of these, every so many-th is drawn, and the ends of each piece: pieces reach to the edges of small panels."""
 N_RINGS = 6
 
 Floats = npt.NDArray[np.float64]
@@ -43,7 +45,9 @@ class Sheet:
     beam: Beam
     """Of one wavelength, or none."""
     centre: tuple[float, float] | None
-    """Of the beam, (x, y) in pixels."""
+    """Of the beam, (x, y) in pixels; None where it has no place in the image."""
+    centre_panel: int
+    """Panel on whose plane that place is: it may lie beyond its edge, between panels."""
     rings: tuple[Ring, ...] = ()
     ice: tuple[Ring, ...] = ()
     """Powder rings of ice."""
@@ -71,7 +75,23 @@ def sheet_of(detector: Detector, beam: Beam) -> Sheet:
         q_max = max(float(np.nanmax(_q_of_edges(panel, beam))) for panel in panels)
         rings = _rings(panels, beam, round_d(q_max, N_RINGS))
         ice = _rings(panels, beam, [d for d in ICE_RINGS if 1.0 / d < q_max])
-    return Sheet(detector.shape, panels, assembled, beam, detector.beam_center, rings, ice)
+    centre, centre_panel = _centre(panels, detector.beam_center, beam, assembled=assembled)
+    return Sheet(detector.shape, panels, assembled, beam, centre, centre_panel, rings, ice)
+
+
+def _centre(
+    panels: tuple[Panel, ...], stated: tuple[float, float] | None, beam: Beam, *, assembled: bool
+) -> tuple[tuple[float, float] | None, int]:
+    """Place of the beam in the image, and the panel that it is counted from."""
+    if stated is None or not np.isfinite(stated).all():
+        return None, 0
+    if len(panels) < 2:
+        return stated, 0
+    off = [float(np.linalg.norm(np.cross(panel.lab(*stated), beam.direction))) for panel in panels]
+    nearest = int(np.argmin(off))
+    # Between panels, the place beyond the edge of one may be that of pixels of another, which are elsewhere.
+    taken = any(panel.holds(*stated) for panel in panels) and not panels[nearest].holds(*stated)
+    return (None if taken and not assembled else stated), nearest
 
 
 def _whole(panel: Panel, shape: tuple[int, int]) -> Panel:
@@ -114,10 +134,11 @@ def _rings(panels: tuple[Panel, ...], beam: Beam, ds: Sequence[float]) -> tuple[
 
 
 def _pieces(x: Floats, y: Floats, inside: npt.NDArray[np.bool_]) -> list[Line]:
-    """Stretches of points that are inside."""
+    """Stretches of points that are inside, each with its ends and some of the points between."""
     ends = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
-    return [
-        tuple(zip(x[start:stop].tolist(), y[start:stop].tolist(), strict=True))
-        for start, stop in zip(ends[::2], ends[1::2], strict=True)
-        if stop - start > 1
-    ]
+    pieces = []
+    for start, stop in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=True):
+        if stop - start > 1:
+            points = [*range(start, stop - 1, EACH), stop - 1]
+            pieces.append(tuple(zip(x[points].tolist(), y[points].tolist(), strict=True)))
+    return pieces

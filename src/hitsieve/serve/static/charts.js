@@ -78,7 +78,7 @@ function rowTraces(row, part, single) {
   if (row === "rate") return rates(part, x, customdata, images);
   if (row === "pump") return pumpTraces(part, x);
   if (row === "spots") {
-    const text = images.map((words, k) => `${words}<br>${part.spots[k]} spots${single ? "" : " at most"}`);
+    const text = images.map((words, k) => `${words}<br>${part.spots[k] === null ? "not searched" : `${part.spots[k]} spots${single ? "" : " at most"}`}`);
     const mode = single ? "markers" : "lines";
     return [{ x, y: part.spots, text, customdata, mode, hoverinfo: "text", line: { color: colour("ink"), width: 1, shape: "hvh" }, marker: { color: colour("ink"), size: 4 } }];
   }
@@ -123,7 +123,7 @@ function singles(part, x, customdata) {
     const places = of.map((one, k) => (one === level ? k : -1)).filter((k) => k >= 0);
     if (!places.length) return [];
     const mine = (values) => places.map((k) => values[k]);
-    const text = places.map((k) => `image ${count(part.edges[k])}: ${state}<br>${part.spots[k]} spots`);
+    const text = places.map((k) => `image ${count(part.edges[k])}: ${state}${part.spots[k] === null ? "" : `<br>${part.spots[k]} spots`}`);
     const marker = { color: colour(state), size: state === "hit" ? 8 : 6, symbol: SYMBOLS[level] };
     return [{ x: mine(x), y: places.map(() => level), text, customdata: mine(customdata), mode: "markers", hoverinfo: "text", marker }];
   });

@@ -1,4 +1,5 @@
 // The form that chooses hits: says what a choice gives before it is downloaded.
+import { quoted } from "./copy.js";
 
 const form = document.getElementById("choose");
 const said = document.getElementById("count");
@@ -24,10 +25,6 @@ function given() {
     }
   }
   return values;
-}
-
-function quoted(text) {
-  return /^[\w.,+:=@/-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 function commands(values, name) {

@@ -1,7 +1,11 @@
 // Buttons that put a command, or a whole script, on the clipboard.
 
 /** Quote a text for a shell. */
-const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
+export const quoted = (text) => {
+  // Signs that are not seen do things in a terminal, quoted or not.
+  const plain = text.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, "_");
+  return /^[\w@%+=:,./-]+$/.test(plain) ? plain : `'${plain.replaceAll("'", `'"'"'`)}'`;
+};
 
 /** Command that fetches a file, and goes on where it stopped when it is called again. */
 export function curl(path, name) {

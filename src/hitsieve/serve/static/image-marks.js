@@ -9,6 +9,7 @@ const COUNTED = "#d55e00";
 const UNCOUNTED = "#aa3377";
 const ICE = "#3aa0dd";
 const RING = "#7a1fa2";
+const RING_ON_DARK = "#d79bf5";
 
 export function colourOf(spots, i) {
   if (spots.kind[i] === 2) return LATTICES[Math.min(spots.lattice[i], LATTICES.length - 1)];
@@ -36,7 +37,7 @@ export function placed(facts, layout) {
     predicted: facts.lattices.map((lattice) => (lattice.predicted ? on(lattice.predicted.x, lattice.predicted.y) : [])),
     rings: lines(facts.sheet.rings),
     ice: lines(facts.sheet.ice),
-    centre: facts.sheet.centre && put(pieceAt(layout.pieces, ...facts.sheet.centre), ...facts.sheet.centre),
+    centre: facts.sheet.centre && put(layout.pieces[facts.sheet.centre_panel] ?? layout.pieces[0], ...facts.sheet.centre),
   };
 }
 
@@ -44,15 +45,16 @@ export function drawMarks(view) {
   const [context, dots] = view.context(view.marks);
   context.setTransform(dots, 0, 0, dots, 0, 0);
   const { layers, marksPlaced: marks } = view;
-  if (layers.ice) drawRings(context, view, marks.ice, ICE, [2, 3]);
-  if (layers.rings) drawRings(context, view, marks.rings, RING, [6, 4]);
-  if (layers.centre && marks.centre) drawCentre(context, view.toStage(...marks.centre));
+  const line = view.look.colours === "paper" ? RING : RING_ON_DARK;
+  if (layers.ice) drawRings(context, view, marks.ice, { line: ICE, text: ICE }, [2, 3]);
+  if (layers.rings) drawRings(context, view, marks.rings, { line, text: RING }, [6, 4]);
+  if (layers.centre && marks.centre) drawCentre(context, view.toStage(...marks.centre), line);
   if (layers.lattice) drawPredicted(context, view, marks.predicted);
   if (layers.spots) drawSpots(context, view, marks.spots);
 }
 
-function drawRings(context, view, rings, colour, dash) {
-  context.strokeStyle = colour;
+function drawRings(context, view, rings, colours, dash) {
+  context.strokeStyle = colours.line;
   context.lineWidth = 1;
   context.font = "11px system-ui, sans-serif";
   context.textAlign = "center";
@@ -79,13 +81,13 @@ function drawRings(context, view, rings, colour, dash) {
     const half = context.measureText(text).width / 2 + 3;
     context.fillStyle = "rgba(255, 255, 255, 0.85)";
     context.fillRect(label[0] - half, label[1] - 7, 2 * half, 14);
-    context.fillStyle = colour;
+    context.fillStyle = colours.text;
     context.fillText(text, ...label);
   }
 }
 
-function drawCentre(context, [x, y]) {
-  context.strokeStyle = RING;
+function drawCentre(context, [x, y], colour) {
+  context.strokeStyle = colour;
   context.lineWidth = 1.4;
   context.beginPath();
   context.moveTo(x - 8, y);

@@ -232,6 +232,7 @@ function fromSlider(value) {
 function setLook(low, high) {
   const top = Math.max(high, low + 1);
   view.setLook({ low, high: top, log: $("scale").value === "log", colours: $("colours").value });
+  for (const [id, count] of [["low", low], ["high", top]]) $(id).setAttribute("aria-valuetext", `${Number(count.toPrecision(3))} counts`);
   $("range").textContent = `${Number(low.toPrecision(3))} to ${Number(top.toPrecision(3))} counts`;
 }
 

@@ -9,6 +9,7 @@ const shown = new Map();
 let last = null; // what was told last, and when
 let source = null;
 let broken = false;
+let doneNow = "";
 
 const byId = (id) => document.getElementById(id);
 const count = (n) => n.toLocaleString("en");
@@ -238,6 +239,12 @@ async function ask(element, number) {
 }
 
 function drawDone(done) {
+  // Rows that stay as they are keep the focus of whoever goes by keyboard.
+  const now = JSON.stringify(done.map(({ number, end, lost, run }) => [number, end, lost, run]));
+  if (now === doneNow) {
+    return;
+  }
+  doneNow = now;
   byId("done").replaceChildren(
     ...done.map((series) => {
       const lost = { at: last.told.now - series.ago, received: series.judged, counts: series.counts };
@@ -263,6 +270,12 @@ function drawDone(done) {
           return cell;
         }),
       );
+      if (series.run) {
+        const link = document.createElement("a");
+        link.href = `/runs/${series.run}`;
+        link.textContent = series.name;
+        row.firstElementChild.replaceChildren(link);
+      }
       return row;
     }),
   );

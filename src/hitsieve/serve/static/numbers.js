@@ -62,7 +62,7 @@ export function joined(all, cuts) {
     low: intervals.map((one) => one && one[0]),
     high: intervals.map((one) => one && one[1]),
     first_hit: of(all.first_hit, (values) => values.find((value) => value >= 0) ?? -1),
-    spots: of(all.spots, (values) => Math.max(...values)),
+    spots: of(all.spots, (values) => (values.every((value) => value === null) ? null : Math.max(...values))),
     background: { p10: of(all.background.p10, quantile(lower)), p50: of(all.background.p50, quantile(0.5)), p90: of(all.background.p90, quantile(upper)) },
     pump: { ...all.pump, of_image: alone ? all.pump.of_image?.slice(cuts[0], cuts[cuts.length - 1]) : null },
   };
