@@ -60,6 +60,7 @@ class Cupy(ModuleType):
         self.current = 0
         self.held = 0
         self.pooled = 0
+        self.pinned_pooled = 0
         self.launches = 0
         self.lanes = 32
         self.failure: Callable[[], BaseException] | None = None
@@ -67,7 +68,7 @@ class Cupy(ModuleType):
         self.cuda = SimpleNamespace(
             Device=lambda number: SimpleNamespace(use=lambda: self._use(number)),
             Stream=self._stream,
-            alloc_pinned_memory=bytearray,
+            alloc_pinned_memory=self._pinned,
         )
 
     def empty(self, n_bytes: int, dtype: type) -> Array:
@@ -83,7 +84,10 @@ class Cupy(ModuleType):
         return SimpleNamespace(free_all_blocks=free)
 
     def get_default_pinned_memory_pool(self) -> SimpleNamespace:
-        return SimpleNamespace(free_all_blocks=lambda: None)
+        def free() -> None:
+            self.pinned_pooled = 0
+
+        return SimpleNamespace(free_all_blocks=free)
 
     def RawModule(self, *, code: str, options: tuple[str, ...], backend: str) -> SimpleNamespace:  # noqa: N802 - as there
         assert "extern" in code
@@ -122,6 +126,14 @@ class Cupy(ModuleType):
                 pass
 
         return Stream()
+
+    def _pinned(self, n_bytes: int) -> npt.NDArray[np.uint8]:
+        memory = np.empty(n_bytes, dtype=np.uint8)
+        weakref.finalize(memory, self._to_pinned_pool, n_bytes)
+        return memory
+
+    def _to_pinned_pool(self, n_bytes: int) -> None:
+        self.pinned_pooled += n_bytes
 
     def _to_pool(self, n_bytes: int) -> None:
         self.held -= n_bytes
@@ -207,4 +219,4 @@ def test_memory_is_given_back(
     assert_same(found, by_core(run, finder, images))
     assert cupy.launches > 11
     assert ("as no emulation fails" in caplog.text) == (failure is not None)
-    assert (cupy.held, cupy.pooled) == (0, 0)
+    assert (cupy.held, cupy.pooled, cupy.pinned_pooled) == (0, 0, 0)

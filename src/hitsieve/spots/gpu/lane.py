@@ -106,6 +106,7 @@ class Lane:
         none = np.zeros(len(places.images), dtype=np.bool_)
         if self._make is None:
             return None, none
+        chunks: Chunks | None = None
         try:
             if self._device is None:
                 self._device = self._make()
@@ -117,8 +118,9 @@ class Lane:
             why = str(error)
         else:
             why = self._doubt(places.images, found, done)
-        # Not before the error is gone: it holds what was under way, and with it the memory of the card.
+        # Not before the error and the chunks are gone: they hold memory of the card, and what it copies from.
         if why:
+            chunks = None
             self._give_up(why)
             return None, none
         return found, done
