@@ -118,6 +118,9 @@ class Timed:
         step = "decode" if kernel in DECODING else "test" if kernel in TESTING else "spots"
         self._wait(step, lambda: self._device.launch(kernel, job, warps, images))
 
+    def close(self) -> None:
+        self._device.close()
+
     def _wait(self, step: str, what: Callable[[], None]) -> None:
         def finished() -> None:
             what()

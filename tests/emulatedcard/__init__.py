@@ -26,7 +26,7 @@ UNUSED = 0xA5
 
 
 @cache
-def compiled(dtype: str, lanes: int) -> ctypes.CDLL:
+def compiled(dtype: str, lanes: int) -> ctypes.PyDLL:
     """The kernels for a pixel type as a library."""
     compiler = os.environ.get("CXX", "c++")
     if shutil.which(compiler) is None:
@@ -36,7 +36,8 @@ def compiled(dtype: str, lanes: int) -> ctypes.CDLL:
     options = ["-std=c++17", "-O1", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
     defines = [f"-DPIXEL={PIXELS[dtype]}", f"-DLANES={lanes}", f'-DKERNELS="{kernels}"']
     subprocess.run([compiler, *options, *defines, str(HERE / "emulation.cpp"), "-o", str(library)], check=True)
-    loaded = ctypes.CDLL(str(library))
+    # With the interpreter locked: the emulated threads of a library share the numbers that say which of them runs.
+    loaded = ctypes.PyDLL(str(library))
     library.unlink()
     library.parent.rmdir()
     return loaded
@@ -64,6 +65,7 @@ class EmulatedCard:
     def __init__(self, dtype: str, lanes: int = 1, memory: int = 1 << 40) -> None:
         self.lanes = lanes
         self.launched: list[str] = []
+        self.closed = False
         self._memory = memory
         self._library = compiled(dtype, lanes)
         self._rooms: list[Room] = []
@@ -85,6 +87,9 @@ class EmulatedCard:
 
     def get(self, room: Room, n_bytes: int) -> npt.NDArray[Any]:
         return room.bytes[:n_bytes].copy()
+
+    def close(self) -> None:
+        self.closed = True
 
     def launch(self, kernel: str, job: Room, warps: int, images: int) -> None:
         self.launched.append(kernel)

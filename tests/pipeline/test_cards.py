@@ -90,6 +90,29 @@ def test_what_cards_cannot_do_is_refused_or_done_by_cores(
     assert not emulated
 
 
+def test_a_cupy_that_cannot_be_imported_is_no_card(
+    hitsieve: Hitsieve, few: Simulated, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who has not asked for a card is not told of it by a crash."""
+
+    def devices(of: Sequence[Card], dtype: str) -> list[Callable[[], Device]]:
+        raise AttributeError("_ARRAY_API\n  not found")
+
+    monkeypatch.setattr(cards, "find_cards", lambda: Cards((CARD,), "12.4", "", ""))
+    monkeypatch.setattr(cards, "devices_of", devices)
+    monkeypatch.setattr(cards, "MANY", 10)
+    with open_run([few.master]) as opened:
+        finder = build_finder(opened.run, SpotSettings())
+        with caplog.at_level(logging.INFO):
+            scan_here(opened.run, finder, "auto", 1)
+        assert "cores search: CuPy cannot be imported: _ARRAY_API not found" in caplog.text
+        with pytest.raises(SettingsError, match="CuPy cannot be imported"):
+            scan_here(opened.run, finder, "gpu", 1)
+    assert hitsieve("devices").stdout.splitlines()[-1] == (
+        "engine  cpu: CuPy cannot be imported: _ARRAY_API not found (install it again)"
+    )
+
+
 def test_a_cluster_and_cards_exclude_each_other(few: Simulated, tmp_path: Path) -> None:
     both = settings(tmp_path, "gpu", cluster=ClusterSettings(scheduler="local"))
     with pytest.raises(SettingsError, match="cores of its workers"):
@@ -119,7 +142,7 @@ def test_devices(hitsieve: Hitsieve) -> None:
     assert f"kernels for {listed['kernels']}" in text
 
 
-def test_devices_with_a_card(hitsieve: Hitsieve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices_with_a_card(hitsieve: Hitsieve, emulated: list[EmulatedCard], monkeypatch: pytest.MonkeyPatch) -> None:
     old = Card(1, "Ancient", 1 << 31, (3, 5))
     monkeypatch.setattr(cards, "find_cards", lambda: Cards((CARD, old), "12.4", "", ""))
     lines = hitsieve("devices").stdout.splitlines()

@@ -37,9 +37,14 @@ class Choice:
 def choice() -> Choice:
     """Who searches long runs where nobody is asked for."""
     found = find_cards()
-    if found.usable:
-        return Choice(found, found.usable, f"runs of {MANY} images or more are worth starting a card")
-    return Choice(found, (), found.lack, found.mend)
+    if not found.usable:
+        return Choice(found, (), found.lack, found.mend)
+    try:
+        devices_of(found.usable, "uint16")
+    except Exception as error:  # noqa: BLE001 - a CuPy that does not fit NumPy, Python or CUDA fails in all ways
+        what = " ".join(str(error).split())
+        return Choice(found, (), f"CuPy cannot be imported: {what}", "install it again")
+    return Choice(found, found.usable, f"runs of {MANY} images or more are worth starting a card")
 
 
 def scan_by_cores(finder: Finder, workers: int) -> Scan:
@@ -75,18 +80,12 @@ def scan_here(run: Run, finder: Finder, engine: str, workers: int) -> Scan:
         _log.info("cores search: there are fewer than %d images", MANY)
         return cores
     chosen = _suited(run, finder, choice())
-    try:
-        devices = devices_of(chosen.cards, finder.ground.dtype) if chosen.cards else []
-    except (ImportError, OSError) as error:
-        chosen, devices = (
-            replace(chosen, cards=(), why=f"CuPy cannot be imported: {error}", mend="install it again"),
-            [],
-        )
-    if not devices:
+    if not chosen.cards:
         if engine == "gpu":
             raise SettingsError(f"engine gpu: {chosen.why}", mend=f"{chosen.mend}, or use engine cpu")
         _log.info("cores search: %s", chosen.why)
         return cores
+    devices = devices_of(chosen.cards, finder.ground.dtype)
     _log.info("graphics cards search: %s", ", ".join(card.name for card in chosen.cards))
 
     def scan(of: Run, images: Images) -> Scanning:
@@ -106,5 +105,8 @@ def _suited(run: Run, finder: Finder, chosen: Choice) -> Choice:
             chosen, cards=(), why=f"cards do not know the algorithm {finder.settings.algorithm}", mend="use radial"
         )
     return replace(
-        chosen, cards=(), why=f"{run.path}: cards unpack bitshuffle with LZ4 alone", mend="store the images so"
+        chosen,
+        cards=(),
+        why=f"{run.path}: no images with bitshuffle and LZ4, all that cards unpack",
+        mend="store the images so",
     )

@@ -14,6 +14,8 @@ OLDEST_CARD = (7, 0)
 """Compute capability from which on the lanes of a warp wait for each other where they are told to."""
 MAJOR, MINOR = 75, 76
 """Attributes of a card."""
+NO_CARD = 100
+"""What the driver says where it has no card, or none that this process may see."""
 INSTALL = 'pip install "hitsieve[gpu]"'
 
 
@@ -56,6 +58,8 @@ def find_cards(library: str = LIBRARY) -> Cards:
     code = driver.cuInit(0)
     if code == 0:
         code = driver.cuDriverGetVersion(ctypes.byref(version))
+    if code == NO_CARD:
+        return Cards((), "", *_lack((), 0))
     if code != 0:
         return Cards((), "", f"the NVIDIA driver does not start (error {code})", "see whether nvidia-smi works")
     cards = tuple(_cards(driver))
@@ -65,7 +69,8 @@ def find_cards(library: str = LIBRARY) -> Cards:
 
 def _lack(cards: tuple[Card, ...], version: int) -> tuple[str, str]:
     if not cards:
-        return "the NVIDIA driver has no card", "see whether nvidia-smi shows it"
+        mend = "see whether nvidia-smi shows it, and what CUDA_VISIBLE_DEVICES hides"
+        return "the NVIDIA driver has no card", mend
     if not any(card.capability >= OLDEST_CARD for card in cards):
         return f"{cards[0].name} is too old", "a card of compute capability 7.0 or more is needed"
     if version < OLDEST_DRIVER:

@@ -49,6 +49,9 @@ class Device(Protocol):
     def launch(self, kernel: str, job: Any, warps: int, images: int) -> None:
         """Start so many warps for each of so many images; `job` is the memory with the job."""
 
+    def close(self) -> None:
+        """Wait for what was begun, and let others have the memory that nobody holds any more."""
+
 
 def source() -> str:
     """Text of the kernels."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -93,14 +93,20 @@ class Lane:
 
     def close(self) -> None:
         """Give the memory back."""
+        device = self._device
         self._make = self._device = self._stage = None
         self._buffer = np.empty(0, dtype=np.uint8)
+        if device is not None:
+            # One that has failed may fail in this, too.
+            with suppress(CardError):
+                device.close()
 
     def _on_card(self, places: Places) -> tuple[Searched | None, npt.NDArray[np.bool_]]:
         """What a card finds, and on which images; None where it is used no more."""
         none = np.zeros(len(places.images), dtype=np.bool_)
         if self._make is None:
             return None, none
+        chunks: Chunks | None = None
         try:
             if self._device is None:
                 self._device = self._make()
@@ -109,14 +115,24 @@ class Lane:
                 return None, none
             found, done = self._through(chunks, self._device)
         except CardError as error:
-            self._give_up(str(error))
+            why = str(error)
+        else:
+            why = self._doubt(places.images, found, done)
+        # Not before the error and the chunks are gone: they hold memory of the card, and what it copies from.
+        if why:
+            chunks = None
+            self._give_up(why)
             return None, none
-        if not self._proven:
-            if not self._same(places.images, found, done):
-                self._give_up("it does not find what the compiled finder finds: please report this")
-                return None, none
-            self._proven = bool(done.any())
         return found, done
+
+    def _doubt(self, images: Images, found: Searched, done: npt.NDArray[np.bool_]) -> str:
+        """Why a card is not to be trusted; empty where nothing speaks against it."""
+        if self._proven:
+            return ""
+        if not self._same(images, found, done):
+            return "it does not find what the compiled finder finds: please report this"
+        self._proven = bool(done.any())
+        return ""
 
     def _same(self, images: Images, found: Searched, done: npt.NDArray[np.bool_]) -> bool:
         """Whether a card finds what the core finds: asked once for each stream, of its first batch."""

@@ -24,6 +24,9 @@ STREAMS = 2
 AHEAD = 2
 """Batches, for each stream, that may be done before they are asked for."""
 
+TRIES = 20
+"""Images, all over a run, that are asked for their block size: some may be broken, or their files away."""
+
 
 class CardScanning(Iterator[Searched]):
     """A search on cards under way; close it to stop it."""
@@ -118,18 +121,25 @@ def devices_of(cards: Sequence[Card], dtype: str) -> list[Callable[[], Device]]:
 
 
 def _blocks(run: Run, finder: Finder) -> int | None:
-    """Block size of the first image in the form that the kernels know, as it states it."""
+    """Block size of images in the form that the kernels know, as the first sound one of some states it."""
     places = Places.of(run, np.arange(len(run), dtype=np.int64))
     stored = np.flatnonzero(places.file != NOT_STORED)
-    if not len(stored):
-        return None
-    first = int(stored[0])
+    spread = np.linspace(0, len(stored) - 1, min(TRIES, len(stored)), dtype=np.int64)
+    some = (_stated(run, finder, places.part(i, i + 1)) for i in stored[spread].tolist())
+    return next((blocks for blocks in some if blocks is not None), None)
+
+
+def _stated(run: Run, finder: Finder, place: Places) -> int | None:
+    """Block size that one image states; None where it is broken or away, or the kernels cannot work with it."""
     try:
-        descriptor = os.open(run.files[int(places.file[first])].path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(run.files[int(place.file[0])].path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            header = os.pread(descriptor, min(int(places.size[first]), 12), int(places.offset[first]))
+            header = os.pread(descriptor, min(int(place.size[0]), 12), int(place.offset[0]))
         finally:
             os.close(descriptor)
     except OSError:
         return None
-    return block_bytes(header, np.dtype(finder.ground.dtype).itemsize)
+    pixel = np.dtype(finder.ground.dtype).itemsize
+    if int.from_bytes(header[:8], "big") != finder.ground.valid.size * pixel:
+        return None
+    return block_bytes(header, pixel)
