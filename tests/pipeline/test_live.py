@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import cbor2
@@ -41,14 +40,6 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stored(master: Path, tmp_path_factory: pytest.TempPathFactory) -> RunReport:
     """What its files give."""
     return pipeline.run([master], into(tmp_path_factory.mktemp("stored")))
-
-
-@pytest.fixture
-def sender() -> Iterator[StreamSender]:
-    """A detector with one socket; what nobody took does not hold up the test."""
-    made = StreamSender(["tcp://127.0.0.1:*"])
-    yield made
-    made.close(0)
 
 
 def test_lost_doubled_and_out_of_order_over_two_sockets(master: Path, stored: RunReport, tmp_path: Path) -> None:

@@ -53,14 +53,6 @@ def stored(master: Path, tmp_path_factory: pytest.TempPathFactory) -> RunReport:
     return pipeline.run([master], into(tmp_path_factory.mktemp("stored")))
 
 
-@pytest.fixture
-def sender() -> Iterator[StreamSender]:
-    """A detector with one socket; what nobody took does not hold up the test."""
-    made = StreamSender(["tcp://127.0.0.1:*"])
-    yield made
-    made.close(0)
-
-
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
     folder.mkdir()

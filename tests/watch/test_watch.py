@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
 from threading import Event, Thread
@@ -286,19 +285,6 @@ def test_a_full_disk_is_waited_for(beamline: Beamline, small_disk: Path) -> None
     call(beamline, "retry", "--all")
     assert beamline.once() == []
     assert sorted(path.name for path in (small_disk / "out").iterdir()) == [f"tiny_{end}" for end in ENDS]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", disk]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_a_share_that_is_away_is_not_taken_for_an_empty_folder(beamline: Beamline) -> None:
