@@ -16,12 +16,6 @@ SMALL = {"name": "small", "detector": "test-256k", "images": 40, "images_per_fil
 
 
 @pytest.fixture(scope="session")
-def inside(hitsieve: Hitsieve) -> Hitsieve:
-    """Another name of `hitsieve`."""
-    return hitsieve
-
-
-@pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     """A run of 40 small images in four data files; never changed."""
     return simulate(tmp_path_factory.mktemp("small"), SimulateSettings.model_validate(SMALL))

@@ -39,9 +39,9 @@ def command(archive: Path, tmp_path: Path) -> list[str | Path]:
 
 
 def test_an_archive_is_sieved_and_told(
-    inside: Hitsieve, archive: Path, command: list[str | Path], tmp_path: Path
+    hitsieve: Hitsieve, archive: Path, command: list[str | Path], tmp_path: Path
 ) -> None:
-    before = inside(*command, "--estimate", "--json")
+    before = hitsieve(*command, "--estimate", "--json")
     cost = json.loads(before.stdout)
     assert (before.returncode, cost["n_runs"], cost["n_files"], cost["n_images"]) == (3, 3, 9, 36)
     assert (cost["n_done"], cost["n_tried"]) == (0, 36)
@@ -49,7 +49,7 @@ def test_an_archive_is_sieved_and_told(
     assert [Path(path).name for path, _ in cost["bad"]] == ["broken.h5"]
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "catalogue.sqlite").exists()
-    done = inside(*command)
+    done = hitsieve(*command)
     assert done.returncode == 3
     out = tmp_path / "out"
     whole = json.loads((out / "campaign.json").read_text())
@@ -79,9 +79,9 @@ def test_an_archive_is_sieved_and_told(
 
 
 def test_files_are_in_the_order_in_which_to_fetch_them(
-    inside: Hitsieve, command: list[str | Path], tmp_path: Path
+    hitsieve: Hitsieve, command: list[str | Path], tmp_path: Path
 ) -> None:
-    inside(*command)
+    hitsieve(*command)
     with (tmp_path / "out" / "campaign_files.csv").open() as file:
         files = list(csv.DictReader(file))
     worth = [int(one["hits"]) / int(one["bytes"]) for one in files]
@@ -96,10 +96,10 @@ def test_files_are_in_the_order_in_which_to_fetch_them(
     assert sum(int(one["images"]) for one in files) == 36
 
 
-def test_one_cluster_serves_all_runs(inside: Hitsieve, command: list[str | Path], tmp_path: Path) -> None:
+def test_one_cluster_serves_all_runs(hitsieve: Hitsieve, command: list[str | Path], tmp_path: Path) -> None:
     config = tmp_path / "cluster.toml"
     config.write_text('[cluster]\nscheduler = "local"\n')
-    inside(*command, "--config", config)
+    hitsieve(*command, "--config", config)
     whole = json.loads((tmp_path / "out" / "campaign.json").read_text())
     asked = [json.loads(Path(run["summary"]).read_text())["settings"]["cluster"] for run in whole["runs"]]
     assert len(asked) == len(RATES)
@@ -107,7 +107,7 @@ def test_one_cluster_serves_all_runs(inside: Hitsieve, command: list[str | Path]
     assert asked[0]["scheduler"].startswith("tcp://127.0.0.1:")
 
 
-def test_a_file_that_two_runs_show_is_fetched_once(archive: Path, tmp_path: Path, inside: Hitsieve) -> None:
+def test_a_file_that_two_runs_show_is_fetched_once(archive: Path, tmp_path: Path, hitsieve: Hitsieve) -> None:
     both = tmp_path / "both"
     both.mkdir()
     for path in archive.glob("visit*/run2_*.h5"):
@@ -120,7 +120,7 @@ def test_a_file_that_two_runs_show_is_fetched_once(archive: Path, tmp_path: Path
         del file["entry/data/data"]
         file["entry/data"].create_virtual_dataset("data", part)
     rest = ["--catalogue", tmp_path / "catalogue.sqlite", "--workers", "1"]
-    done = inside("campaign", both, "-o", tmp_path / "out", *rest)
+    done = hitsieve("campaign", both, "-o", tmp_path / "out", *rest)
     assert done.returncode == 0, done.stderr
     told = json.loads((tmp_path / "out" / "campaign.json").read_text())
     assert sorted(Path(file["path"]).name for file in told["files"]) == [f"run2_data_00000{i}.h5" for i in (1, 2, 3)]
@@ -130,19 +130,19 @@ def test_a_file_that_two_runs_show_is_fetched_once(archive: Path, tmp_path: Path
     assert "1 files are shown by several runs: their images are counted in each" in done.stdout
 
 
-def test_what_is_done_is_not_done_again(inside: Hitsieve, command: list[str | Path], tmp_path: Path) -> None:
-    assert inside(*command, "--quiet").stdout == ""
+def test_what_is_done_is_not_done_again(hitsieve: Hitsieve, command: list[str | Path], tmp_path: Path) -> None:
+    assert hitsieve(*command, "--quiet").stdout == ""
     out = tmp_path / "out"
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*_hits.h5")}
     overview = (out / "campaign.json").read_bytes()
     (out / "campaign.json").unlink()
-    again = inside(*command)
+    again = hitsieve(*command)
     assert "4 runs: 3 known already, 1 failed" in again.stdout.splitlines()
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*_hits.h5")} == before
     assert (out / "campaign.json").read_bytes() == overview
-    told = inside(*command, "--estimate").stdout.splitlines()
+    told = hitsieve(*command, "--estimate").stdout.splitlines()
     assert "0 runs to sieve, 0 files, 0 images; 3 runs have results already" in told
-    assert inside(*command, "--json").stdout.encode() == overview
+    assert hitsieve(*command, "--json").stdout.encode() == overview
 
 
 def test_a_name_that_is_no_text_is_told_as_well(process: Hitsieve, tmp_path: Path) -> None:
@@ -155,24 +155,24 @@ def test_a_name_that_is_no_text_is_told_as_well(process: Hitsieve, tmp_path: Pat
     assert [os.fsencode(Path(one["path"]).name) for one in whole["without"]] == [name]
 
 
-def test_names_of_files_stay_words_on_the_page(inside: Hitsieve, tmp_path: Path) -> None:
+def test_names_of_files_stay_words_on_the_page(hitsieve: Hitsieve, tmp_path: Path) -> None:
     folder = tmp_path / "archive" / "<script>alert(1)<"
     simulate(folder, SimulateSettings.model_validate(ABOUT | {"name": "run", "hit_fraction": 0.5}))
     flags = ["--catalogue", tmp_path / "catalogue.sqlite", "--workers", "1"]
-    assert inside("campaign", tmp_path / "archive", "-o", tmp_path / "out", *flags).returncode == 0
+    assert hitsieve("campaign", tmp_path / "archive", "-o", tmp_path / "out", *flags).returncode == 0
     page = (tmp_path / "out" / "campaign.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;" in page
 
 
 @pytest.mark.parametrize("flags", [["--bandwidth", "0"], ["--workers", "-1"]])
-def test_wrong_usage(inside: Hitsieve, archive: Path, tmp_path: Path, flags: list[str]) -> None:
-    assert inside("campaign", archive, "-o", tmp_path / "out", *flags).returncode == 2
+def test_wrong_usage(hitsieve: Hitsieve, archive: Path, tmp_path: Path, flags: list[str]) -> None:
+    assert hitsieve("campaign", archive, "-o", tmp_path / "out", *flags).returncode == 2
     assert not (tmp_path / "out").exists()
 
 
-def test_no_such_folder(inside: Hitsieve, tmp_path: Path) -> None:
-    done = inside("campaign", tmp_path / "nowhere", "-o", tmp_path / "out")
+def test_no_such_folder(hitsieve: Hitsieve, tmp_path: Path) -> None:
+    done = hitsieve("campaign", tmp_path / "nowhere", "-o", tmp_path / "out")
     assert done.returncode == 3
     assert f"{tmp_path / 'nowhere'}: there is no such folder" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -33,29 +33,29 @@ def hits_of_files(mine: Simulated, results: Path) -> dict[str, int]:
     return {str(path): int(np.count_nonzero(hit[file == i])) for i, path in enumerate(mine.data_files)}
 
 
-def test_files_are_listed_by_their_hits(inside: Hitsieve, mine: Simulated, results: Path) -> None:
+def test_files_are_listed_by_their_hits(hitsieve: Hitsieve, mine: Simulated, results: Path) -> None:
     wanted = hits_of_files(mine, results)
-    done = inside("recall", results, "--json")
+    done = hitsieve("recall", results, "--json")
     assert done.returncode == 0, done.stderr
     files = json.loads(done.stdout)
     assert {file["path"]: file["hits"] for file in files} == wanted
     assert [file["hits"] for file in files] == sorted(wanted.values(), reverse=True)
     assert all(file["images"] == 10 == file["hits"] + file["misses"] and file["bytes"] is None for file in files)
-    rows = list(csv.DictReader(io.StringIO(inside("recall", results, "--csv").stdout)))
+    rows = list(csv.DictReader(io.StringIO(hitsieve("recall", results, "--csv").stdout)))
     assert [(row["path"], int(row["hits"])) for row in rows] == [(file["path"], file["hits"]) for file in files]
-    table = inside("recall", results).stdout.splitlines()
+    table = hitsieve("recall", results).stdout.splitlines()
     holding = sum(n > 0 for n in wanted.values())
     assert table[-1] == f"{holding} of 4 files hold the {sum(wanted.values())} hits"
 
 
-def test_plain_lists_are_for_other_tools(inside: Hitsieve, mine: Simulated, results: Path) -> None:
+def test_plain_lists_are_for_other_tools(hitsieve: Hitsieve, mine: Simulated, results: Path) -> None:
     wanted = hits_of_files(mine, results)
     most = max(wanted.values())
-    listed = inside("recall", results, "--list", "--at-least", str(most)).stdout.splitlines()
+    listed = hitsieve("recall", results, "--list", "--at-least", str(most)).stdout.splitlines()
     assert set(listed) == {path for path, n in wanted.items() if n >= most}
-    assert set(inside("recall", results, "--list").stdout.splitlines()) == {path for path, n in wanted.items() if n}
-    none = inside("recall", results, "--list", "--without-hits").stdout.splitlines()
+    assert set(hitsieve("recall", results, "--list").stdout.splitlines()) == {path for path, n in wanted.items() if n}
+    none = hitsieve("recall", results, "--list", "--without-hits").stdout.splitlines()
     assert set(none) == {path for path, n in wanted.items() if not n}
     for flags in (("--json", "--csv"), ("--without-hits", "--at-least", "2")):
-        done = inside("recall", results, *flags)
+        done = hitsieve("recall", results, *flags)
         assert (done.returncode, "exclude each other" in done.stderr) == (2, True)

@@ -89,8 +89,8 @@ def mine(kept: Kept, tmp_path: Path) -> Kept:
     return Kept(made, *(tmp_path / "here" / "out" / path.name for path in (kept.hits, kept.misses)))
 
 
-def release(inside: Hitsieve, kept: Kept, *flags: str) -> subprocess.CompletedProcess[str]:
-    return inside("release", kept.made.master, "--hits", kept.hits, "--misses", kept.misses, *flags)
+def release(hitsieve: Hitsieve, kept: Kept, *flags: str) -> subprocess.CompletedProcess[str]:
+    return hitsieve("release", kept.made.master, "--hits", kept.hits, "--misses", kept.misses, *flags)
 
 
 class Screen(io.StringIO):
@@ -128,9 +128,9 @@ def at_terminal(
     return code, out.getvalue(), screen.getvalue()
 
 
-def test_what_is_proven_is_told_and_nothing_is_deleted(inside: Hitsieve, mine: Kept) -> None:
+def test_what_is_proven_is_told_and_nothing_is_deleted(hitsieve: Hitsieve, mine: Kept) -> None:
     before = {path: path.read_bytes() for path in mine.sources}
-    done = release(inside, mine)
+    done = release(hitsieve, mine)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     total = sum(len(content) for content in before.values())
@@ -151,7 +151,7 @@ def test_what_is_proven_is_told_and_nothing_is_deleted(inside: Hitsieve, mine: K
         "/entry/data/data@image_nr_high": 10,
     }
     assert proof["deletion"] is None
-    again = release(inside, mine, "--json")
+    again = release(hitsieve, mine, "--json")
     assert json.loads(again.stdout)["images_digest"] == proof["images_digest"]
     assert not [name for name in names(mine.hits.parent) if name.endswith(".tmp")]
 
@@ -318,10 +318,10 @@ def test_files_of_another_run_or_the_source_itself_are_refused(mine: Kept, tmp_p
     assert f"{mine.misses}: is a file of the source itself ({mine.misses})" in shown.reasons
 
 
-def test_a_refusal_is_told(inside: Hitsieve, mine: Kept) -> None:
+def test_a_refusal_is_told(hitsieve: Hitsieve, mine: Kept) -> None:
     flip_miss(mine)
     change_attribute(mine)
-    done = release(inside, mine, "--json")
+    done = release(hitsieve, mine, "--json")
     assert done.returncode == 5
     first, second, last = done.stderr.splitlines()
     assert "what is kept of it does not agree with its SHA-256" in first + second
@@ -345,7 +345,7 @@ def test_other_words_delete_nothing(mine: Kept, typed: str) -> None:
     assert json.loads(mine.proof.read_text())["deletion"] is None
 
 
-def test_deleted_files_come_back(inside: Hitsieve, mine: Kept, tmp_path: Path) -> None:
+def test_deleted_files_come_back(hitsieve: Hitsieve, mine: Kept, tmp_path: Path) -> None:
     with h5py.File(mine.made.master) as file:
         mask = file["entry/instrument/detector/pixel_mask"][()]
     with h5py.File(mine.made.data_files[1]) as file:
@@ -367,12 +367,12 @@ def test_deleted_files_come_back(inside: Hitsieve, mine: Kept, tmp_path: Path) -
     assert proof == json.loads(out)
     assert proof["deletion"]["deleted"] == [str(path) for path in mine.sources]
     assert proof["deletion"]["left"] == {}
-    done = inside("restore", mine.hits, mine.misses, "-o", tmp_path / "back.h5")
+    done = hitsieve("restore", mine.hits, mine.misses, "-o", tmp_path / "back.h5")
     assert done.returncode == 0, done.stderr
     with h5py.File(tmp_path / "back.h5") as file:
         assert np.array_equal(file["entry/instrument/detector/pixel_mask"][()], mask)
         assert file["entry/data/data"].id.read_direct_chunk((14, 0, 0)) == chunk
-    done = release(inside, mine)
+    done = release(hitsieve, mine)
     assert (done.returncode, "its 4 files were deleted on" in done.stderr) == (3, True)
 
 
@@ -384,12 +384,12 @@ def cut_off(kept: Kept) -> dict[str, Any]:
     return dict(proof)
 
 
-def test_a_deletion_that_was_cut_off_goes_on(inside: Hitsieve, mine: Kept) -> None:
+def test_a_deletion_that_was_cut_off_goes_on(hitsieve: Hitsieve, mine: Kept) -> None:
     proof = cut_off(mine)
     mine.made.data_files[0].unlink()
     namesake = mine.hits.with_name(mine.made.data_files[1].name)
     namesake.write_bytes(b"of another run")
-    told = release(inside, mine)
+    told = release(hitsieve, mine)
     assert (told.returncode, "1 of 4 files are deleted; 3 stay" in told.stderr) == (0, True), told.stderr
     request = ReleaseRequest((mine.made.master,), mine.hits, mine.misses)
     strange = json.loads(mine.proof.read_text())
@@ -401,7 +401,7 @@ def test_a_deletion_that_was_cut_off_goes_on(inside: Hitsieve, mine: Kept) -> No
             begun_before(request)
     mine.proof.write_text(content)
     os.utime(mine.made.data_files[2], (1, 1))
-    told = release(inside, mine)
+    told = release(hitsieve, mine)
     assert (told.returncode, told.stdout) == (5, "")
     assert f"{mine.made.data_files[2]}: has changed since it was compared, and cannot be compared again" in told.stderr
     assert mine.made.data_files[1].exists()
@@ -466,14 +466,14 @@ def test_files_that_are_there_again_are_compared_again(mine: Kept, tmp_path: Pat
     assert mine.proof.read_bytes() == deleted
 
 
-def test_no_proof_on_which_files_were_deleted_is_written_over(inside: Hitsieve, mine: Kept, tmp_path: Path) -> None:
+def test_no_proof_on_which_files_were_deleted_is_written_over(hitsieve: Hitsieve, mine: Kept, tmp_path: Path) -> None:
     first = prove(ReleaseRequest((mine.made.master,), mine.hits, mine.misses)).proof
     assert first is not None
     delete(first, mine.proof)
     deleted = json.loads(mine.proof.read_text())
     assert deleted["own_values"]
     restore(RestoreRequest(mine.hits, mine.misses, tmp_path / "back.h5"))
-    done = inside("release", tmp_path / "back.h5", "--run", mine.hits.parent)
+    done = hitsieve("release", tmp_path / "back.h5", "--run", mine.hits.parent)
     assert done.returncode == 0, done.stderr
     (earlier,) = mine.proof.parent.glob("small_release_*.json")
     assert json.loads(earlier.read_text()) == deleted
@@ -481,20 +481,20 @@ def test_no_proof_on_which_files_were_deleted_is_written_over(inside: Hitsieve, 
     assert json.loads(mine.proof.read_text())["own_values"] == []
 
 
-def test_what_is_left_of_deleted_files_is_not_written_over(inside: Hitsieve, mine: Kept, tmp_path: Path) -> None:
+def test_what_is_left_of_deleted_files_is_not_written_over(hitsieve: Hitsieve, mine: Kept, tmp_path: Path) -> None:
     other = tmp_path / "copy" / mine.made.master.name
     shutil.copytree(mine.made.master.parent, other.parent)
-    assert inside("run", other, "-o", mine.hits.parent, "--misses", "keep", "--overwrite").returncode == 0
+    assert hitsieve("run", other, "-o", mine.hits.parent, "--misses", "keep", "--overwrite").returncode == 0
     first = prove(ReleaseRequest((mine.made.master,), mine.hits, mine.misses)).proof
     assert first is not None
     mine.proof.with_name("small_release_summary.json").write_text("{}")  # of a run called so: no proof
     delete(first, mine.proof)
     before = mine.hits.read_bytes(), mine.misses.read_bytes()
-    done = inside("run", other, "-o", mine.hits.parent, "--overwrite")
+    done = hitsieve("run", other, "-o", mine.hits.parent, "--overwrite")
     assert done.returncode == 4
     assert "is what is left of raw files that were deleted (small_release.json)" in done.stderr
     mine.proof.rename(mine.proof.with_name("small_release_20260101T000000_2.json"))
-    done = inside("run", other, "-o", mine.hits.parent, "--overwrite")
+    done = hitsieve("run", other, "-o", mine.hits.parent, "--overwrite")
     assert "deleted (small_release_20260101T000000_2.json)" in done.stderr
     assert (mine.hits.read_bytes(), mine.misses.read_bytes()) == before
 
@@ -561,8 +561,8 @@ def test_every_style_is_released(tmp_path: Path, style: str) -> None:
         (["a_master.h5", "--run", "out", "--hits", "b_hits.h5"], "give --run, or --hits and --misses"),
     ],
 )
-def test_wrong_usage(inside: Hitsieve, arguments: list[str], says: str) -> None:
-    done = inside("release", *arguments)
+def test_wrong_usage(hitsieve: Hitsieve, arguments: list[str], says: str) -> None:
+    done = hitsieve("release", *arguments)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
@@ -612,10 +612,10 @@ def on_tape(scicat: FakeSciCat, mine: Kept, monkeypatch: pytest.MonkeyPatch) -> 
         yield registered
 
 
-def test_files_on_tape_are_released(inside: Hitsieve, mine: Kept, on_tape: Registered) -> None:
+def test_files_on_tape_are_released(hitsieve: Hitsieve, mine: Kept, on_tape: Registered) -> None:
     on_tape.register()
     flags = ("--hits", str(mine.hits), "--scicat", on_tape.server.url)
-    done = inside("release", mine.made.master, *flags)
+    done = hitsieve("release", mine.made.master, *flags)
     assert done.returncode == 0, done.stderr
     assert f"says that all files are archived, in {on_tape.pid}" in done.stdout
     assert "can be deleted: 4 files" in done.stdout
@@ -623,9 +623,9 @@ def test_files_on_tape_are_released(inside: Hitsieve, mine: Kept, on_tape: Regis
     assert proof["archive"]["lifecycle"]["archiveStatusMessage"] == "datasetOnArchiveDisk"
     assert "secret" not in mine.proof.read_text() + done.stdout + done.stderr
     on_tape.server.store.packages.append({"datasetId": on_tape.pid, "dataFileList": on_tape.files[:-1]})
-    done = inside("release", mine.made.master, *flags, "--raw", on_tape.pid)
+    done = hitsieve("release", mine.made.master, *flags, "--raw", on_tape.pid)
     assert (done.returncode, "is not in the packages that the archive made" in done.stderr) == (5, True)
-    done = inside("release", mine.made.master, "--hits", mine.hits)
+    done = hitsieve("release", mine.made.master, "--hits", mine.hits)
     assert (done.returncode, "only the hits are kept" in done.stderr) == (5, True)
 
 
@@ -667,9 +667,9 @@ def test_folders_registered_by_another_name_are_the_same(mine: Kept, on_tape: Re
     assert [file.path for file in report.proof.files] == [str(path) for path in mine.sources]
 
 
-def test_a_dataset_that_scicat_has_not_is_told(inside: Hitsieve, mine: Kept, on_tape: Registered) -> None:
+def test_a_dataset_that_scicat_has_not_is_told(hitsieve: Hitsieve, mine: Kept, on_tape: Registered) -> None:
     other = mine.made.master.rename(mine.made.master.parent.parent / "small_master.h5")
     for path in mine.made.data_files:
         path.rename(other.parent / path.name)
-    done = inside("release", other, "--hits", mine.hits, "--scicat", on_tape.server.url)
+    done = hitsieve("release", other, "--hits", mine.hits, "--scicat", on_tape.server.url)
     assert (done.returncode, "has no raw dataset that this account may read of" in done.stderr) == (6, True)

@@ -65,9 +65,9 @@ def facts(place: Path) -> list[tuple[Any, ...]]:
 
 
 def test_a_scan_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
-    inside: Hitsieve, archive: Path, tmp_path: Path, place: Path
+    hitsieve: Hitsieve, archive: Path, tmp_path: Path, place: Path
 ) -> None:
-    whole = inside(*command(archive, tmp_path / "whole", "--catalogue", str(tmp_path / "whole.sqlite"))[1:])
+    whole = hitsieve(*command(archive, tmp_path / "whole", "--catalogue", str(tmp_path / "whole.sqlite"))[1:])
     assert whole.returncode == 0, whole.stderr
     assert whole.stdout.splitlines()[-2] == f"{N} runs: {N} sieved now"
     out = tmp_path / "out"
@@ -84,7 +84,7 @@ def test_a_scan_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
     done = len(list(out.rglob("*_summary.json")))
     assert 3 <= done < N
     (last / ".tiny_hits.h5.0123abcd.tmp").write_text("left by a killed process")
-    again = json.loads(inside(*command(archive, out, "--json")[1:]).stdout)
+    again = json.loads(hitsieve(*command(archive, out, "--json")[1:]).stdout)
     what = [one["what"] for one in again]
     assert (what.count("known") + what.count("entered"), what.count("sieved")) == (done, N - done)
     assert facts(place) == facts(tmp_path / "whole.sqlite")
@@ -92,14 +92,14 @@ def test_a_scan_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
     assert left == {f"tiny_{end}" for end in ("hits.h5", "annotated.h5", "images.parquet", "summary.json")}
     (out / "visit0" / "run0" / ".tiny.scan").touch()
     (out / "visit0" / "run0" / ".tiny_hits.h5.0123abcd.tmp").write_text("left by one that was killed at the very end")
-    assert f"{N} known already" in inside(*command(archive, out)[1:]).stdout
+    assert f"{N} known already" in hitsieve(*command(archive, out)[1:]).stdout
     assert not [path for path in out.rglob(".*") if path.is_file()]
-    third = inside(*command(archive, tmp_path / "elsewhere")[1:])
+    third = hitsieve(*command(archive, tmp_path / "elsewhere")[1:])
     assert third.stdout.splitlines()[-2] == f"{N} runs: {N} known already"
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_bad_files_are_told_and_stop_nothing(inside: Hitsieve, archive: Path, tmp_path: Path, place: Path) -> None:
+def test_bad_files_are_told_and_stop_nothing(hitsieve: Hitsieve, archive: Path, tmp_path: Path, place: Path) -> None:
     for i in range(3, N):
         shutil.rmtree(archive / f"visit{i % 3}" / f"run{i}")
     (archive / "visit0" / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500))
@@ -108,7 +108,7 @@ def test_bad_files_are_told_and_stop_nothing(inside: Hitsieve, archive: Path, tm
         path.unlink()
     with h5py.File(archive / "visit2" / "processed.h5", "w") as file:
         file["entry/process/numbers"] = np.arange(5)
-    done = inside(*command(archive, tmp_path / "out")[1:])
+    done = hitsieve(*command(archive, tmp_path / "out")[1:])
     assert done.returncode == 3
     lines = done.stdout.splitlines()
     assert lines[-2] == "5 runs: 2 sieved now, 3 failed"
@@ -120,12 +120,12 @@ def test_bad_files_are_told_and_stop_nothing(inside: Hitsieve, archive: Path, tm
 
 
 def test_changed_runs_are_sieved_again_and_claimed_ones_left(
-    inside: Hitsieve, archive: Path, tmp_path: Path, place: Path
+    hitsieve: Hitsieve, archive: Path, tmp_path: Path, place: Path
 ) -> None:
     for i in range(3, N):
         shutil.rmtree(archive / f"visit{i % 3}" / f"run{i}")
     out = tmp_path / "out"
-    assert inside(*command(archive, out)[1:]).returncode == 0
+    assert hitsieve(*command(archive, out)[1:]).returncode == 0
     changed = archive / "visit0" / "run0" / "tiny_data_000002.h5"
     content = changed.read_bytes()
     changed.unlink()
@@ -134,7 +134,7 @@ def test_changed_runs_are_sieved_again_and_claimed_ones_left(
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     told = json.loads(
-        inside(*command(archive, blocked / "out", "--catalogue", str(blocked) + "s", "--json")[1:]).stdout
+        hitsieve(*command(archive, blocked / "out", "--catalogue", str(blocked) + "s", "--json")[1:]).stdout
     )
     assert {
         (one["what"], "tiny.scan: cannot be written: a part of the path is a file" in one["why"]) for one in told
@@ -142,11 +142,11 @@ def test_changed_runs_are_sieved_again_and_claimed_ones_left(
     lock = out / "visit0" / "run0" / ".tiny.scan"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        held = inside(*command(archive, out)[1:])
+        held = hitsieve(*command(archive, out)[1:])
     assert (
         "claimed " in held.stdout and held.stdout.splitlines()[-2] == "3 runs: 2 known already, 1 left to another scan"
     )
-    again = inside(*command(archive, out)[1:])
+    again = hitsieve(*command(archive, out)[1:])
     assert again.stdout.splitlines()[-2] == "3 runs: 1 sieved now, 2 known already"
     assert len(facts(place)) == 3
     assert not lock.exists()
@@ -223,8 +223,8 @@ def test_masters_are_told_from_what_they_show(tmp_path: Path) -> None:
         ["add", "--scan", "-o", "out"],
     ],
 )
-def test_wrong_usage(inside: Hitsieve, place: Path, arguments: list[str]) -> None:
-    done = inside("catalog", *arguments)
+def test_wrong_usage(hitsieve: Hitsieve, place: Path, arguments: list[str]) -> None:
+    done = hitsieve("catalog", *arguments)
     assert (done.returncode, "--scan" in done.stderr) == (2, True)
     assert not place.exists()
     assert names(place.parent) == set()

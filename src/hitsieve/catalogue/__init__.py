@@ -3,7 +3,7 @@
 from hitsieve.catalogue.about import About, Home
 from hitsieve.catalogue.datacite import datacite
 from hitsieve.catalogue.found import Change, Found, Order, Part
-from hitsieve.catalogue.local import Catalogue, default_catalogue
+from hitsieve.catalogue.local import Catalogue, beside_catalogue, default_catalogue
 from hitsieve.catalogue.preview import preview
 from hitsieve.catalogue.publication import Creator, Publication, join, publication, read_publication
 from hitsieve.catalogue.published import (
@@ -41,6 +41,7 @@ __all__ = [
     "PumpState",
     "Record",
     "StoredFile",
+    "beside_catalogue",
     "crate_metadata",
     "datacite",
     "default_catalogue",

@@ -56,6 +56,28 @@ def default_catalogue() -> Path:
         raise OutputError(f"no folder for the catalogue is known: {error}", mend=_OTHER) from error
 
 
+def beside_catalogue(variable: str, name: str, *, what: str, mend: str) -> Path:
+    """The file that an environment variable names, or one of this name beside the local catalogue.
+
+    Parameters
+    ----------
+    variable : str
+    name : str
+    what, mend : str
+        What the file is, and how another is named, for the error.
+
+    Raises
+    ------
+    OutputError
+        The user has no home.
+    """
+    named = os.environ.get(variable)
+    try:
+        return Path(named).expanduser().absolute() if named else default_catalogue().with_name(name)
+    except RuntimeError as error:
+        raise OutputError(f"no folder for the {what} is known: {error}", mend=mend) from error
+
+
 class Catalogue(Closing):
     """The local catalogue; close it, or use it in a `with` statement.
 

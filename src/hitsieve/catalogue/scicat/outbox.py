@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from hitsieve.catalogue.filesystem import is_on_network
-from hitsieve.catalogue.local import default_catalogue
+from hitsieve.catalogue.local import beside_catalogue
 from hitsieve.catalogue.scicat.facts import Facts
 from hitsieve.catalogue.scicat.journal import Mark
 from hitsieve.errors import OutputError, SourceError
@@ -85,11 +85,7 @@ def default_outbox() -> Path:
     OutputError
         The user has no home.
     """
-    named = os.environ.get("HITSIEVE_OUTBOX")
-    try:
-        return Path(named).expanduser().absolute() if named else default_catalogue().with_name("outbox.sqlite")
-    except RuntimeError as error:
-        raise OutputError(f"no folder for the outbox is known: {error}", mend=_OTHER) from error
+    return beside_catalogue("HITSIEVE_OUTBOX", "outbox.sqlite", what="outbox", mend=_OTHER)
 
 
 class Outbox(Closing):

@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from hitsieve.catalogue import default_catalogue
+from hitsieve.catalogue import beside_catalogue
 from hitsieve.catalogue.filesystem import is_on_network
 from hitsieve.errors import OutputError, SourceError
 from hitsieve.model import Closing
@@ -53,11 +53,7 @@ def default_journal() -> Path:
     OutputError
         The user has no home.
     """
-    named = os.environ.get("HITSIEVE_JOURNAL")
-    try:
-        return Path(named).expanduser().absolute() if named else default_catalogue().with_name("watch.sqlite")
-    except RuntimeError as error:
-        raise OutputError(f"no folder for the journal is known: {error}", mend=OTHER) from error
+    return beside_catalogue("HITSIEVE_JOURNAL", "watch.sqlite", what="journal", mend=OTHER)
 
 
 class Journal(Closing):
