@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -47,6 +48,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.skip(reason="long: run with --long"))
+
+
+@pytest.fixture(autouse=True)
+def _unset_log() -> None:
+    """Commands set what is logged for the rest of their process; here the next test is in that rest."""
+    logging.getLogger("hitsieve").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
