@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.verdict.blankfit import Counts, Floats, Mode, fit, likely, upper_tail
-from hitsieve.verdict.mixture import DROP_95, MOST, Explained, explain
+from hitsieve.verdict.mixture import DROP_95, MOST, Also, Explained, explain
 
 Bools = npt.NDArray[np.bool_]
 
@@ -46,6 +46,10 @@ _STRAY = 0.02
 _NEXT = 5
 """Counts after one that are held against it."""
 _NONE = "the images have no mode of few spots, as blanks would make"
+_GONE = 1e-3
+"""Share of a mode that lies beyond its end."""
+_HANDICAP = 6.0
+"""Value by which the fit to a mode that ends may be worse than an explanation by blanks and hits."""
 _BROAD = 2
 """Most frequent count of blanks from which they are not quiet."""
 _HEAP = 0.6
@@ -264,11 +268,19 @@ def _explained(histogram: Counts, lattices: Counts, first: int) -> tuple[Mode, E
     peak = _peak(histogram, first)
     mode = _grow(histogram, lattices, first, peak)
     alone = likely(histogram, mode, DROP_95)
-    told = explain(histogram, lattices, mode.first, peak, alone)
+    handicap = _HANDICAP if _ends(histogram + lattices, mode) else 0.0
+    told = explain(histogram, lattices, mode.first, peak, Also(*alone, handicap))
     if peak >= _BROAD and told.images < _HEAP * mode.images:
         # Blanks of many spots spread as widely as hits: where they seem to be few, the mode may be all theirs.
         told = replace(told, tails=np.concatenate([told.tails, upper_tail(*alone, MOST)]))
     return mode, told
+
+
+def _ends(everything: Counts, mode: Mode) -> bool:
+    """Whether hardly any images follow where the mode should end: no hits lie among its counts, then."""
+    tail = upper_tail(np.array(mode.mean), np.array(mode.excess), MOST)
+    end = int((tail > _GONE).sum())
+    return bool(everything[end : end + _NEXT].sum() <= 2 + _GONE * mode.images)
 
 
 def _last(told: Explained) -> int:
