@@ -46,6 +46,8 @@ _STRAY = 0.02
 _NEXT = 5
 """Counts after one that are held against it."""
 _NONE = "the images have no mode of few spots, as blanks would make"
+_DROP = 1.0
+"""Log likelihood, below the best, of the fits to the mode alone that the threshold need not pass."""
 _GONE = 1e-3
 """Share of a mode that lies beyond its end."""
 _HANDICAP = 6.0
@@ -102,6 +104,8 @@ class FalseHits:
 @dataclass(frozen=True, slots=True)
 class _Found:
     explained: Explained
+    alone: tuple[Floats, ...]
+    """Tails of the distributions that fit the mode alone, where any do: with hits in it they reach too far."""
     trouble: str
     """Why the mode cannot be trusted; empty where it can."""
 
@@ -134,7 +138,7 @@ def calibrate(
     if isinstance(found, str):
         return Calibration(DEFAULT_MIN_SPOTS, "default", found, None)
     # The end of the likely range rather than its middle: a threshold too low makes false hits of many blanks.
-    wanted = int((found.explained.tails > false_hit_rate).sum(axis=1).max())
+    wanted = min(int((tails > false_hit_rate).sum(axis=1).max()) for tails in (found.explained.tails, *found.alone))
     least = max(FLOOR, wanted)
     blanks = found.blanks
     if found.trouble:
@@ -246,7 +250,9 @@ def _lowest_mode(histogram: Counts, lattices: Counts) -> _Found | str:
     if told.images < _MINOR * n and _narrow(histogram, _last(told) + 1):
         mode, told = _explained(histogram, lattices, _last(told) + 1)
     within = int(lattices[mode.first : _last(told) + 1].sum())
-    return _why_none(mode, told, within) or _Found(told, _trouble(histogram, told, int(lattices.sum())))
+    fits = mode.misfit <= _MISFIT + _noise(mode.images, mode.mean, mode.excess, mode.last - mode.first + 1)
+    alone = (upper_tail(*likely(histogram, mode, _DROP), MOST),) if fits else ()
+    return _why_none(mode, told, within) or _Found(told, alone, _trouble(histogram, told, int(lattices.sum())))
 
 
 def _why_none(mode: Mode, told: Explained, n_lattices: int) -> str:
