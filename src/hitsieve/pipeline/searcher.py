@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
+from hitsieve.index.gpu import CardIndexing
 from hitsieve.model import Run
 from hitsieve.source import OpenedRun
 from hitsieve.spots import Finder, Searched
@@ -61,6 +62,8 @@ class Searcher:
     pool: ThreadPoolExecutor
     found: dict[int, Searched] = field(default_factory=dict)
     """What is known of images that were searched before: they are not searched again."""
+    cards: CardIndexing | None = None
+    """Who indexes batches; None: the pool."""
 
     @contextmanager
     def searching(self, images: Images) -> Iterator[Iterator[tuple[Images, Searched]]]:
