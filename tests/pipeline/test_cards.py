@@ -153,7 +153,7 @@ def test_devices_with_a_card(hitsieve: Hitsieve, emulated: list[EmulatedCard], m
         "card 0  Emulated, 16 GiB, compute capability 9.0",
         "card 1  Ancient, 2 GiB, compute capability 3.5, cannot be used",
         "driver  for CUDA 12.4",
-        "engine  gpu: runs of 2000 images or more are worth starting a card",
+        "engine  gpu: for runs of 2000 images or more, to find spots and to index with a known cell",
     ]
     listed = json.loads(hitsieve("devices", "--json").stdout)
     assert [card["usable"] for card in listed["cards"]] == [True, False]

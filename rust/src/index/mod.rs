@@ -77,7 +77,7 @@ impl Search {
         Self { desk, future: Box::pin(async move { search(&its, &cell, &spots, &accept).await }) }
     }
 
-    /// Goes on until trials are wanted (None), or to the end.
+    /// Goes on until trials are wanted (None), or to the end; not beyond it.
     pub fn go_on(&mut self) -> Option<Vec<Lattice>> {
         go_on(self.future.as_mut())
     }

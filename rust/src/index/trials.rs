@@ -185,14 +185,14 @@ impl Trials for Arc<Desk> {
     async fn first(&self, spots: &[Vector], wanted: Directions) -> Vec<Scored> {
         match self.answered(Wanted::First(wanted), spots).await {
             Answer::First(found) => found,
-            Answer::Second(_) => Vec::new(),
+            Answer::Second(_) => unreachable!("first vectors were asked for"),
         }
     }
 
     async fn second(&self, spots: &[Vector], wanted: Turns) -> impl Around {
         let found = match self.answered(Wanted::Second(wanted.clone()), spots).await {
             Answer::Second(found) => found,
-            Answer::First(_) => Vec::new(),
+            Answer::First(_) => unreachable!("second vectors were asked for"),
         };
         Told { angles: wanted.angles(), wanted, found }
     }
