@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import pytest
 from starlette.testclient import TestClient
 
-from hitsieve.errors import SettingsError
+from hitsieve.errors import SettingsError, SourceError
 from hitsieve.serve import create_app, read_token
 from hitsieve.serve.app import check_doors
-from hitsieve.serve.ranges import opened
-from hitsieve.serve.refusals import Gone
+from hitsieve.serve.plainly import opened
+from hitsieve.serve.refusals import Forbidden, Gone
 from hitsieve.serve.runs import Runs
 from hitsieve.settings import ServeSettings
 from serve.conftest import TOKEN, Site
@@ -316,6 +318,34 @@ def test_a_folder_that_becomes_a_link_after_it_was_looked_at(copied: Site, tmp_p
     path.parent.symlink_to(tmp_path / "secret")
     with pytest.raises(Gone):
         opened(path)
+
+
+def test_what_replaces_a_file_after_it_was_looked_at_is_not_opened(copied: Site, tmp_path: Path) -> None:
+    """HDF5 opens files by their paths: it gets one that leads to the file that was looked at, in any process."""
+    runs, record = Runs(copied.settings.model_copy(update={"root": (tmp_path / "out",)})), copied.pumped
+    hits, secret = copied.file(record), tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["secret"] = 1
+    with runs.holding(hits, of=record) as there:
+        hits.rename(tmp_path / "moved.h5")
+        hits.symlink_to(secret)
+        with h5py.File(there) as file:
+            assert "entry" in file and "secret" not in file
+        assert subprocess.run(["head", "-c4", there], check=True, capture_output=True).stdout == b"\x89HDF"
+    annotated = copied.file(record, "_annotated.h5")
+    told = pytest.raises(SourceError, match=r"pumped_annotated\.h5: is damaged")
+    with told, runs.holding(annotated, of=record) as there:
+        raise SourceError(f"{there}: is damaged")
+    with h5py.File(secret) as other, pytest.raises(Gone, match="became another file"):
+        runs.check_opened(annotated, other.id.get_vfd_handle(), of=record)
+    with h5py.File(secret) as other, pytest.raises(Forbidden):
+        runs.check_opened(hits, other.id.get_vfd_handle(), of=record)
+    # Some files are known by the ends of their names.
+    packed = tmp_path / "out" / "image.cbf.gz"
+    packed.write_bytes(b"packed")
+    with runs.holding(packed, of=record, source=True) as there:
+        assert (there.suffix, there.read_bytes()) == (".gz", b"packed")
+    assert not there.parent.exists()
 
 
 def test_roots(site: Site, tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ function tellFacts() {
   $("legend").textContent = [
     spotsInWords(kinds),
     reach.length ? `Predicted: reflections within ${reach.map((value) => value.toPrecision(2)).join(" and ")} 1/Å of the Ewald sphere.` : "",
+    ...facts.lattices.map(({ why_not: why }, k) => (why ? `No reflections of lattice ${k + 1} are predicted: ${why}.` : "")),
   ].join(" ");
   tellSteps();
 }
