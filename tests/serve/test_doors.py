@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -357,6 +358,46 @@ def test_roots(site: Site, tmp_path: Path) -> None:
     beside = ServeSettings(catalogue=site.settings.catalogue, root=(site.folder / "out" / "pl",))
     with asked(beside) as client:
         assert client.get(path).status_code == 403
+
+
+ADDRESSES = re.compile(r"""(?:href|src|action|data-(?!base)[a-z-]+)="(/[^"]*)"|"(/[^"]*)":|: ?"(/[^"]*)\"""")
+
+
+@pytest.mark.parametrize("stripped", [False, True])
+def test_below_a_path(site: Site, stripped: bool) -> None:
+    """Every address that a page leads to, or asks for, is below the path, whether the proxy takes it away or not."""
+    settings = site.settings.model_copy(update={"base_path": "/beam/line"})
+    with asked(settings, TOKEN) as client:
+        before = "" if stripped else "/beam/line"
+        entered = client.get(f"{before}/runs/{site.pumped.id}", params={"token": TOKEN})
+        assert (entered.status_code, entered.headers["location"]) == (303, f"/beam/line/runs/{site.pumped.id}")
+        assert "Path=/beam/line/" in entered.headers["set-cookie"]
+        client.cookies.clear()
+        client.headers["authorization"] = f"Bearer {TOKEN}"
+        run = f"/runs/{site.pumped.id}"
+        for path in ("/", run, f"{run}/facts", f"{run}/choose", f"{run}/images/0", "/nowhere"):
+            page = client.get(before + path)
+            assert page.status_code == (404 if path == "/nowhere" else 200)
+            led = {next(filter(None, found)) for found in ADDRESSES.findall(page.text)}
+            led -= {site.pumped.source_path}
+            assert led and all(address.startswith("/beam/line/") for address in led), (path, led)
+            for address in sorted(led - {f"/beam/line/api{run}"}):
+                followed = client.get(address.replace("&amp;", "&").replace("&#34;", '"'))
+                assert followed.status_code in (200, 303) or "is a hit" in followed.text, (path, address)
+        leads = client.get(f"{before}{run}/images").headers["location"]
+        assert leads.startswith(f"/beam/line{run}/images/")
+        commands = client.get(f"{before}/commands").text
+        assert f"http://localhost:8080/beam/line/files/{site.pumped.id}/pumped_hits.h5" in commands
+        assert client.get(f"{before}/files/%2e%2e/x").status_code in (400, 404)
+        assert client.get(f"/beam/line/beam/line{run}").status_code == 404
+        told = client.get("/", headers={"x-forwarded-prefix": "/evil"}).text
+        assert "/evil" not in told
+
+
+@pytest.mark.parametrize("path", ["hits", "/a b", "/../x", "//evil.example", "/hits?x", "/runs", "/static/x", "/é"])
+def test_a_path_that_is_none_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="base path"):
+        ServeSettings(base_path=path)
 
 
 def test_no_catalogue_yet(tmp_path: Path) -> None:

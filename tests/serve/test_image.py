@@ -368,7 +368,7 @@ def address(few: Site) -> Iterator[str]:
     """The pages of the run of this module."""
     from serve.conftest import served
 
-    with served(few.settings) as server:
+    with served(few.settings.model_copy(update={"base_path": "/below"})) as server:
         yield server.url
 
 

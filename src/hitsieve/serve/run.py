@@ -30,9 +30,10 @@ def router(runs: Runs) -> APIRouter:
     def run_page(request: Request, identity: str, grid: GridText = "") -> Response:
         served = runs.served(identity)
         overview = overview_of(runs, served)
+        base = request.app.state.base
         charts = {
-            "api": f"/api/runs/{identity}",
-            "images": f"/runs/{identity}/images",
+            "api": f"{base}/api/runs/{identity}",
+            "images": f"{base}/runs/{identity}/images",
             "n_images": len(overview),
             "grid_text": grid,
         }
