@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.index import CellIndexer, reciprocal_vectors
+from hitsieve.index import CellIndexer, Vectors, reciprocal_vectors
 from hitsieve.index.gpu import CardIndexing
 from hitsieve.model import Lattice, Lattices, Run, UnitCell
 from hitsieve.settings import IndexSettings
 from hitsieve.spots import Searched
 from hitsieve.verdict import Rated
 
-Vectors = npt.NDArray[np.float64]
 Answer = Callable[[], tuple[Lattice, ...]]
 """Waits for the lattices of an image."""
 FEW, MANY = 4, 256

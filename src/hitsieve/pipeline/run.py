@@ -100,7 +100,7 @@ def run(
         finder = build_finder(run, settings.spots)
         scan = stack.enter_context(scanning(run, finder, paths, settings, workers))
         cards = stack.enter_context(indexing_on_cards(len(run), settings.engine, pool, workers))
-        searcher = Searcher(source, finder, scan, pool, known.by_image(), cards)
+        searcher = Searcher(source, finder, scan, pool, known.remembered(), cards)
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
         with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import MetadataError, SettingsError
-from hitsieve.index import FEWEST_AGREEING, FoundCell, another_cell, find_cell, read_cell
+from hitsieve.index import FEWEST_AGREEING, FoundCell, Vectors, another_cell, find_cell, read_cell
 from hitsieve.model import ImageResults, Problem, Run, UnitCell
-from hitsieve.pipeline.lattices import LatticeSearch, Vectors, candidates
+from hitsieve.pipeline.lattices import LatticeSearch, candidates
 from hitsieve.pipeline.search import Plan, search
 from hitsieve.pipeline.searcher import Images, Searcher
 from hitsieve.settings import IndexSettings, RunSettings
@@ -257,8 +257,7 @@ class _Pilot:
             if can_index(run):
                 chosen = candidates(run, images, searched, rated, min(self._min_indexed, MIN_SPOTS))
                 self._candidates |= zip(images[chosen.positions].tolist(), chosen.q, strict=True)
-            for i, image in enumerate(images.tolist()):
-                self.searcher.found[image] = searched.one(i)
+            self.searcher.found.add(images, searched)
             self._taken.append(images)
             self.n += len(images)
 
