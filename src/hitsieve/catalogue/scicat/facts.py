@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -112,6 +112,12 @@ class Facts(BaseModel):
     """Words to find the datasets by."""
 
 
+_MAILS = ("pi_email", "owner_email", "contact_email")
+_OF_SOURCE = (
+    *("title", "description", "sample_name", "sample_id", "proposal", "pi", "owner", "owner_group"),
+    *("creation_location", "instrument_id", *_MAILS),
+)
+"""Facts that a source may send along."""
 NEEDED = ("owner", "owner_group", "contact_email")
 """Without these SciCat takes no dataset."""
 
@@ -208,11 +214,11 @@ def _cleaned(text: str | None) -> str | None:
     return shown.strip()[:LONGEST].strip() or None
 
 
-def facts_of_person(role: Literal["pi", "owner"], name: str | None, email: str | None) -> Facts:
-    """What a source says of somebody, as far as it can be used."""
-    address = _cleaned(email)
-    usable = address if address is not None and _MAIL.fullmatch(address) else None
-    return Facts.model_validate({role: _cleaned(name), f"{role}_email": usable})
+def facts_of_texts(texts: Mapping[str, str]) -> Facts:
+    """What a source says under the names of facts, as far as it can be used."""
+    known = {name: _cleaned(texts[name]) for name in _OF_SOURCE if name in texts}
+    usable = {name: text for name, text in known.items() if text and (name not in _MAILS or _MAIL.fullmatch(text))}
+    return Facts.model_validate(usable)
 
 
 def techniques(record: Record, beam: Beam | None, delivery: str | None) -> tuple[str, ...]:
