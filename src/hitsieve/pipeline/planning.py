@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from hitsieve.catalogue import Record
+from hitsieve.catalogue import Record, find_facts
 from hitsieve.catalogue.scicat import (
     DataFile,
     Errand,
@@ -17,7 +17,6 @@ from hitsieve.catalogue.scicat import (
     Plan,
     all_facts,
     facts_of_texts,
-    find_facts,
     read_facility,
 )
 from hitsieve.catalogue.scicat import read_facts as read_facts_file

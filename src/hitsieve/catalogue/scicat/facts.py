@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from hitsieve.catalogue.factsfile import FILES
 from hitsieve.catalogue.publication import TABLE as PUBLICATION
 from hitsieve.catalogue.publication import several
 from hitsieve.catalogue.record import Record
@@ -33,8 +33,6 @@ TECHNIQUES = {
     "macromolecular": ("PaNET01164", "macromolecular crystallography"),
 }
 """Word: identifier and name in the PaNET ontology."""
-FILES = ("{stem}_facts.toml", "hitsieve-facts.toml")
-"""Names of files with facts; the first that is there counts, beside the results, then beside the source."""
 
 
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
@@ -154,18 +152,6 @@ def wrong_facts(error: ValidationError) -> str:
         else:
             said.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(said)
-
-
-def find_facts(stem: str, folders: Iterable[Path]) -> Path | None:
-    """The file with the facts of a run; None where there is none, or none that may be seen."""
-    for folder in folders:
-        for name in FILES:
-            path = folder / name.format(stem=stem)
-            # Raw data may lie where whoever publishes the results is not let in.
-            with suppress(OSError):
-                if path.is_file():
-                    return path
-    return None
 
 
 def all_facts(record: Record, given: Iterable[Facts], facility: Facility) -> Facts:
