@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
 from threading import Event, Thread
@@ -19,10 +20,11 @@ import zmq
 
 from hitsieve.cli.commands import call as run_command
 from hitsieve.errors import OutputError, SourceError
-from hitsieve.pipeline.apart import Died
+from hitsieve.pipeline.apart import Died, Hung
 from hitsieve.pipeline.watch import BeamlineSettings, Step, facility_names, with_facility
 from hitsieve.pipeline.watch.finding import inside
 from hitsieve.pipeline.watch.mending import judge
+from hitsieve.pipeline.watch.notices import LARGEST, Notices
 from hitsieve.pipeline.watch.steps import check_scicat
 from hitsieve.pipeline.watch.watching import WatchRequest, watch
 from hitsieve.testing.scicat import FakeSciCat, Fault
@@ -265,6 +267,18 @@ def test_the_writer_is_believed_only_where_to_look(beamline: Beamline) -> None:
     assert beamline.row(master).state == "done"
 
 
+def test_a_writer_that_says_too_much_at_once_is_heard_again() -> None:
+    """ZeroMQ cuts it off for good: it is called anew, as a detector is."""
+    told: list[str] = []
+    with zmq.Context() as context, context.socket(zmq.PUB) as writer:
+        port = writer.bind_to_random_port("tcp://127.0.0.1")
+        with Notices(f"tcp://127.0.0.1:{port}", "sub", told.extend):
+            # A subscriber is known some time after it has connected.
+            until(lambda: writer.send(b"/data/first.h5\n") or "/data/first.h5" in told)
+            writer.send(b"x" * (LARGEST + 1))
+            until(lambda: writer.send(b"second.h5") or "second.h5" in told)
+
+
 def test_names_lead_nowhere_else(tmp_path: Path) -> None:
     top = tmp_path / "data"
     (top / "below").mkdir(parents=True)
@@ -345,6 +359,9 @@ def test_a_process_that_dies_again_and_again_is_held(beamline: Beamline) -> None
     for deaths, state in ((1, "failed"), (4, "failed"), (5, "held")):
         step = Step("run", "running", attempts=deaths, deaths=deaths)
         assert judge(Died("it has died"), row, step, watch_settings).state == state
+    old = replace(row, found=0.0)
+    for one, state in ((row, "failed"), (old, "held")):
+        assert judge(Hung("it hung"), one, Step("run", "running", 9, deaths=9), watch_settings).state == state
     for attempts, state in ((1, "failed"), (3, "held")):
         assert judge(ValueError(), row, Step("run", "running", attempts=attempts), watch_settings).state == state
     first, second = (judge(OutputError("full"), row, Step("run", "running", n), watch_settings) for n in (1, 2))

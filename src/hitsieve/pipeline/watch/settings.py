@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from hitsieve.settings import Input, RunSettings, Settings
 
+SLOWEST = 1e9 / 60
+"""Bytes a second that each step gets through, though it tells nothing meanwhile."""
 PLACES = ("folder", "top", "inside", "stem")
 """Names in a template of the folder of outputs."""
 
@@ -53,6 +55,9 @@ class WatchSettings(Settings):
     """Time (s) until something that may mend itself is tried again; it doubles each time ..."""
     retry_longest: Annotated[float, Field(gt=0)] = 900.0
     """... up to this (s)."""
+    hung: Annotated[float, Field(gt=0)] = 1800.0
+    """Time (s) without progress, and a minute more for each GB of the run, after which a step is taken for hung: it is
+    ended, and tried again later. What waits for a share that never answers ends in no other way."""
     stop_wait: Annotated[float, Field(ge=0)] = 60.0
     """Longest time (s) that whoever stops the watcher waits for what cannot be stopped at once."""
     journal: Input = None
@@ -123,6 +128,13 @@ def folder_for(master: Path, top: Path, stem: str, settings: WatchSettings) -> P
     inside = master.parent.relative_to(top)
     places = {"folder": str(master.parent), "top": str(top), "inside": str(inside), "stem": stem}
     return Path(settings.output.format(**places))
+
+
+def longest_silence(n_bytes: int, settings: BeamlineSettings) -> float:
+    """Time (s) without progress after which a step of a run of so many bytes is taken for hung."""
+    cluster = settings.cluster
+    waits = cluster.wait if cluster.slurm or cluster.scheduler is not None else 0.0
+    return settings.watch.hung + waits + n_bytes / SLOWEST
 
 
 def root_of(settings: WatchSettings, top: Path) -> Path:

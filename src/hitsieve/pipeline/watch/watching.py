@@ -23,7 +23,7 @@ from hitsieve.pipeline.watch.finished import Arrivals
 from hitsieve.pipeline.watch.journal import Journal
 from hitsieve.pipeline.watch.mending import judge
 from hitsieve.pipeline.watch.rows import RunRow, Stamp, is_folder
-from hitsieve.pipeline.watch.settings import BeamlineSettings
+from hitsieve.pipeline.watch.settings import BeamlineSettings, longest_silence
 from hitsieve.pipeline.watch.telling import tell
 from hitsieve.pipeline.watch.work import Job, Worked, work
 
@@ -330,12 +330,13 @@ class _Watcher:
             if len(self._in_work) >= len(self._aparts):
                 return
             job = Job(self._place, row.key, self._settings)
-            self._in_work[row.key] = self._pool.submit(self._worked, job)
+            longest = longest_silence(sum(stamp.size for stamp in row.files), self._settings)
+            self._in_work[row.key] = self._pool.submit(self._worked, job, longest)
 
-    def _worked(self, job: Job) -> Worked:
+    def _worked(self, job: Job, longest: float) -> Worked:
         apart = self._idle.get()
         try:
-            return apart.do(work, job)
+            return apart.do(work, job, longest)
         finally:
             self._idle.put(apart)
 
