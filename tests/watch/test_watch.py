@@ -147,7 +147,7 @@ def test_without_the_extra(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, "watch", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 2
-    assert "pip install cbor2 pyzmq watchfiles" in result.stderr
+    assert "pip install cbor2 prometheus-client pyzmq watchfiles" in result.stderr
 
 
 def test_a_master_that_is_replaced_is_a_run_of_its_own(beamline: Beamline) -> None:
@@ -213,6 +213,7 @@ def test_retry_again_and_forget(beamline: Beamline) -> None:
         ("facility = 'x06sa'\n", "no facility 'x06sa' is known"),
         ("[scicat]\nserver = 'https://scicat.example.org'\n", "who registers runs in SciCat is not known"),
         ("[watch]\nnotify = 'nonsense'\n", "no address to receive from"),
+        ("[watch]\nmetrics = ':many'\n", "metrics cannot be served at ':many'"),
     ],
 )
 def test_settings_that_make_no_sense(

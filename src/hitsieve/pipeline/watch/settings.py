@@ -63,6 +63,8 @@ class WatchSettings(Settings):
     journal: Input = None
     """File that holds what was done; made if absent. By default what HITSIEVE_JOURNAL names, else watch.sqlite beside
     the local catalogue. It must lie on a disk of this computer."""
+    metrics: str | None = None
+    """Where Prometheus reads how many runs are how far: [HOST]:PORT, such as :9101."""
     notify: str | None = None
     """Address of the program that writes the files and tells when one is finished, such as tcp://writer:5557."""
     notify_socket: Literal["sub", "pull"] = "sub"
