@@ -129,6 +129,9 @@ def test_filter_sort_and_go_back(
         rows = page.locator(".datasets tbody tr")
         rows.first.wait_for()
         assert rows.count() == 50
+        assert page.locator(".scroll").evaluate("(table) => table.scrollWidth <= table.clientWidth"), (
+            "files are cut off"
+        )
         screenshot("datasets")
 
         slider, query = page.locator("#s-rate"), page.locator("#q")
