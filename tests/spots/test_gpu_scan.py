@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from emulatedcard import EmulatedCard, Room
+from hitsieve.cards import CardError, Device, find_cards
 from hitsieve.model import Run
 from hitsieve.settings import SpotSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Finder, Searched, build_finder
-from hitsieve.spots.gpu import can_search, find_cards, scan_on
-from hitsieve.spots.gpu.device import CardError, Device
+from hitsieve.spots.gpu import can_search, scan_on
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 from .test_gpu import assert_same
@@ -285,7 +285,7 @@ def nvrtc() -> ctypes.CDLL | None:
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_90"])
 @pytest.mark.parametrize("pixel", ["u8", "i16", "u32"])
 def test_the_compiler_of_cards_takes_the_kernels(pixel: str, architecture: str) -> None:
-    from hitsieve.spots.gpu.device import source
+    from hitsieve.spots.gpu.kernels import source
 
     compiler = nvrtc()
     if compiler is None:
@@ -310,11 +310,13 @@ def test_a_real_card() -> None:
     cards = find_cards()
     if not cards.usable:
         pytest.skip(f"no card can be used: {cards.lack}")
-    from hitsieve.spots.gpu.cupycard import CupyCard
+    from hitsieve.cards.cupycard import CupyCard
+    from hitsieve.spots.gpu.kernels import kernels_for
 
     from .cases import DTYPES
     from .test_gpu import DETECTOR, agree, stored_series
 
     for dtype in DTYPES:
         for n_spots in (0, 40, 300):
-            agree(CupyCard(cards.usable[0].number, dtype), dtype, DETECTOR, stored_series(20, dtype, n_spots))
+            card = CupyCard(cards.usable[0].number, kernels_for(dtype))
+            agree(card, dtype, DETECTOR, stored_series(20, dtype, n_spots))

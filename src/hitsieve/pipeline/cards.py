@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
+from hitsieve.cards import Card, Cards, find_cards
 from hitsieve.errors import SettingsError
 from hitsieve.model import Run
 from hitsieve.pipeline.searcher import BATCH, Images, Scan, Scanning
 from hitsieve.spots import Finder
-from hitsieve.spots.gpu import Card, Cards, can_search, devices_of, find_cards, scan_on
+from hitsieve.spots.gpu import can_search, devices_of, scan_on
 
 _log = logging.getLogger(__name__)
 MANY = 2000
