@@ -114,6 +114,7 @@ def run(
                     misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
                     progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
             _refuse_unreadable(source, tally)
+            _refuse_gone(run, tally)
             fit = pool.submit(_geometry, geometry, surveyed)
             audit, looking = _audit(tally, known, settings)
             look = _look(searcher, tally, (audit, surveyed.plan), looking)
@@ -169,3 +170,17 @@ def _refuse_unreadable(opened: OpenedRun, tally: Tally) -> None:
             f"{opened.run.path}: none of its {len(opened.run)} images could be read; {tally.first_reason}",
             mend="check that the data files are complete and beside the master",
         )
+
+
+def _refuse_gone(run: Run, tally: Tally) -> None:
+    """A file that has gone since, with its disk or share, says nothing of its images: they are not unreadable."""
+    spoiled = np.setdiff1d(tally.images(State.UNREADABLE), np.fromiter(run.images.unreadable, dtype=np.int64))
+    numbers = np.unique(run.images.file[spoiled])
+    for path in (run.files[number].path for number in numbers[numbers >= 0].tolist()):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise SourceError(
+                f"{path}: was there when the run was opened, and cannot be read any more: {error.strerror}",
+                mend="see that its disk or share is there, and start again",
+            ) from None
