@@ -139,7 +139,7 @@ def no_card() -> Device:
     [
         (no_card, "cudaErrorDevicesUnavailable"),
         (lambda: Failing(0), "it fell out"),
-        (lambda: Failing(20), "it fell out"),
+        (lambda: Failing(8), "it fell out"),
         (lambda: Failing(1 << 40, wrong=True), "please report this"),
         (lambda: EmulatedCard(kernels(), memory=1 << 12), "no 524288 bytes"),
     ],
