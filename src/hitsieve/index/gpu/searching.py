@@ -94,13 +94,7 @@ class _Lane:
         except CardError as error:
             why = str(error)
         else:
-            if self._proven:
-                return found
-            right = self._by_cores(indexer, q)
-            self._proven = any(right)
-            if is_same(found, right):
-                return found
-            why = "it does not find the lattices that the compiled core finds: please report this"
+            return found if self._proven else self._proved(found, self._by_cores(indexer, q))
         # Not before the error is gone: it holds memory of the card.
         self._give_up(why)
         return self._by_cores(indexer, q)
@@ -113,6 +107,13 @@ class _Lane:
             # One that has failed may fail in this, too.
             with suppress(CardError):
                 tried.close()
+
+    def _proved(self, found: Found, right: Found) -> Found:
+        """What is right; a card that finds anything else is used no more."""
+        self._proven = any(right)
+        if not is_same(found, right):
+            self._give_up("it does not find the lattices that the compiled core finds: please report this")
+        return right
 
     def _by_cores(self, indexer: CellIndexer, q: list[Vectors]) -> Found:
         return list(self._common.cores.map(indexer.index, q))
