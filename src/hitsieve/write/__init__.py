@@ -5,7 +5,7 @@ from hitsieve.write.audit import choose_audit
 from hitsieve.write.belonging import pump_state_of
 from hitsieve.write.composed import ComposedFile
 from hitsieve.write.copied import changed_copy
-from hitsieve.write.described import Described, describe, digest_of_hits
+from hitsieve.write.described import Described, Responsible, describe, digest_of_hits, responsible
 from hitsieve.write.droppedtable import write_dropped
 from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
 from hitsieve.write.given import mask_digest
@@ -88,6 +88,7 @@ __all__ = [
     "ReceivedSeries",
     "ReleaseProof",
     "Remainder",
+    "Responsible",
     "Restored",
     "RunWriter",
     "SegmentSummary",
@@ -119,6 +120,7 @@ __all__ = [
     "read_summary",
     "remainder_of",
     "remove_leftovers",
+    "responsible",
     "restore_run",
     "restored_metadata",
     "rewrite",
