@@ -129,8 +129,7 @@ def _run(master: Path, output: Path, workers: int, scheduler: str | None) -> Non
 
 
 def _check(bench: Bench, what: str, folders: dict[str, Path]) -> None:
-    tables = [next(folder.glob("*_images.parquet")) for folder in folders.values()]
-    states = [column(table, "state").tolist() for table in tables]
+    states = [column(next(folder.glob("*_images.parquet")), "state").tolist() for folder in folders.values()]
     bench.report.check(what, all(one == states[0] for one in states))
 
 

@@ -77,8 +77,8 @@ def run(
     workers
         Worker threads; 0: one a core.
     engine
-        Who finds the spots: cores (cpu), graphics cards (gpu), or cards where they can be used and the run is long
-        (auto). What is found is the same.
+        Who finds spots and lattices: cores (cpu), graphics cards (gpu), or cards where they can be used and the run is
+        long (auto). What is found is the same.
     json
         Print the summary as JSON on stdout, and nothing else there.
     """

@@ -14,6 +14,7 @@ import numpy as np
 from hitsieve.errors import SourceError
 from hitsieve.index import GeometryCheck, GeometryFit
 from hitsieve.model import Problem, Run, SecondLook, State
+from hitsieve.pipeline.cardlattices import indexing_on_cards
 from hitsieve.pipeline.doubts import another_cell, doubts, unreadable
 from hitsieve.pipeline.engine import scanning
 from hitsieve.pipeline.fetching import FetchedImages
@@ -98,7 +99,8 @@ def run(
         check_geometry(run, settings.verdict)
         finder = build_finder(run, settings.spots)
         scan = stack.enter_context(scanning(run, finder, paths, settings, workers))
-        searcher = Searcher(source, finder, scan, pool, known.remembered())
+        cards = stack.enter_context(indexing_on_cards(len(run), settings.engine, pool, workers))
+        searcher = Searcher(source, finder, scan, pool, known.remembered(), cards)
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
         with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:
