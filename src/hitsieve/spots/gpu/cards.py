@@ -28,6 +28,13 @@ class Card:
     memory: int
     """Bytes in all."""
     capability: tuple[int, int]
+    uuid: str = ""
+    """What tells it from all others; hexadecimal, and empty where the driver does not say."""
+
+    @property
+    def identity(self) -> str:
+        """What tells it from others of this computer, whatever a process knows it by."""
+        return self.uuid or f"number-{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +100,13 @@ def _cards(driver: ctypes.CDLL) -> list[Card]:
         for value, attribute in zip(capability, (MAJOR, MINOR), strict=True):
             driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
         major, minor = (value.value for value in capability)
-        found.append(Card(number, name.value.decode(errors="replace"), memory.value, (major, minor)))
+        uuid = _uuid(driver, device)
+        found.append(Card(number, name.value.decode(errors="replace"), memory.value, (major, minor), uuid))
     return found
+
+
+def _uuid(driver: ctypes.CDLL, device: ctypes.c_int) -> str:
+    # Drivers before CUDA 11.4 lack it; they are too old anyway.
+    ask = getattr(driver, "cuDeviceGetUuid_v2", None)
+    uuid = ctypes.create_string_buffer(16)
+    return uuid.raw.hex() if ask is not None and ask(uuid, device) == 0 else ""
