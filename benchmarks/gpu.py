@@ -15,11 +15,11 @@ from benchmarks.bench import Bench
 from benchmarks.jobs import scan
 from benchmarks.table import Row
 from benchmarks.timing import clock, take_turns
+from hitsieve.cards import Bytes, Card, Device, find_cards
 from hitsieve.settings import SpotSettings
 from hitsieve.source import OpenedRun, open_run
 from hitsieve.spots import Finder, Searched, build_finder
-from hitsieve.spots.gpu import Card, can_search, devices_of, find_cards
-from hitsieve.spots.gpu.device import Bytes, Device
+from hitsieve.spots.gpu import can_search, devices_of
 from hitsieve.spots.gpu.lane import is_same
 from hitsieve.spots.gpu.plan import card_plan
 from hitsieve.spots.gpu.stage import Chunks, Stage, block_bytes

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hitsieve.spots.gpu.device import PIXELS, Bytes, OutOfMemoryError
+from hitsieve.cards import Bytes, Kernels, OutOfMemoryError
+from hitsieve.spots.gpu.kernels import kernels_for
 
 HERE = Path(__file__).parent
 GUARD = 256
@@ -25,10 +25,15 @@ UNUSED = 0xA5
 """What memory holds before it is written."""
 
 
-@cache
 def compiled(dtype: str, lanes: int) -> ctypes.PyDLL:
-    """The kernels for a pixel type as a library."""
-    library = built(dtype, lanes, Path(mkdtemp(prefix="hitsieve-kernels-")))
+    """The kernels of the spot finder for a pixel type as a library."""
+    return library_of(kernels_for(dtype), lanes)
+
+
+@cache
+def library_of(kernels: Kernels, lanes: int) -> ctypes.PyDLL:
+    """Some kernels as a library."""
+    library = built(kernels, lanes, Path(mkdtemp(prefix="hitsieve-kernels-")))
     loaded = load(library)
     library.unlink()
     library.parent.rmdir()
@@ -41,16 +46,17 @@ def load(library: Path) -> ctypes.PyDLL:
     return ctypes.PyDLL(str(library))
 
 
-def built(dtype: str, lanes: int, folder: Path) -> Path:
+def built(kernels: Kernels, lanes: int, folder: Path) -> Path:
     """Have the compiler make the library."""
     compiler = os.environ.get("CXX", "c++")
     if shutil.which(compiler) is None:
         pytest.skip(f"no C++ compiler {compiler}: the kernels cannot be emulated")
-    library = folder / "kernels.so"
-    kernels = files("hitsieve.spots.gpu").joinpath("kernels.cu")
+    library, text = folder / "kernels.so", folder / "kernels.cu"
+    text.write_text(kernels.text, encoding="utf-8")
     options = ["-std=c++17", "-O1", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
-    defines = [f"-DPIXEL={PIXELS[dtype]}", f"-DLANES={lanes}", f'-DKERNELS="{kernels}"']
+    defines = [*(f"-D{define}" for define in kernels.defines), f"-DLANES={lanes}", f'-DKERNELS="{text}"']
     subprocess.run([compiler, *options, *defines, str(HERE / "emulation.cpp"), "-o", str(library)], check=True)
+    text.unlink()
     return library
 
 
@@ -75,18 +81,20 @@ class EmulatedCard:
 
     def __init__(
         self,
-        dtype: str,
+        kernels: str | Kernels,
         lanes: int = 1,
         memory: int = 1 << 40,
         free: int = 1 << 40,
         library: ctypes.PyDLL | None = None,
     ) -> None:
+        """`kernels`: some, or the pixel type for those of the spot finder."""
         self.lanes = lanes
         self.launched: list[str] = []
         self.host_rooms: list[int] = []
         self.closed = False
         self._memory, self._free = memory, free
-        self._library = compiled(dtype, lanes) if library is None else library
+        known = kernels_for(kernels) if isinstance(kernels, str) else kernels
+        self._library = library_of(known, lanes) if library is None else library
         self._rooms: list[Room] = []
 
     def room(self, n_bytes: int) -> Room:

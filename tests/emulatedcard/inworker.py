@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from emulatedcard import EmulatedCard, Room, load
+from hitsieve.cards import Card, CardError, Cards, Device, own
 from hitsieve.pipeline import cards
-from hitsieve.spots.gpu import Card, Cards, own
-from hitsieve.spots.gpu.device import CardError, Device
 
 CARD = Card(0, "Emulated", 1 << 34, (9, 0), "17")
 folder = Path()

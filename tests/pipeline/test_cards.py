@@ -18,6 +18,7 @@ import pytest
 from calling import Hitsieve
 from emulatedcard import EmulatedCard
 from hitsieve import pipeline
+from hitsieve.cards import Card, Cards, Device, find_cards
 from hitsieve.errors import SettingsError
 from hitsieve.pipeline import cards
 from hitsieve.pipeline.archive import ScanRequest, ScanSteps, scan
@@ -31,8 +32,6 @@ from hitsieve.pipeline.watch.watching import WatchRequest, watch
 from hitsieve.settings import LiveSettings, RunSettings, SpotSettings, WriteSettings
 from hitsieve.source import open_run
 from hitsieve.spots import build_finder
-from hitsieve.spots.gpu import Card, Cards, find_cards
-from hitsieve.spots.gpu.device import Device
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 ABOUT = {"name": "few", "detector": "test-256k", "images": 40, "hit_fraction": 0.3, "seed": 5}

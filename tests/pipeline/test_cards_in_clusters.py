@@ -15,6 +15,7 @@ import emulatedcard
 import hitsieve
 from emulatedcard import EmulatedCard, Room, built, inworker
 from hitsieve import pipeline
+from hitsieve.cards import Card, CardError, Cards, Device, own
 from hitsieve.pipeline import cards
 from hitsieve.pipeline.cluster import worker
 from hitsieve.pipeline.cluster.worker import Found, Job, Refused, search_unit
@@ -22,8 +23,7 @@ from hitsieve.pipeline.units import fingerprint
 from hitsieve.settings import ClusterSettings, RunSettings, SpotSettings, WriteSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Searched
-from hitsieve.spots.gpu import Card, Cards, own
-from hitsieve.spots.gpu.device import CardError, Device
+from hitsieve.spots.gpu.kernels import kernels_for
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 ABOUT = {"name": "many", "detector": "test-256k", "images": 30, "images_per_file": 3, "hit_fraction": 0.3, "seed": 5}
@@ -83,7 +83,7 @@ def test_workers_share_a_card(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A worker uses the card of its computer, which has room for one, and another its core; then the card fails."""
-    library = built("int16", 1, tmp_path)
+    library = built(kernels_for("int16"), 1, tmp_path)
     tests = str(Path(emulatedcard.__file__).parent.parent)
     begin = f"from emulatedcard import inworker; inworker.begin({str(library)!r})"
     preload = f"import sys; sys.path.insert(0, {tests!r}); {begin}"

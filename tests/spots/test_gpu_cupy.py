@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import hitsieve.spots.gpu
+import hitsieve.cards
 from emulatedcard import compiled
+from hitsieve.cards import CardError, Kernels, OutOfMemoryError
 from hitsieve.model import Run
 from hitsieve.spots import Finder
-from hitsieve.spots.gpu.device import CardError, OutOfMemoryError
+from hitsieve.spots.gpu.kernels import kernels_for
 
 from .cases import encode
 from .test_gpu import IMAGE, SMALL, agree, assert_same
@@ -28,6 +29,7 @@ from .test_gpu_scan import by_cards, by_core, few, finder, run
 
 __all__ = ["few", "finder", "run"]
 DTYPE = "int16"
+KERNELS = kernels_for(DTYPE)
 
 
 class Array:
@@ -163,7 +165,7 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> Cupy:
 @pytest.fixture
 def module(cupy: Cupy) -> ModuleType:
     """The module of cards, which has never seen another CuPy."""
-    path = Path(hitsieve.spots.gpu.__file__).with_name("cupycard.py")
+    path = Path(hitsieve.cards.__file__).with_name("cupycard.py")
     spec = spec_from_file_location("cupycard_with_stand_in", path)
     assert spec is not None
     assert spec.loader is not None
@@ -173,21 +175,21 @@ def module(cupy: Cupy) -> ModuleType:
 
 
 @pytest.fixture
-def make(module: ModuleType) -> Callable[[int, str], Any]:
+def make(module: ModuleType) -> Callable[[int, Kernels], Any]:
     """The class of cards."""
-    kind: Callable[[int, str], Any] = module.CupyCard
+    kind: Callable[[int, Kernels], Any] = module.CupyCard
     return kind
 
 
-def test_a_card_through_cupy(make: Callable[[int, str], Any]) -> None:
+def test_a_card_through_cupy(make: Callable[[int, Kernels], Any]) -> None:
     """Blocks, warps and arguments are what the kernels expect; the first card, which is busy, is left alone."""
-    found = agree(make(1, DTYPE), DTYPE, SMALL, [encode(IMAGE, "bslz4")] * 2)
+    found = agree(make(1, KERNELS), DTYPE, SMALL, [encode(IMAGE, "bslz4")] * 2)
     assert found.n_spots.min() > 0
 
 
-def test_a_busy_card_says_so(make: Callable[[int, str], Any]) -> None:
+def test_a_busy_card_says_so(make: Callable[[int, Kernels], Any]) -> None:
     with pytest.raises(CardError, match="card 0: cudaErrorDevicesUnavailable"):
-        make(0, DTYPE)
+        make(0, KERNELS)
 
 
 @pytest.mark.parametrize(
@@ -204,11 +206,11 @@ def test_a_busy_card_says_so(make: Callable[[int, str], Any]) -> None:
 def test_whatever_fails_is_the_cards_failure(
     error: Exception,
     kind: type[CardError],
-    make: Callable[[int, str], Any],
+    make: Callable[[int, Kernels], Any],
     cupy: Cupy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    card = make(1, DTYPE)
+    card = make(1, KERNELS)
 
     def empty(n_bytes: int, dtype: type) -> Array:
         raise error
@@ -220,11 +222,11 @@ def test_whatever_fails_is_the_cards_failure(
 
 
 def test_kernels_that_cannot_be_kept_are_used_all_the_same(
-    make: Callable[[int, str], Any], cupy: Cupy, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[int, Kernels], Any], cupy: Cupy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "0")
     cupy.kept = False
-    make(1, DTYPE)
+    make(1, KERNELS)
     assert cupy.compiled == ["0", "1"]
 
 
@@ -234,8 +236,10 @@ def test_what_cupy_needs_to_compile(module: ModuleType, cupy: Cupy) -> None:
     assert module.lack() == "CuPy finds no headers of CUDA"
 
 
-def test_memory_that_is_not_swapped_out_is_no_more_than_asked_for(make: Callable[[int, str], Any], cupy: Cupy) -> None:
-    room = make(1, DTYPE).host_room(1_000_001)
+def test_memory_that_is_not_swapped_out_is_no_more_than_asked_for(
+    make: Callable[[int, Kernels], Any], cupy: Cupy
+) -> None:
+    room = make(1, KERNELS).host_room(1_000_001)
     assert (len(room), cupy.pinned) == (1_000_001, 1_000_001)
     del room
     assert cupy.pinned == 0
@@ -244,7 +248,7 @@ def test_memory_that_is_not_swapped_out_is_no_more_than_asked_for(make: Callable
 @pytest.mark.parametrize("failure", [None, lambda: TypeError("as no emulation fails")])
 def test_memory_is_given_back(
     failure: Callable[[], BaseException] | None,
-    make: Callable[[int, str], Any],
+    make: Callable[[int, Kernels], Any],
     cupy: Cupy,
     run: Run,
     finder: Finder,
@@ -257,7 +261,7 @@ def test_memory_is_given_back(
     monkeypatch.setattr(make, "lanes", 1)
     images = range(12 if failure is None else 24)
     assert finder.ground.dtype == DTYPE
-    found, _ = by_cards([lambda: make(1, DTYPE)], run, finder, images)
+    found, _ = by_cards([lambda: make(1, KERNELS)], run, finder, images)
     assert_same(found, by_core(run, finder, images))
     assert cupy.launches > 11
     assert ("as no emulation fails" in caplog.text) == (failure is not None)

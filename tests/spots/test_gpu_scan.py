@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulatedcard import EmulatedCard, Room
+from hitsieve.cards import CardError, Device, find_cards
 from hitsieve.model import Run
 from hitsieve.settings import SpotSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Finder, Searched, build_finder
 from hitsieve.spots.finder import NOT_STORED
-from hitsieve.spots.gpu import Streams, can_search, find_cards
-from hitsieve.spots.gpu.device import CardError, Device
+from hitsieve.spots.gpu import Streams, can_search
 from hitsieve.spots.gpu.lane import Bounds, Places
 from hitsieve.spots.gpu.plan import CardPlan, card_plan
 from hitsieve.spots.gpu.stage import ALIGNED, block_bytes, image_bytes
@@ -357,7 +357,7 @@ def nvrtc() -> ctypes.CDLL | None:
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_90"])
 @pytest.mark.parametrize("pixel", ["u8", "i16", "u32"])
 def test_the_compiler_of_cards_takes_the_kernels(pixel: str, architecture: str) -> None:
-    from hitsieve.spots.gpu.device import source
+    from hitsieve.spots.gpu.kernels import source
 
     compiler = nvrtc()
     if compiler is None:
@@ -382,11 +382,13 @@ def test_a_real_card() -> None:
     cards = find_cards()
     if not cards.usable:
         pytest.skip(f"no card can be used: {cards.lack}")
-    from hitsieve.spots.gpu.cupycard import CupyCard
+    from hitsieve.cards.cupycard import CupyCard
+    from hitsieve.spots.gpu.kernels import kernels_for
 
     from .cases import DTYPES
     from .test_gpu import DETECTOR, agree, stored_series
 
     for dtype in DTYPES:
         for n_spots in (0, 40, 300):
-            agree(CupyCard(cards.usable[0].number, dtype), dtype, DETECTOR, stored_series(20, dtype, n_spots))
+            card = CupyCard(cards.usable[0].number, kernels_for(dtype))
+            agree(card, dtype, DETECTOR, stored_series(20, dtype, n_spots))

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hitsieve.cards import INSTALL, Card, Cards, Seat, find_cards, take_seat
 from hitsieve.errors import SettingsError
 from hitsieve.model import Run
 from hitsieve.pipeline.searcher import BATCH, Images, Scan, Scanning
 from hitsieve.spots import Finder
-from hitsieve.spots.gpu import INSTALL, Card, Cards, Seat, Streams, can_search, devices_of, find_cards, take_seat
+from hitsieve.spots.gpu import Streams, can_search, devices_of
 
 _log = logging.getLogger(__name__)
 MANY = 2000

@@ -6,18 +6,16 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from queue import SimpleQueue
 from threading import Lock
 
 import numpy as np
 
+from hitsieve.cards import Card, Device, makers
 from hitsieve.model import Run
 from hitsieve.spots.finder import NOT_STORED, Finder, Searched
-from hitsieve.spots.gpu.cards import Card
-from hitsieve.spots.gpu.device import CardError, Device
+from hitsieve.spots.gpu.kernels import kernels_for
 from hitsieve.spots.gpu.lane import Bounds, Images, Lane, Places, Task
-from hitsieve.spots.gpu.own import keep_kernels
 from hitsieve.spots.gpu.plan import card_plan
 from hitsieve.spots.gpu.stage import block_bytes
 
@@ -170,13 +168,8 @@ def devices_of(cards: Sequence[Card], dtype: str) -> list[Callable[[], Device]]:
     CardError
         It cannot compile.
     """
-    keep_kernels()
-    from hitsieve.spots.gpu.cupycard import CupyCard, lack
-
-    lacking = lack()
-    if lacking:
-        raise CardError(lacking)
-    return [partial(CupyCard, card.number, dtype) for _ in range(STREAMS) for card in cards]
+    each = makers(cards, kernels_for(dtype))
+    return [make for _ in range(STREAMS) for make in each]
 
 
 def _blocks(run: Run, finder: Finder) -> int | None:

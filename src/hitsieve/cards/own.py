@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import gettempdir
 
-from hitsieve.model import Closing
-from hitsieve.spots.gpu.cards import Card
+from hitsieve.cards.found import Card
 
 KERNELS = "CUPY_CACHE_DIR"
 """Names the folder where CuPy keeps compiled kernels; it looks when it is imported."""
@@ -20,7 +19,7 @@ SEATS = 2
 only share its memory."""
 
 
-class Seat(Closing):
+class Seat:
     """The right to use a card; it ends when the process does, however it ends."""
 
     def __init__(self, card: Card, descriptor: int | None = None) -> None:
@@ -28,7 +27,7 @@ class Seat(Closing):
         self._descriptor = descriptor
 
     def close(self) -> None:
-        """Leave it to others."""
+        """Leave it to others; more than once does no harm."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)

@@ -12,7 +12,7 @@ import cupy
 import numpy as np
 from cuda.pathfinder import find_nvidia_header_directory
 
-from hitsieve.spots.gpu.device import PIXELS, Bytes, CardError, OutOfMemoryError, source
+from hitsieve.cards.device import Bytes, CardError, Kernels, OutOfMemoryError
 
 WARPS = 4
 """Warps of a block."""
@@ -32,8 +32,7 @@ class CupyCard:
     ----------
     number : int
         The card's number, as the driver counts.
-    dtype : str
-        Pixel type.
+    kernels : Kernels
 
     Raises
     ------
@@ -43,11 +42,12 @@ class CupyCard:
 
     lanes = 32
 
-    def __init__(self, number: int, dtype: str) -> None:
+    def __init__(self, number: int, kernels: Kernels) -> None:
         self._number = number
         with self._current():
             self._stream = cupy.cuda.Stream(non_blocking=True)
-            module = cupy.RawModule(code=source(), options=(*OPTIONS, f"-DPIXEL={PIXELS[dtype]}"), backend="nvrtc")
+            options = (*OPTIONS, *(f"-D{define}" for define in kernels.defines))
+            module = cupy.RawModule(code=kernels.text, options=options, backend="nvrtc")
             _compile(module)
             self._get_function: Callable[[str], Any] = cache(module.get_function)
 
