@@ -11,7 +11,7 @@ from emulatedcard import EmulatedCard, Room, load
 from hitsieve.cards import Card, CardError, Cards, Device, own
 from hitsieve.pipeline import cards
 
-CARD = Card(0, "Emulated", 1 << 34, (9, 0), "17")
+CARD = Card(0, "Emulated", 1 << 34, (9, 0), uuid="17")
 folder = Path()
 failing = False
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import hitsieve
 from emulatedcard import EmulatedCard, Room, built, inworker
 from hitsieve import pipeline
 from hitsieve.cards import Card, CardError, Cards, Device, own
+from hitsieve.cards.found import ALONE
 from hitsieve.pipeline import cards
 from hitsieve.pipeline.cluster import worker
 from hitsieve.pipeline.cluster.worker import Found, Job, Refused, search_unit
@@ -27,7 +30,7 @@ from hitsieve.spots.gpu.kernels import kernels_for
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 ABOUT = {"name": "many", "detector": "test-256k", "images": 30, "images_per_file": 3, "hit_fraction": 0.3, "seed": 5}
-CARDS = tuple(Card(number, "Emulated", 1 << 34, (9, 0), f"{number:x}") for number in range(2))
+CARDS = tuple(Card(number, "Emulated", 1 << 34, (9, 0), uuid=f"{number:x}") for number in range(2))
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +189,7 @@ def test_processes_spread_over_cards() -> None:
     taken = [seat for seat in seats if seat is not None]
     assert [seat.card.number for seat in taken] == [0, 1, 0, 1]
     # Known by another number where others are hidden, it is the same card.
-    assert own.take_seat([Card(0, "Emulated", 1 << 34, (9, 0), "1")]) is None
+    assert own.take_seat([Card(0, "Emulated", 1 << 34, (9, 0), uuid="1")]) is None
     taken[1].close()
     taken[1].close()
     again = own.take_seat(CARDS)
@@ -194,6 +197,38 @@ def test_processes_spread_over_cards() -> None:
     assert again.card.number == 1
     for seat in (*taken, again):
         seat.close()
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_card_for_one_process_has_one_seat() -> None:
+    closed = [Card(0, "Emulated", 1 << 34, (9, 0), mode=ALONE, uuid="3"), CARDS[1]]
+    seats = [own.take_seat(closed) for _ in range(4)]
+    taken = [seat for seat in seats if seat is not None]
+    assert [seat.card.number for seat in taken] == [0, 1, 1]
+    for seat in taken:
+        seat.close()
+
+
+@pytest.mark.parametrize(("home", "own_one"), [("good", False), ("missing", True), ("closed", True)])
+@pytest.mark.usefixtures("alone")
+def test_kernels_are_kept_where_they_can_be(
+    home: str, own_one: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CuPy does not start where it cannot make its folder."""
+    places = {"good": tmp_path / "home", "missing": Path("/proc/none"), "closed": tmp_path / "file"}
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(places[home]))
+    monkeypatch.delenv("CUPY_CACHE_DIR", raising=False)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    own.keep_kernels()
+    chosen = os.environ.pop("CUPY_CACHE_DIR", None)
+    assert (chosen is not None) == own_one
+    if chosen is not None:
+        assert Path(chosen).parent.stat().st_mode & 0o077 == 0
+    # Who has said where is not overruled.
+    monkeypatch.setenv("CUPY_CACHE_DIR", "there")
+    own.keep_kernels()
+    assert os.environ["CUPY_CACHE_DIR"] == "there"
 
 
 @pytest.mark.usefixtures("alone")

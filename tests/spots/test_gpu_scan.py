@@ -25,8 +25,9 @@ from hitsieve.source import open_run
 from hitsieve.spots import Finder, Searched, build_finder
 from hitsieve.spots.finder import NOT_STORED
 from hitsieve.spots.gpu import Streams, can_search
-from hitsieve.spots.gpu.lane import Bounds, Places
+from hitsieve.spots.gpu.lane import Bounds
 from hitsieve.spots.gpu.plan import CardPlan, card_plan
+from hitsieve.spots.gpu.reading import Places
 from hitsieve.spots.gpu.stage import ALIGNED, block_bytes, image_bytes
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
@@ -289,28 +290,31 @@ int cuDeviceGetName(char *name, int size, int device) {
 }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)device << 30; return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
-    *value = attribute == 75 ? MAJOR : device - 10;
+    *value = attribute == 75 ? MAJOR : attribute == 76 ? device - 10 : MODE;
     return 0;
 }
+int cuDeviceGetUuid_v2(char *uuid, int device) { memset(uuid, device, 16); return 0; }
 """
 
 
 @pytest.mark.parametrize(
     ("driver", "lack", "n_cards"),
     [
-        ((0, 12040, 2, 9), "", 2),
-        ((0, 11080, 2, 9), "older than CUDA 12.0", 2),
-        ((0, 12040, 0, 9), "has no card", 0),
-        ((0, 12040, 1, 6), "First is too old", 1),
-        ((100, 12040, 1, 9), "has no card", 0),
-        ((999, 12040, 1, 9), "does not start (error 999)", 0),
+        ((0, 12040, 2, 9, 0), "", 2),
+        ((0, 12040, 2, 9, 3), "", 2),
+        ((0, 11080, 2, 9, 0), "older than CUDA 12.0", 2),
+        ((0, 12040, 0, 9, 0), "has no card", 0),
+        ((0, 12040, 1, 6, 0), "First is too old", 1),
+        ((0, 12040, 1, 9, 2), "First is closed to all", 1),
+        ((100, 12040, 1, 9, 0), "has no card", 0),
+        ((999, 12040, 1, 9, 0), "does not start (error 999)", 0),
     ],
 )
 def test_cards_as_a_driver_tells(
     driver: tuple[int, ...], lack: str, n_cards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A library that answers as the driver does."""
-    names = ("START", "VERSION", "CARDS", "MAJOR")
+    names = ("START", "VERSION", "CARDS", "MAJOR", "MODE")
     library = tmp_path / "libcuda.so"
     (tmp_path / "driver.c").write_text(DRIVER, encoding="utf-8")
     defines = [f"-D{name}={value}" for name, value in zip(names, driver, strict=True)]
@@ -329,6 +333,7 @@ def test_cards_as_a_driver_tells(
     if not lack:
         assert (found.driver, found.cards[1].name, found.cards[1].memory) == ("12.4", "Second", 11 << 30)
         assert (found.cards[1].number, found.cards[1].capability) == (1, (9, 1))
+        assert (found.cards[1].is_alone, found.cards[1].identity) == (driver[4] == 3, "0b" * 16)
 
 
 def test_no_driver_is_no_card() -> None:

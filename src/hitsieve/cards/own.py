@@ -50,6 +50,8 @@ def take_seat(cards: Sequence[Card]) -> Seat | None:
         return Seat(cards[os.getpid() % len(cards)])
     for number in range(SEATS):
         for card in cards:
+            if card.is_alone and number:
+                continue
             descriptor = os.open(
                 folder / f"card-{card.identity}-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields
 
@@ -13,14 +13,12 @@ import numpy.typing as npt
 
 from hitsieve.cards import Bytes, CardError, Device, OutOfMemoryError
 from hitsieve.model import Run
-from hitsieve.spots.finder import NOT_STORED, Finder, Searched, stored_places
+from hitsieve.spots.finder import NOT_STORED, Finder, Searched
 from hitsieve.spots.gpu.plan import CardPlan
+from hitsieve.spots.gpu.reading import Images, Places, read_into
 from hitsieve.spots.gpu.stage import Chunks, Stage, image_bytes, placed
 
 _log = logging.getLogger(__name__)
-Images = npt.NDArray[np.int64]
-ON_CARDS = "bslz4"
-"""The stored form that the kernels unpack."""
 SLACK = 1 << 20
 """Bytes beyond four times the image's that a chunk may have: more is a lie that must not become memory."""
 
@@ -40,45 +38,6 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where the stored forms of some images are, a column each."""
-
-    images: Images
-    """Indices in the run; negative ones are passed over."""
-    file: npt.NDArray[np.int32]
-    """Number of the file; `NOT_STORED` of images that the kernels cannot unpack."""
-    offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int64]
-
-    def part(self, first: int, end: int) -> Places:
-        """Some that follow on one another."""
-        some = slice(first, end)
-        return Places(self.images[some], self.file[some], self.offset[some], self.size[some])
-
-    def batches(self, images: int, stored: int) -> Iterator[Places]:
-        """Cut into parts of at most so many images, and bytes of their stored forms; one image may have more."""
-        # One that is larger by itself goes alone; what is stated is not believed, and must not run over.
-        size = np.where(self.file == NOT_STORED, 0, np.clip(self.size, 0, stored + 1))
-        ends = np.cumsum(size)
-        first = 0
-        while first < len(size):
-            before = int(ends[first] - size[first])
-            full = int(np.searchsorted(ends, before + stored, side="right"))
-            end = max(min(first + images, full), first + 1)
-            yield self.part(first, end)
-            first = end
-
-    @classmethod
-    def of(cls, run: Run, images: Images) -> Places:
-        """Those of images of a run."""
-        file, offset, size = stored_places(run, images)
-        suits = np.array([each.codec == ON_CARDS for each in run.files], dtype=np.bool_)
-        stored = np.flatnonzero(file != NOT_STORED)
-        file[stored[~suits[file[stored]]]] = NOT_STORED
-        return cls(images, file, offset, size)
-
-
-@dataclass(frozen=True, slots=True)
 class Task:
     """A run, and how it is searched."""
 
@@ -90,6 +49,7 @@ class Task:
     workers: int
     """Threads of the core."""
     bounds: Bounds
+    readers: ThreadPoolExecutor
     told: set[str] = field(default_factory=set)
     """What was said of cards that failed: the streams of a card fail alike."""
 
@@ -236,35 +196,8 @@ class Lane:
             self._buffer = np.empty(0, dtype=np.uint8)
             # Some more than now, so that it need not grow with every batch; but no more than is allowed.
             self._buffer = device.host_room(max(end, min(end + end // 4, self._task.bounds.stored)))
-        for number in np.unique(places.file[size > 0]).tolist():
-            mine = np.flatnonzero((size > 0) & (places.file == number))
-            try:
-                descriptor = os.open(run.files[number].path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                size[mine] = 0
-                continue
-            try:
-                for i in mine.tolist():
-                    space = self._buffer[int(starts[i]) : int(starts[i] + size[i])]
-                    size[i] = size[i] if _filled(descriptor, space, int(places.offset[i])) else 0
-            finally:
-                os.close(descriptor)
+        read_into(self._buffer, run, places, (starts, size), self._task.readers)
         return Chunks(self._buffer[:end], starts, size)
-
-
-def _filled(descriptor: int, space: Bytes, offset: int) -> bool:
-    """Whether a file could be read into all of some space."""
-    view = space.data
-    done = 0
-    try:
-        while done < len(view):
-            n = os.preadv(descriptor, [view[done:]], offset + done)
-            if n == 0:
-                return False
-            done += n
-    except OSError:
-        return False
-    return True
 
 
 def is_same(a: Searched, b: Searched) -> bool:

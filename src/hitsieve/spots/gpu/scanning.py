@@ -15,8 +15,9 @@ from hitsieve.cards import Card, Device, makers
 from hitsieve.model import Run
 from hitsieve.spots.finder import NOT_STORED, Finder, Searched
 from hitsieve.spots.gpu.kernels import kernels_for
-from hitsieve.spots.gpu.lane import Bounds, Images, Lane, Places, Task
+from hitsieve.spots.gpu.lane import Bounds, Lane, Task
 from hitsieve.spots.gpu.plan import card_plan
+from hitsieve.spots.gpu.reading import READERS, Images, Places
 from hitsieve.spots.gpu.stage import block_bytes
 
 STREAMS = 2
@@ -102,7 +103,8 @@ class Streams:
         if blocks is None:
             raise ValueError(f"{run.path}: no images that cards can search")
         plan = card_plan(finder.ground, finder.settings, finder.core.sample)
-        self._task = Task(run, finder, plan, blocks, workers, bounds or Bounds())
+        self._readers = ThreadPoolExecutor(READERS, "read")
+        self._task = Task(run, finder, plan, blocks, workers, bounds or Bounds(), self._readers)
         self._lanes = [Lane(make, self._task) for make in devices]
         self._idle: SimpleQueue[Lane] = SimpleQueue()
         for lane in self._lanes:
@@ -143,6 +145,7 @@ class Streams:
     def close(self) -> None:
         """Use the cards no more; what is still searched is searched by the core."""
         self._all(Lane.close)
+        self._readers.shutdown()
 
     def _all(self, do: Callable[[Lane], None]) -> None:
         # One at a time: two that each had some of the streams would wait for each other.
