@@ -19,6 +19,7 @@ from calling import Hitsieve
 from emulatedcard import EmulatedCard
 from hitsieve import pipeline
 from hitsieve.cards import Card, Cards, Device, find_cards
+from hitsieve.cards.found import ALONE
 from hitsieve.errors import SettingsError
 from hitsieve.pipeline import cards
 from hitsieve.pipeline.archive import ScanRequest, ScanSteps, scan
@@ -217,14 +218,17 @@ def test_devices(hitsieve: Hitsieve) -> None:
 
 def test_devices_with_a_card(hitsieve: Hitsieve, emulated: list[EmulatedCard], monkeypatch: pytest.MonkeyPatch) -> None:
     old = Card(1, "Ancient", 1 << 31, (3, 5))
-    monkeypatch.setattr(cards, "find_cards", lambda: Cards((CARD, old), "12.4", "", ""))
+    mine = Card(2, "Mine", 1 << 33, (8, 0), mode=ALONE)
+    monkeypatch.setattr(cards, "find_cards", lambda: Cards((CARD, old, mine), "12.4", "", ""))
     lines = hitsieve("devices").stdout.splitlines()
     assert lines[1:] == [
         "card 0  Emulated, 16 GiB, compute capability 9.0",
         "card 1  Ancient, 2 GiB, compute capability 3.5, cannot be used",
+        "card 2  Mine, 8 GiB, compute capability 8.0, for one process at a time",
         "driver  for CUDA 12.4",
         "engine  gpu: runs of 2000 images or more are worth starting a card",
     ]
     listed = json.loads(hitsieve("devices", "--json").stdout)
-    assert [card["usable"] for card in listed["cards"]] == [True, False]
+    assert [card["usable"] for card in listed["cards"]] == [True, False, True]
+    assert [card["one_process"] for card in listed["cards"]] == [False, False, True]
     assert listed["engine"] == "gpu"

@@ -397,3 +397,17 @@ def test_a_real_card() -> None:
         for n_spots in (0, 40, 300):
             card = CupyCard(cards.usable[0].number, kernels_for(dtype))
             agree(card, dtype, DETECTOR, stored_series(20, dtype, n_spots))
+
+
+@pytest.mark.parametrize("bounds", [SMALL, Bounds()])
+def test_a_run_on_real_cards(bounds: Bounds, run: Run, finder: Finder, caplog: pytest.LogCaptureFixture) -> None:
+    """Streams that overlap, memory that is not swapped out, and readers; what an emulation cannot show."""
+    cards = find_cards()
+    if not cards.usable:
+        pytest.skip(f"no card can be used: {cards.lack}")
+    from hitsieve.spots.gpu import devices_of
+
+    devices = devices_of(cards.usable, finder.ground.dtype)
+    found, _ = by_cards(devices, run, finder, list(range(30)) * 20, bounds)
+    assert_same(found, by_core(run, finder, list(range(30)) * 20))
+    assert "used no more" not in caplog.text
