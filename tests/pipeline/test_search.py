@@ -41,7 +41,7 @@ def searched(opened: OpenedRun, *, before: tuple[int, ...] = ()) -> list[ImageRe
     with searcher_of(opened) as searcher:
         with searcher.searching(np.array(before, dtype=np.int64)) as batches:
             for images, found in batches:
-                searcher.found.update({int(image): found.one(i) for i, image in enumerate(images)})
+                searcher.found.add(images, found)
         with search(searcher, Plan(VERDICT, RULE, None)) as batches:
             return list(batches)
 

@@ -124,7 +124,7 @@ def test_the_rate_along_the_run_adds_up(site: Site) -> None:
 def test_filter_sort_and_go_back(
     page: Any, expect: Any, crowd: ServeSettings, screenshot: Callable[[str], None]
 ) -> None:
-    with served(crowd) as server:
+    with served(crowd.model_copy(update={"base_path": "/below/a-path"})) as server:
         page.goto(server.url)
         rows = page.locator(".datasets tbody tr")
         rows.first.wait_for()

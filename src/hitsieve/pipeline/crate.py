@@ -143,7 +143,7 @@ def _told(request: CrateRequest, record: Record) -> tuple[Publication, Record]:
         return request.publication, record
     facts = read_facts(path)
     shared = {name: value for name in _SHARED if (value := getattr(facts, name))}
-    said = {"sample_name": facts.sample_name, "experiment": facts.proposal}
+    said = {"sample_name": facts.sample_name, "sample_id": facts.sample_id, "experiment": facts.proposal}
     record = record.model_copy(update={name: value for name, value in said.items() if value})
     flags = request.publication
     return join(flags, read_publication(path, shared, flags)), record

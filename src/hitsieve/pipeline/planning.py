@@ -9,15 +9,24 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from hitsieve.catalogue import Record
-from hitsieve.catalogue.scicat import DataFile, Errand, Facts, Files, Plan, all_facts, find_facts, read_facility
+from hitsieve.catalogue.scicat import (
+    DataFile,
+    Errand,
+    Facts,
+    Files,
+    Plan,
+    all_facts,
+    facts_of_person,
+    find_facts,
+    read_facility,
+)
 from hitsieve.catalogue.scicat import read_facts as read_facts_file
 from hitsieve.errors import HitsieveError, SourceError
 from hitsieve.pipeline.glance import glance
 from hitsieve.pipeline.record import file_sha256, record_of
-from hitsieve.write import SUMMARY_SUFFIX, Outputs, Summary, find_outputs, open_results, read_summary
+from hitsieve.write import SUMMARY_SUFFIX, Outputs, Summary, find_outputs, open_results, people, read_summary
 
 Progress = Callable[[int, int], None]
-_MISSES = "_misses.h5"
 
 
 def summary_of(path: Path) -> Path:
@@ -54,6 +63,8 @@ def read_run(place: Path) -> tuple[Outputs, Summary, Record]:
 def facts_of(errand: Errand, record: Record) -> Facts:
     """All that is known for SciCat: from flags, the file of facts, the source and the facility, in this order.
 
+    The source is what the run's own files carry of it: it may be on tape by now.
+
     Raises
     ------
     MetadataError
@@ -64,7 +75,20 @@ def facts_of(errand: Errand, record: Record) -> Facts:
     folders = (Path(record.place).parent, Path(record.source_path).parent)
     path = Path(errand.facts_file) if errand.facts_file else find_facts(record.stem, folders)
     given = [errand.facts, *([read_facts_file(path)] if path is not None else [])]
-    return all_facts(record, given, read_facility(errand.facility))
+    return all_facts(record, [*given, _people_of(record)], read_facility(errand.facility))
+
+
+def _people_of(record: Record) -> Facts:
+    """Whom the source names as principal investigator; whom it names alone and without a role is the owner."""
+    masters = (
+        Outputs.of(Path(place).parent, record.stem).annotated for place in (record.place, record.verdict_on) if place
+    )
+    named = next((people(master) for master in masters if master.is_file()), ())
+    leading = next((one for one in named if one.is_investigator), None)
+    if leading is not None:
+        return facts_of_person("pi", leading.name, leading.email)
+    alone = named[0] if len(named) == 1 and named[0].role is None else None
+    return Facts() if alone is None else facts_of_person("owner", alone.name, alone.email)
 
 
 def plan_of(errand: Errand, *, progress: Progress | None = None) -> tuple[Plan, list[str]]:
@@ -98,7 +122,7 @@ def plan_of(errand: Errand, *, progress: Progress | None = None) -> tuple[Plan, 
     if not facts.techniques:
         told.append("no technique is known: give --beam or --techniques")
     # All misses are nearly the raw data, which have a dataset already.
-    names = [file.name for file in record.files if not file.name.endswith(_MISSES)]
+    names = [file.name for file in record.files if file.kind != "misses"]
     paths = [outputs.summary.parent / name for name in names]
     derived = _files(outputs.summary.parent, paths)
     raw = _raw_files(outputs, summary)

@@ -98,7 +98,7 @@ def run(
         check_geometry(run, settings.verdict)
         finder = build_finder(run, settings.spots)
         scan = stack.enter_context(scanning(run, finder, paths, settings, workers))
-        searcher = Searcher(source, finder, scan, pool, known.by_image())
+        searcher = Searcher(source, finder, scan, pool, known.remembered())
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
         with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:

@@ -28,12 +28,12 @@ SECTIONS = {
         *("n_spots_hits", "background", "ice_fraction", "saturated_fraction", "n_jet_stops", "n_without_jet"),
     ),
     "Measurement": (
-        *("title", "sample_name", "experiment", "instrument", "facility", "start_time", "end_time"),
+        *("title", "sample_name", "sample_id", "experiment", "instrument", "facility", "start_time", "end_time"),
         *("detector", "distance", "wavelength", "photon_energy", "pump"),
     ),
     "Provenance": (
         *("source_path", "n_files", "source_bytes", "place", "date", "program", "version", "verdict_on"),
-        *("hit_bytes", "n_audit", "hits_digest", "seconds", "id"),
+        *("hit_bytes", "miss_bytes", "n_audit", "hits_digest", "seconds", "id"),
     ),
 }
 """Fields of the record, as they stand together; intervals stand with their rates, and the cell is one line."""
@@ -83,7 +83,7 @@ def router(runs: Runs) -> APIRouter:
         try:
             served = runs.served(identity)
             if served.outputs.misses is not None:
-                names[served.outputs.misses.name] = "misses"  # type: ignore[assignment]
+                names[served.outputs.misses.name] = "misses"
         except HitsieveError as error:
             lost = error
         context = {

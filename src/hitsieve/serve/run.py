@@ -15,7 +15,6 @@ from hitsieve.serve.figures import as_json, grid_json, stretch_json
 from hitsieve.serve.pages import page
 from hitsieve.serve.refusals import NotFound
 from hitsieve.serve.runs import Runs, Served
-from hitsieve.write import open_results
 
 MOST = 2**40
 """Beyond any number of an image."""
@@ -31,9 +30,10 @@ def router(runs: Runs) -> APIRouter:
     def run_page(request: Request, identity: str, grid: GridText = "") -> Response:
         served = runs.served(identity)
         overview = overview_of(runs, served)
+        base = request.app.state.base
         charts = {
-            "api": f"/api/runs/{identity}",
-            "images": f"/runs/{identity}/images",
+            "api": f"{base}/api/runs/{identity}",
+            "images": f"{base}/runs/{identity}/images",
             "n_images": len(overview),
             "grid_text": grid,
         }
@@ -121,8 +121,7 @@ def _read(runs: Runs, served: Served) -> Overview:
     if before is not None and not served.outputs.annotated.exists():
         what = f"{served.record.stem} is another verdict on {before}, written without --hits: it has no images to show"
         raise NotFound(what, mend="look at that run, or call hitsieve rethink again with --hits")
-    runs.allowed(served.outputs.annotated, of=served.record)
-    with open_results(served.outputs.summary) as stored:
+    with runs.open_results(served) as stored:
         return read_overview(stored)
 
 

@@ -5,7 +5,7 @@ from hitsieve.write.audit import choose_audit
 from hitsieve.write.belonging import pump_state_of
 from hitsieve.write.composed import ComposedFile
 from hitsieve.write.copied import changed_copy
-from hitsieve.write.described import Described, describe, digest_of_hits
+from hitsieve.write.described import Described, Person, describe, digest_of_hits, people
 from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
 from hitsieve.write.given import mask_digest
 from hitsieve.write.held import held_at
@@ -81,6 +81,7 @@ __all__ = [
     "PackRequest",
     "Packed",
     "Percentiles",
+    "Person",
     "PumpStateSummary",
     "PumpSummary",
     "ReceivedSeries",
@@ -112,6 +113,7 @@ __all__ = [
     "not_shown",
     "open_results",
     "packing",
+    "people",
     "pump_state_of",
     "read_proof",
     "read_summary",

@@ -110,6 +110,10 @@ class HitsToChoose(Closing):
         """Stored bytes of each hit."""
         return self._chunks.size
 
+    def fileno(self) -> int:
+        """Descriptor of the file."""
+        return int(self._file.id.get_vfd_handle())
+
     def column(self, name: str) -> npt.NDArray[Any]:
         """One number of every hit: a column of ImageResults."""
         with self._reading():

@@ -37,8 +37,11 @@ FILES = ("{stem}_facts.toml", "hitsieve-facts.toml")
 """Names of files with facts; the first that is there counts, beside the results, then beside the source."""
 
 
+_MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+
+
 def _mail(text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", text):
+    if text is not None and not _MAIL.fullmatch(text):
         raise ValueError(f"{text!r} is no e-mail address")
     return text
 
@@ -76,11 +79,11 @@ class Facts(BaseModel):
     sample_name: Shown | None = None
     """Name of the sample; by default that in the source."""
     sample_id: Shown | None = None
-    """Identifier of the sample, such as a HEIDI id."""
+    """Identifier of the sample, such as a HEIDI id; by default that in the source."""
     proposal: Shown | None = None
     """Identifier of the proposal; by default the experiment that the source names."""
     pi: Shown | None = None
-    """Principal investigator."""
+    """Principal investigator; by default whom the source names in this role."""
     pi_email: Mail = None
     """E-mail address of the principal investigator."""
     owner: Shown | None = None
@@ -170,7 +173,11 @@ def all_facts(record: Record, given: Iterable[Facts], facility: Facility) -> Fac
     beamline = facility.beamline(record)
     said = [
         *given,
-        Facts(sample_name=_cleaned(record.sample_name), proposal=_cleaned(record.experiment)),
+        Facts(
+            sample_name=_cleaned(record.sample_name),
+            sample_id=_cleaned(record.sample_id),
+            proposal=_cleaned(record.experiment),
+        ),
         Facts(
             owner_group=facility.group(record),
             creation_location=beamline.creation_location if beamline else None,
@@ -199,6 +206,13 @@ def _cleaned(text: str | None) -> str | None:
     """What a source says, as far as it can be shown; None where nothing is left."""
     shown = "".join(letter if letter.isprintable() else " " for letter in text or "")
     return shown.strip()[:LONGEST].strip() or None
+
+
+def facts_of_person(role: Literal["pi", "owner"], name: str | None, email: str | None) -> Facts:
+    """What a source says of somebody, as far as it can be used."""
+    address = _cleaned(email)
+    usable = address if address is not None and _MAIL.fullmatch(address) else None
+    return Facts.model_validate({role: _cleaned(name), f"{role}_email": usable})
 
 
 def techniques(record: Record, beam: Beam | None, delivery: str | None) -> tuple[str, ...]:
