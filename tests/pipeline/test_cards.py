@@ -151,6 +151,24 @@ def test_long_runs_of_which_little_is_left_are_not_worth_a_card(
         assert emulated
 
 
+def test_a_share_that_has_gone_leaves_all_to_the_core(
+    few: Simulated, emulated: list[EmulatedCard], tmp_path: Path
+) -> None:
+    """Between the look at the run and its search; the core says why its images cannot be read."""
+    folder = tmp_path / "share"
+    folder.mkdir()
+    for path in (few.master, *few.data_files):
+        (folder / path.name).hardlink_to(path)
+    with open_run([folder / few.master.name]) as opened:
+        finder = build_finder(opened.run, SpotSettings())
+        scan = scan_here(opened.run, finder, "gpu", 1)
+        for path in folder.iterdir():
+            path.unlink()
+        with closing(scan(opened.run, np.arange(40, dtype=np.int64))) as found:
+            assert all(why for part in found for why in part.reasons.values())
+    assert not emulated
+
+
 def test_a_received_series_is_sieved_by_cards(
     few: Simulated, emulated: list[EmulatedCard], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

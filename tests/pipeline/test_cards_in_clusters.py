@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -229,6 +230,16 @@ def test_kernels_are_kept_where_they_can_be(
     monkeypatch.setenv("CUPY_CACHE_DIR", "there")
     own.keep_kernels()
     assert os.environ["CUPY_CACHE_DIR"] == "there"
+
+
+@pytest.mark.usefixtures("alone")
+def test_where_nothing_can_be_locked_cards_are_used_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(own.fcntl, "flock", flock)
+    seats = [own.take_seat(CARDS) for _ in range(5)]
+    assert None not in seats
 
 
 @pytest.mark.usefixtures("alone")

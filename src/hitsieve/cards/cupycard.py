@@ -10,7 +10,6 @@ from typing import Any
 
 import cupy
 import numpy as np
-from cuda.pathfinder import find_nvidia_header_directory
 
 from hitsieve.cards.device import Bytes, CardError, Kernels, OutOfMemoryError
 
@@ -114,6 +113,11 @@ class CupyCard:
 
 def lack() -> str:
     """What CuPy lacks to compile kernels; empty where it has all that it asks for."""
+    try:
+        from cuda.pathfinder import find_nvidia_header_directory
+    except ImportError:
+        # Another CuPy, which does not ask in this way.
+        return ""
     # It asks for them even where, as in our kernels, nothing is included.
     return "" if find_nvidia_header_directory("cudart") else "CuPy finds no headers of CUDA"
 

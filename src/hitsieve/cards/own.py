@@ -45,23 +45,30 @@ def take_seat(cards: Sequence[Card]) -> Seat | None:
     """
     try:
         folder = _folder()
+        for number in range(SEATS):
+            for card in cards:
+                if card.is_alone and number:
+                    continue
+                descriptor = _locked(folder / f"card-{card.identity}-{number}")
+                if descriptor is not None:
+                    return Seat(card, descriptor)
     except OSError:
         # Nobody can be asked: at least not all take the first.
         return Seat(cards[os.getpid() % len(cards)])
-    for number in range(SEATS):
-        for card in cards:
-            if card.is_alone and number:
-                continue
-            descriptor = os.open(
-                folder / f"card-{card.identity}-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(descriptor)
-                continue
-            return Seat(card, descriptor)
     return None
+
+
+def _locked(path: Path) -> int | None:
+    """A lock of a file; None where another process has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return descriptor
 
 
 def keep_kernels() -> None:

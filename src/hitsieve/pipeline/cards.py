@@ -95,7 +95,12 @@ def scan_here(run: Run, finder: Finder, engine: str, workers: int) -> Scan:
         # Negative ones are of images that were searched before.
         if engine_for(engine, int(np.count_nonzero(images >= 0))) == "cpu":
             return cores(of, images)
-        return Streams(devices, of, finder, workers=workers).scan(images, BATCH, ends=True)
+        try:
+            streams = Streams(devices, of, finder, workers=workers)
+        except ValueError:
+            # Its files were there a moment ago; the core says what is wrong with each.
+            return cores(of, images)
+        return streams.scan(images, BATCH, ends=True)
 
     return scan
 
@@ -160,7 +165,10 @@ def share_of_worker(run: Run, finder: Finder, engine: str) -> Share:
             return Share(None, "a core: other workers use the graphics cards")
         _seats.append(seat)
     card = _seats[0].card
-    streams = Streams(devices_of([card], finder.ground.dtype), run, finder, workers=1)
+    try:
+        streams = Streams(devices_of([card], finder.ground.dtype), run, finder, workers=1)
+    except ValueError:
+        return Share(None, "a core: the files of the run have gone")
     return Share(streams, f"graphics card {card.number}, {card.name}")
 
 
