@@ -90,7 +90,7 @@ def router(runs: Runs) -> APIRouter:
             "record": record,
             "sections": {title: list(_facts(record, fields)) for title, fields in SECTIONS.items()},
             "files": [_file(runs, record, name, kind, request) for name, kind in names.items()],
-            "settings": _rooms(record.settings),
+            "settings": rooms_of(record.settings),
             "lost": lost,
         }
         return page(request, "facts.html", context)
@@ -138,15 +138,23 @@ def _file(runs: Runs, record: Record, name: str, kind: str, request: Request) ->
     return ShownFile(name, KINDS[kind], size, known.sha256 if known and same else None, path, commands)
 
 
-def _rooms(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Settings by room, as text."""
+def rooms_of(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Settings by room, as text; those of a room within a room have its name before theirs."""
     rooms: dict[str, dict[str, str]] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            rooms[name] = {inner: _plain(given) for inner, given in value.items()}
+            rooms[name] = dict(_texts(value))
         else:
             rooms.setdefault("run", {})[name] = _plain(value)
     return rooms
+
+
+def _texts(room: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in room.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", text) for inner, text in _texts(value))
+        else:
+            yield name, _plain(value)
 
 
 def _plain(value: Any) -> str:

@@ -11,6 +11,7 @@ from hitsieve.pipeline.view.along import MOST_BINS, stretch
 from hitsieve.pipeline.view.byfile import by_file
 from hitsieve.pipeline.view.grid import Grid, Window, grid_of, view_grid
 from hitsieve.pipeline.view.overview import Overview, read_overview
+from hitsieve.serve.facts import rooms_of
 from hitsieve.serve.figures import as_json, grid_json, stretch_json
 from hitsieve.serve.pages import page
 from hitsieve.serve.refusals import NotFound
@@ -95,6 +96,7 @@ def contents(overview: Overview, grid: str = "") -> dict[str, Any]:
         "has_lattices": bool(overview.cell),
         "grid": of,
         "grid_text": grid,
+        "settings": rooms_of(overview.summary.settings),
     }
 
 
