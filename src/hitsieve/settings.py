@@ -311,6 +311,9 @@ class LiveSettings(Settings):
     the output folder. It must take the whole stream: name a fast disk, or one in memory (/dev/shm)."""
     keep_received: bool = False
     """Keep the received images, an NXmx master with data files for each series, and the annotated master over them."""
+    parts: bool = False
+    """Write hits while a series comes: for each thousand images, once all of them have come, a file
+    NAME_part_000001_hits.h5, by spots alone. They stay; the hits of the whole series come at its end all the same."""
     veto: Literal["off", "spots"] = "off"
     """spots: images that surely are misses, by --min-spots, are dropped before they are written, but for a random
     sample; their numbers stay in the outputs. off: all images are written."""

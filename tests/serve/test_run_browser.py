@@ -14,6 +14,9 @@ from .watching import keep, look, watched
 
 pytestmark = pytest.mark.browser
 
+IMAGE = '<link rel="icon" href="data:,"><title>image</title>'
+"""Stands for the page of an image; without an icon the browser would ask for one, which is not there."""
+
 
 @pytest.fixture(scope="module")
 def tab(chromium: Any, long_run: Site) -> Iterator[Any]:
@@ -85,7 +88,7 @@ def test_moving_by_keyboard(tab: Any, long_run: Site) -> None:
     tab.locator('[data-move="whole"]').press("Enter")
     wait_for(tab, 0, LONG - 1)
     assert tab.locator('[data-move="whole"]').is_disabled()
-    tab.route("**/images/*", lambda route: route.fulfill(body="<title>image</title>", content_type="text/html"))
+    tab.route("**/images/*", lambda route: route.fulfill(body=IMAGE, content_type="text/html"))
     hit = tab.locator("#bins tbody a").first.get_attribute("href")
     tab.evaluate(
         """() => {
@@ -135,7 +138,7 @@ def by_keyboard(tab: Any) -> None:
     tab.wait_for_selector('#grid[data-shown="0-99"]')
     tab.locator("#grid-shows").focus()
     tab.wait_for_selector("#grid .shapelayer path", state="detached")
-    tab.route("**/images/*", lambda route: route.fulfill(body="<title>image</title>", content_type="text/html"))
+    tab.route("**/images/*", lambda route: route.fulfill(body=IMAGE, content_type="text/html"))
     grid.focus()
     tab.keyboard.press("Enter")
     tab.wait_for_url(re.compile(r"/images/\d+$"))

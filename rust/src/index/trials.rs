@@ -122,12 +122,18 @@ impl Around for Rings {
         let ring = self.wanted.ring(axis);
         let vectors: Vec<Vector> = self.angles.iter().map(|&angle| self.wanted.at(&ring, angle)).collect();
         let scores = self.columns.weighted(axis).scores(&vectors);
-        let n = scores.len();
-        let peak = |k: usize| scores[k] >= scores[(k + n - 1) % n] && scores[k] > scores[(k + 1) % n];
-        let mut peaks: Vec<usize> = (0..n).filter(|&k| peak(k)).collect();
-        peaks.sort_by(|&i, &j| scores[j].total_cmp(&scores[i]).then(i.cmp(&j)));
-        peaks.iter().take(TURNS_KEPT).map(|&k| (scores[k], vectors[k])).collect()
+        highest(&scores).into_iter().map(|k| (scores[k], vectors[k])).collect()
     }
+}
+
+/// Numbers of the highest peaks around a ring, the highest first; equal ones in order.
+fn highest(scores: &[f32]) -> Vec<usize> {
+    let n = scores.len();
+    let peak = |k: usize| scores[k] >= scores[(k + n - 1) % n] && scores[k] > scores[(k + 1) % n];
+    let mut peaks: Vec<usize> = (0..n).filter(|&k| peak(k)).collect();
+    peaks.sort_by(|&i, &j| scores[j].total_cmp(&scores[i]).then(i.cmp(&j)));
+    peaks.truncate(TURNS_KEPT);
+    peaks
 }
 
 /// Trials that a search wants made.
@@ -223,4 +229,73 @@ pub fn go_on<T>(search: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<
 /// The outcome of what never waits.
 pub fn at_once<T>(search: impl Future<Output = T>) -> T {
     go_on(pin!(search)).expect("cores never wait")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::cell::Cell;
+    use crate::index::{index_known, Acceptance, Search};
+
+    /// What somebody else would say.
+    fn answer(Question { spots, wanted }: Question) -> Answer {
+        let turns = match wanted {
+            Wanted::First(wanted) => return Answer::First(at_once(Cores.first(&spots, wanted))),
+            Wanted::Second(turns) => turns,
+        };
+        let about = |&axis: &Vector| {
+            let ring = turns.ring(axis);
+            let vectors: Vec<Vector> = turns.angles().into_iter().map(|angle| turns.at(&ring, angle)).collect();
+            let scores = Columns::new(&spots).weighted(axis).scores(&vectors);
+            highest(&scores).into_iter().map(|k| (scores[k], k)).collect()
+        };
+        Answer::Second(turns.axes.iter().map(about).collect())
+    }
+
+    #[test]
+    fn searches_that_wait_find_what_others_find() {
+        let accept = Acceptance {
+            min_spots: 8,
+            min_fraction: 0.1,
+            max_chance: 1e-3,
+            max_lattices: 3,
+            length_tolerance: 0.04,
+            angle_tolerance: 3.0,
+        };
+        let cell = Arc::new(Cell::new(&[45.0, 60.0, 75.0, 80.0, 95.0, 105.0], 'P').unwrap());
+        let columns = crate::index::matrix::inverse(&cell.primitive);
+        // Two crystals, and a few spots of none.
+        let point = |k: i32, turn: f64| {
+            let q = crate::index::matrix::apply(
+                &columns,
+                [f64::from(k % 5 - 2), f64::from(k / 5 % 5 - 2), f64::from(k / 25)],
+            );
+            [q[0] * turn.cos() - q[1] * turn.sin(), q[0] * turn.sin() + q[1] * turn.cos(), q[2]]
+        };
+        let mut spots: Vec<Vector> = (0..120).map(|k| point(k, if k % 2 == 0 { 0.0 } else { 0.7 })).collect();
+        spots.extend(half_sphere(15).map(|direction| scale(direction, 0.13)));
+        let mut search = Search::new(Arc::clone(&cell), spots.clone(), accept);
+        let mut asked = 0;
+        let found = loop {
+            if let Some(found) = search.go_on() {
+                break found;
+            }
+            let question = search.desk().take().expect("it waits for an answer");
+            search.desk().answer(answer(question));
+            asked += 1;
+        };
+        let expected = index_known(&cell, &spots, &accept);
+        assert_eq!((found.len(), expected.len()), (2, 2));
+        assert!(asked >= 4);
+        for (one, other) in found.iter().zip(&expected) {
+            assert_eq!((one.reciprocal, &one.spots, &one.hkl), (other.reciprocal, &other.spots, &other.hkl));
+            assert_eq!((one.cell, one.residual, one.chance), (other.cell, other.residual, other.chance));
+        }
+    }
+
+    #[test]
+    fn of_equal_peaks_the_first_are_the_highest() {
+        assert_eq!(highest(&[0.1, 0.3, 0.1, 0.4, 0.0, 0.3, 0.2, 0.4, 0.0]), [3, 7, 1]);
+        assert_eq!(highest(&[0.2; 24]), [] as [usize; 0]);
+    }
 }

@@ -15,7 +15,7 @@ from hitsieve.catalogue import Catalogue
 from hitsieve.errors import HitsieveError, ServerError, SettingsError, SourceError
 from hitsieve.pipeline.claim import claimed, finished, lock_of
 from hitsieve.pipeline.engine import check_engine, lasting
-from hitsieve.pipeline.register import entry_of
+from hitsieve.pipeline.register import known_record
 from hitsieve.pipeline.run import run
 from hitsieve.settings import CatalogueSettings, RunSettings
 from hitsieve.source import Master, find_masters, stem_of
@@ -195,7 +195,7 @@ class _Scanner:
                 raise SourceError(what, mend="sieve it with hitsieve run, into another folder")
             if before is not None and _is_of(before, master):
                 with Catalogue(self._request.catalogue, create=True) as catalogue:
-                    catalogue.add(entry_of(outputs, before))
+                    catalogue.add(known_record(outputs, before))
                 return _told(master, "entered", before, outputs.summary)
             remove_leftovers(outputs)
             return self._sieved(master, folder, overwrite=before is not None)

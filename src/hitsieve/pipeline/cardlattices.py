@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 from hitsieve.index.gpu import CardIndexing, devices_of
 from hitsieve.pipeline import cards
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -34,5 +37,6 @@ def indexing_on_cards(
     if not usable:
         yield None
         return
+    _log.info("graphics cards help to index: %s", ", ".join(card.name for card in usable))
     with closing(CardIndexing(devices_of(usable), pool, workers)) as indexing:
         yield indexing

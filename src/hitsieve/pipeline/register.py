@@ -28,7 +28,7 @@ class Entered:
     why: str
 
 
-def entry_of(outputs: Outputs, summary: Summary) -> Record:
+def known_record(outputs: Outputs, summary: Summary) -> Record:
     """What is entered of a run: its record, with what a file of facts beside results or source says besides.
 
     Raises
@@ -56,7 +56,7 @@ def register(outputs: Outputs, summary: Summary, settings: CatalogueSettings) ->
         return ()
     try:
         with Catalogue(settings.catalogue or default_catalogue(), create=True) as catalogue:
-            catalogue.add(entry_of(outputs, summary))
+            catalogue.add(known_record(outputs, summary))
     except HitsieveError as error:
         return (Problem(str(outputs.summary), f"is not in the catalogue: {error.what}", error.mend or _LATER),)
     except (OSError, ValueError) as error:
@@ -99,7 +99,7 @@ _LATER = "enter it later, with hitsieve catalog add"
 def _enter(path: Path, catalogue: Catalogue) -> Entered:
     try:
         summary = read_summary(path)
-        record = entry_of(Outputs.of(path.parent, path.name.removesuffix(SUMMARY_SUFFIX)), summary)
+        record = known_record(Outputs.of(path.parent, path.name.removesuffix(SUMMARY_SUFFIX)), summary)
     except SourceError as error:
         return Entered(path, "skipped", str(error))
     except (OSError, ValueError) as error:

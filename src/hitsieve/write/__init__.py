@@ -15,7 +15,7 @@ from hitsieve.write.keptrun import KeptRun, source_names
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
 from hitsieve.write.ownvalues import OwnValue, Remainder, merged, remainder_of, shown_as, size_of_metadata
 from hitsieve.write.packing import Packed, PackRequest, packing
-from hitsieve.write.received import ReceivedSeries
+from hitsieve.write.received import Part, ReceivedSeries
 from hitsieve.write.releasefile import (
     PROOF_SUFFIX,
     Deletion,
@@ -81,6 +81,7 @@ __all__ = [
     "OwnValue",
     "PackRequest",
     "Packed",
+    "Part",
     "Percentiles",
     "PumpStateSummary",
     "PumpSummary",

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from queue import SimpleQueue
+from threading import Lock
 
 import numpy as np
 
@@ -37,8 +38,8 @@ class CardIndexing:
     """
 
     def __init__(self, devices: Sequence[Callable[[], Device]], cores: ThreadPoolExecutor, workers: int) -> None:
-        told: set[str] = set()
-        self._lanes = [_Lane(make, cores, workers, told) for make in devices]
+        common = _Common(cores, workers)
+        self._lanes = [_Lane(make, common) for make in devices]
         self._idle: SimpleQueue[_Lane] = SimpleQueue()
         for lane in self._lanes:
             self._idle.put(lane)
@@ -63,14 +64,23 @@ class CardIndexing:
             self._idle.put(lane)
 
 
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What streams share."""
+
+    cores: ThreadPoolExecutor
+    workers: int
+    told: set[str] = field(default_factory=set)
+    """What was said of cards that failed: the streams of a card fail alike."""
+    telling: Lock = field(default_factory=Lock)
+
+
 class _Lane:
     """A stream of a card. One thread uses it at a time."""
 
-    def __init__(self, make: Callable[[], Device], cores: ThreadPoolExecutor, workers: int, told: set[str]) -> None:
+    def __init__(self, make: Callable[[], Device], common: _Common) -> None:
         self._make: Callable[[], Device] | None = make
-        self._cores = cores
-        self._workers = workers
-        self._told = told
+        self._common = common
         self._tried: Tried | None = None
         self._proven = False
 
@@ -80,7 +90,7 @@ class _Lane:
         try:
             if self._tried is None:
                 self._tried = Tried(self._make())
-            found = self._tried.lattices(indexer, q, self._workers)
+            found = self._tried.lattices(indexer, q, self._common.workers)
         except CardError as error:
             why = str(error)
         else:
@@ -105,13 +115,13 @@ class _Lane:
                 tried.close()
 
     def _by_cores(self, indexer: CellIndexer, q: list[Vectors]) -> Found:
-        return list(self._cores.map(indexer.index, q))
+        return list(self._common.cores.map(indexer.index, q))
 
     def _give_up(self, why: str) -> None:
-        # Streams of a card fail alike.
-        if why not in self._told:
-            self._told.add(why)
-            _log.warning("a graphics card indexes no more, and the cores go on in its place: %s", why)
+        with self._common.telling:
+            if why not in self._common.told:
+                self._common.told.add(why)
+                _log.warning("a graphics card indexes no more, and the cores go on in its place: %s", why)
         self.close()
 
 
@@ -121,7 +131,7 @@ def is_same(found: Found, others: Found) -> bool:
 
 
 def _bits(lattice: Lattice) -> list[bytes]:
-    return [np.asarray(getattr(lattice, field.name)).tobytes() for field in fields(lattice)]
+    return [np.asarray(getattr(lattice, each.name)).tobytes() for each in fields(lattice)]
 
 
 def devices_of(cards: Sequence[Card]) -> list[Callable[[], Device]]:

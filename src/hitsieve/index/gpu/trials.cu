@@ -116,7 +116,9 @@ __device__ float score_of(const Job *job, i64 image, Vector v, const Vector *wei
     const i64 first = job->spots_from[image];
     const i64 n = job->spots_from[image + 1] - first;
     for (i64 base = 0; base < n; base += SUMS) {
-        for (i64 i = 0; i < SUMS; i++) {
+        // Sums with fixed numbers stay in registers.
+#pragma unroll
+        for (int i = 0; i < SUMS; i++) {
             if (base + i < n) {
                 const Vector q = job->spots[first + base + i];
                 sums[i] += (weights ? closeness(q, *weights) : 1.0f) * closeness(q, v);
@@ -124,7 +126,8 @@ __device__ float score_of(const Job *job, i64 image, Vector v, const Vector *wei
         }
     }
     float total = 0.0f;
-    for (i64 i = 0; i < SUMS; i++) {
+#pragma unroll
+    for (int i = 0; i < SUMS; i++) {
         total += sums[i];
     }
     return total;

@@ -27,7 +27,7 @@ from hitsieve.pipeline.apart import goes_on, is_asked_to_stop
 from hitsieve.pipeline.check import check
 from hitsieve.pipeline.claim import finished
 from hitsieve.pipeline.ingest import Connection, errand_of, ingest
-from hitsieve.pipeline.register import entry_of
+from hitsieve.pipeline.register import known_record
 from hitsieve.pipeline.run import run
 from hitsieve.pipeline.verify import verify
 from hitsieve.pipeline.watch.finding import is_whole
@@ -201,7 +201,7 @@ def _enter(row: RunRow, settings: BeamlineSettings, journal: Journal) -> str:
     outputs, summary = _whole(row, settings)
     place = settings.catalogue.catalogue or default_catalogue()
     with Catalogue(place, create=True) as catalogue:
-        change = catalogue.add(entry_of(outputs, summary))
+        change = catalogue.add(known_record(outputs, summary))
     return " ".join(filter(None, (change.what, change.why and f"({change.why})", f"in {place}")))
 
 
