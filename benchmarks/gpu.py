@@ -130,6 +130,9 @@ class Timed:
     def room(self, n_bytes: int) -> Any:
         return self._device.room(n_bytes)
 
+    def free_bytes(self) -> int:
+        return self._device.free_bytes()
+
     def address(self, room: Any) -> int:
         return self._device.address(room)
 

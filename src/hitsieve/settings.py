@@ -290,8 +290,9 @@ class RunSettings(Settings):
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Worker threads; 0: one a core."""
     engine: Literal["auto", "cpu", "gpu"] = "auto"
-    """Who finds the spots, and the lattices of a known cell: the cores of this computer (cpu), or its graphics cards
-    (gpu); auto: cards where they can be used and the run is long. What is found is the same."""
+    """Who finds the spots, and the lattices of a known cell: cores (cpu), or graphics cards (gpu), of this computer or,
+    for spots, of the workers of a cluster; auto: cards where they can be used and the run is long. What is found is the
+    same."""
 
     @model_validator(mode="after")
     def _enough_spots_kept(self) -> RunSettings:

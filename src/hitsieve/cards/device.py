@@ -41,6 +41,9 @@ class Device(Protocol):
     def room(self, n_bytes: int) -> Any:
         """Memory on the card; it is given back when nobody holds it any more."""
 
+    def free_bytes(self) -> int:
+        """Memory on the card that nobody has."""
+
     def address(self, room: Any) -> int:
         """Where that memory is, for the kernels."""
 

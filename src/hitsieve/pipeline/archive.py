@@ -14,7 +14,7 @@ from typing import Literal
 from hitsieve.catalogue import Catalogue
 from hitsieve.errors import HitsieveError, ServerError, SettingsError, SourceError
 from hitsieve.pipeline.claim import claimed, finished, lock_of
-from hitsieve.pipeline.engine import lasting
+from hitsieve.pipeline.engine import check_engine, lasting
 from hitsieve.pipeline.register import known_record
 from hitsieve.pipeline.run import run
 from hitsieve.settings import CatalogueSettings, RunSettings
@@ -82,8 +82,9 @@ def scan(request: ScanRequest, steps: ScanSteps) -> list[Scanned]:
     OutputError
         The catalogue cannot be written.
     SettingsError, ServerError
-        The cluster that the settings ask for cannot be begun.
+        The cluster that the settings ask for cannot be begun, or no graphics card can be used that is asked for.
     """
+    check_engine(request.settings)
     results: list[Scanned] = []
     masters = runs_in(request, lambda path, why: results.append(Scanned(path, "failed", why)), steps.looking)
     steps.found(len(masters))

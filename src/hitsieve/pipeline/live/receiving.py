@@ -16,6 +16,7 @@ from hitsieve._core import hold_memory
 from hitsieve.errors import SettingsError, SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.apart import Apart
+from hitsieve.pipeline.engine import check_engine
 from hitsieve.pipeline.live.judging import Workers, sure
 from hitsieve.pipeline.live.parts import Parts
 from hitsieve.pipeline.live.series import Means, Series
@@ -73,13 +74,14 @@ def receive(
     Raises
     ------
     SettingsError
-        An address makes no sense.
+        An address makes no sense, or no graphics card can be used that is asked for.
     OutputError
         The folder cannot be written.
     """
     in_doubt = losing_nothing(settings) if live.veto != "off" else None
     hold_memory()
     settings = losing_nothing(settings, live)
+    check_engine(settings)
     workers = settings.workers or len(os.sched_getaffinity(0))
     spool = live.spool or settings.write.output / "received"
     check_folders(settings.write.output, spool)

@@ -16,6 +16,7 @@ from threading import Event
 from hitsieve.errors import HitsieveError, SourceError
 from hitsieve.pipeline.apart import Apart, Died
 from hitsieve.pipeline.claim import claimed, lock_of
+from hitsieve.pipeline.engine import check_engine
 from hitsieve.pipeline.watch.events import Events
 from hitsieve.pipeline.watch.finding import Finder, inside
 from hitsieve.pipeline.watch.finished import Arrivals
@@ -72,8 +73,9 @@ def watch(request: WatchRequest, stop: Event, processes: Processes | None = None
     OutputError
         The journal cannot be written.
     SettingsError
-        The address of the writer makes no sense.
+        The address of the writer makes no sense, or no graphics card can be used that is asked for.
     """
+    check_engine(request.settings)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(request.journal))
         if not is_folder(request.top) and not journal.identities(request.top):
