@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from hitsieve.pipeline.search import Plan, search
 from hitsieve.pipeline.searcher import BATCH, Searcher
 from hitsieve.settings import IndexSettings, SpotSettings, VerdictSettings
 from hitsieve.source import OpenedRun, open_run
-from hitsieve.spots import build_finder
+from hitsieve.spots import Searched, build_finder
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 from hitsieve.verdict import HitRule, rate_spots
 
@@ -70,6 +70,23 @@ def test_every_image_once_in_order(simulated: Simulated) -> None:
         assert batch.offsets[0] == 0
         assert batch.offsets[-1] == len(batch.spots)
         assert np.array_equal(np.diff(batch.offsets), batch.n_spots)
+
+
+def test_what_is_remembered_comes_back_in_any_order(simulated: Simulated) -> None:
+    images, order = np.arange(149, 0, -5), np.arange(20) * 7 % 30
+    with open_run([simulated.master]) as opened, searcher_of(opened) as searcher:
+        with closing(searcher.finder.scan(opened.run, images, 1, 8)) as scan:
+            found = list(scan)
+        assert searcher.found.knows(images).sum() == 0
+        for i, part in enumerate(found):
+            searcher.found.add(images[8 * i : 8 * i + 8], part)
+        assert searcher.found.knows(np.array([-1, 4, 5, 149, 150])).tolist() == [False, True, False, True, False]
+        again, whole = searcher.found.of(images[order]), Searched.joined(found)
+    assert len(whole.x)
+    assert again.offsets[-1] == len(again.x)
+    for i, place in enumerate(order.tolist()):
+        for name in ("n_spots", "max_count", "background", "x", "snr", "flags"):
+            assert np.array_equal(getattr(again.one(i), name), getattr(whole.one(place), name)), name
 
 
 @pytest.mark.parametrize("compression", ["bslz4", "gzip"])
