@@ -76,7 +76,7 @@ class Finder:
         fresh = _Fresh()
         for path in self._files(bad):
             self._step()
-            if (found := fresh.before(path)) is not None:
+            if (found := fresh.take()) is not None:
                 early(found)
             stamp = Stamp.of(path)
             if stamp is None:
@@ -121,7 +121,6 @@ class _Fresh:
     def __init__(self) -> None:
         self._looked: list[Looked] = []
         self._taken: set[frozenset[Path]] = set()
-        self._folder: Path | None = None
         self._told = time.monotonic()
 
     def add(self, looked: Looked, *, is_known: bool) -> None:
@@ -130,14 +129,13 @@ class _Fresh:
         elif looked.images_in:
             self._taken.add(frozenset(looked.images_in))
 
-    def before(self, path: Path) -> dict[Path, tuple[Path, ...]] | None:
-        """Runs that can be taken in before a file is looked at; None where it is too soon for that.
+    def take(self) -> dict[Path, tuple[Path, ...]] | None:
+        """Runs that can be taken in; None where it is too soon for that.
 
-        The files of one folder are looked at together. Whether a file that holds its own images is shown by another one
-        is known in the end only, and so is which of several names of a file is taken.
+        Whether a file that holds its own images is shown by another one is known in the end only, and so is which of
+        several names of a file is taken.
         """
-        another, self._folder = path.parent != self._folder, path.parent
-        if not another or not self._looked or time.monotonic() - self._told < EARLY:
+        if not self._looked or time.monotonic() - self._told < EARLY:
             return None
         found = {}
         for one in choose_masters(self._looked):
