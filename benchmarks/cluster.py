@@ -21,7 +21,7 @@ from benchmarks.timing import faster, take_turns
 from hitsieve.settings import ClusterSettings, RunSettings, WriteSettings
 
 REACH_SCALING, REACH_OVERHEAD = 1.9, 0.1
-REPEATED, REPEATED_LONG = 4, 20
+REPEATED, REPEATED_LONG = 4, 10
 """Times that the images come in one run: workers take a while to warm up, and opening and closing a run takes as long
 for few images as for many."""
 COUNTS = (1, 2)

@@ -290,8 +290,8 @@ class RunSettings(Settings):
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Worker threads; 0: one a core."""
     engine: Literal["auto", "cpu", "gpu"] = "auto"
-    """Who finds the spots: the cores of this computer (cpu), or its graphics cards (gpu); auto: cards where they can be
-    used and the run is long. What is found is the same."""
+    """Who finds the spots, and the lattices of a known cell: the cores of this computer (cpu), or its graphics cards
+    (gpu); auto: cards where they can be used and the run is long. What is found is the same."""
 
     @model_validator(mode="after")
     def _enough_spots_kept(self) -> RunSettings:
@@ -310,6 +310,9 @@ class LiveSettings(Settings):
     the output folder. It must take the whole stream: name a fast disk, or one in memory (/dev/shm)."""
     keep_received: bool = False
     """Keep the received images, an NXmx master with data files for each series, and the annotated master over them."""
+    parts: bool = False
+    """Write hits while a series comes: for each thousand images, once all of them have come, a file
+    NAME_part_000001_hits.h5, by spots alone. They stay; the hits of the whole series come at its end all the same."""
     veto: Literal["off", "spots"] = "off"
     """spots: images that surely are misses, by --min-spots, are dropped before they are written, but for a random
     sample; their numbers stay in the outputs. off: all images are written."""

@@ -202,6 +202,12 @@ def test_people_and_sample_that_the_source_names(ingest: Ingest, outputs: Path) 
     # Who is named alone, without a role, is responsible for the data, and is not therefore its investigator.
     assert (said["owner"], said.get("principalInvestigators")) == ("Ada Lovelace", None)
     assert "ownerEmail" not in said
+    with h5py.File(outputs / "small_annotated.h5", "r+") as master:
+        for name, text in {"owner_group": "p777", "pi": "Charles", "note": "x", "keywords": "y"}.items():
+            master[f"entry/user/{name}"] = text
+    sent = json.loads(ingest(outputs, "--dry-run", "--contact-email", "b@example.org").out)["raw"]
+    assert (sent["ownerGroup"], sent["owner"], sent["principalInvestigators"]) == ("p777", "Ada Lovelace", ["Charles"])
+    assert sent["keywords"] == ["hitsieve"]
 
 
 def test_conventions_of_a_facility(ingest: Ingest, outputs: Path) -> None:

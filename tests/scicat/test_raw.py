@@ -216,6 +216,15 @@ def test_archived_already(fake: FakeSciCat, plan: Plan) -> None:
     assert fake.store.jobs == []
 
 
+def test_an_archive_job_that_is_refused_is_a_warning(fake: FakeSciCat, plan: Plan) -> None:
+    """What was archivable when it was looked at need not be any more."""
+    fake.fail_next(1, Fault("status", 400, only="POST /api/v4/jobs"))
+    report = bring(fake, plan)
+    assert (report.archive, fake.store.jobs) == ("left alone", [])
+    assert any("cannot be archived, SciCat says: " in text and "a fault on purpose" in text for text in report.warnings)
+    assert bring(fake, plan).archive == "created"
+
+
 def test_picture_that_is_refused_is_a_warning(fake: FakeSciCat, plan: Plan) -> None:
     fake.fail_next(3, Fault("status", 413, only="POST /api/v3/datasets"))
     report = bring(fake, plan)

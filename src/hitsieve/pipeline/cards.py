@@ -45,7 +45,8 @@ def choice() -> Choice:
     except Exception as error:  # noqa: BLE001 - a CuPy that does not fit NumPy, Python or CUDA fails in all ways
         what = " ".join(str(error).split())
         return Choice(found, (), f"CuPy cannot be imported: {what}", "install it again")
-    return Choice(found, found.usable, f"runs of {MANY} images or more are worth starting a card")
+    why = f"for runs of {MANY} images or more, to find spots and to index with a known cell"
+    return Choice(found, found.usable, why)
 
 
 def scan_by_cores(finder: Finder, workers: int) -> Scan:

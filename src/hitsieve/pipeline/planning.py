@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from hitsieve.catalogue import Record
+from hitsieve.catalogue import Record, find_facts
 from hitsieve.catalogue.scicat import (
     DataFile,
     Errand,
@@ -16,15 +16,23 @@ from hitsieve.catalogue.scicat import (
     Files,
     Plan,
     all_facts,
-    facts_of_person,
-    find_facts,
+    facts_of_texts,
     read_facility,
 )
 from hitsieve.catalogue.scicat import read_facts as read_facts_file
 from hitsieve.errors import HitsieveError, SourceError
 from hitsieve.pipeline.glance import glance
 from hitsieve.pipeline.record import file_sha256, record_of
-from hitsieve.write import SUMMARY_SUFFIX, Outputs, Summary, find_outputs, open_results, people, read_summary
+from hitsieve.write import (
+    SUMMARY_SUFFIX,
+    Outputs,
+    Responsible,
+    Summary,
+    find_outputs,
+    open_results,
+    read_summary,
+    responsible,
+)
 
 Progress = Callable[[int, int], None]
 
@@ -75,20 +83,23 @@ def facts_of(errand: Errand, record: Record) -> Facts:
     folders = (Path(record.place).parent, Path(record.source_path).parent)
     path = Path(errand.facts_file) if errand.facts_file else find_facts(record.stem, folders)
     given = [errand.facts, *([read_facts_file(path)] if path is not None else [])]
-    return all_facts(record, [*given, _people_of(record)], read_facility(errand.facility))
+    return all_facts(record, [*given, _said_by_source(record)], read_facility(errand.facility))
 
 
-def _people_of(record: Record) -> Facts:
-    """Whom the source names as principal investigator; whom it names alone and without a role is the owner."""
-    masters = (
-        Outputs.of(Path(place).parent, record.stem).annotated for place in (record.place, record.verdict_on) if place
-    )
-    named = next((people(master) for master in masters if master.is_file()), ())
-    leading = next((one for one in named if one.is_investigator), None)
-    if leading is not None:
-        return facts_of_person("pi", leading.name, leading.email)
-    alone = named[0] if len(named) == 1 and named[0].role is None else None
-    return Facts() if alone is None else facts_of_person("owner", alone.name, alone.email)
+def _said_by_source(record: Record) -> Facts:
+    """What the source sends along under the names of facts, and whom it names.
+
+    Who is named alone and without a role is responsible for the data: their owner.
+    """
+    folders = (Path(place).parent for place in (record.place, record.verdict_on) if place)
+    masters = (Outputs.of(folder, record.stem).annotated for folder in folders)
+    told = next((responsible(master) for master in masters if master.is_file()), Responsible())
+    person = next((one for one in told.people if one.is_investigator), None)
+    role = "pi"
+    if person is None and len(told.people) == 1 and told.people[0].role is None:
+        person, role = told.people[0], "owner"
+    named = {} if person is None else {role: person.name, f"{role}_email": person.email}
+    return facts_of_texts({**{name: text for name, text in named.items() if text}, **told.sent})
 
 
 def plan_of(errand: Errand, *, progress: Progress | None = None) -> tuple[Plan, list[str]]:

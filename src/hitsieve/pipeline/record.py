@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hitsieve.catalogue import CELL_FIELDS, FileKind, PumpState, Record, StoredFile
 from hitsieve.errors import SourceError
@@ -23,6 +23,9 @@ from hitsieve.write import (
     describe,
     digest_of_hits,
 )
+
+if TYPE_CHECKING:
+    from hitsieve.catalogue.scicat import Facts
 
 _BLOCK = 1 << 20
 _KEV_ANGSTROM = 12.398419843320026
@@ -69,6 +72,13 @@ def record_of(outputs: Outputs, summary: Summary, *, checksums: bool = False) ->
         hits_digest=digest_of_hits(outputs.hits) if outputs.hits.is_file() else None,
         files=_files(outputs, summary, checksums=checksums),
     )
+
+
+def with_facts(record: Record, facts: Facts) -> Record:
+    """The record with what a file of facts says of sample and experiment, which goes before what the source says."""
+    told = {"title": facts.title, "experiment": facts.proposal}
+    told |= {"sample_name": facts.sample_name, "sample_id": facts.sample_id}
+    return record.model_copy(update={name: value for name, value in told.items() if value})
 
 
 def _verdict(summary: Summary) -> dict[str, Any]:

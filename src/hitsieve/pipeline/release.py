@@ -93,8 +93,8 @@ class ReleaseRequest:
         for place in map(Path, places):
             # Results that were moved or deleted stay in the catalogue.
             with suppress(SourceError):
-                outputs = find_outputs(place)
-                there.append((outputs.misses is not None, read_summary(place).date, outputs))
+                outputs, summary = find_outputs(place), read_summary(place)
+                there.append((summary.miss_bytes is not None, summary.date, outputs))
         if not there:
             what = f"{source[0]}: the catalogue {catalogue} knows no results of it that are there"
             raise SettingsError(what, mend="give --run, or --hits and --misses")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
+from hitsieve.index.gpu import CardIndexing
 from hitsieve.model import Run
 from hitsieve.source import OpenedRun
 from hitsieve.spots import Finder, Searched
@@ -104,6 +105,8 @@ class Searcher:
     pool: ThreadPoolExecutor
     found: Remembered = field(default_factory=Remembered)
     """Images that were searched before: they are not searched again."""
+    cards: CardIndexing | None = None
+    """Who indexes batches; None: the pool."""
 
     @contextmanager
     def searching(self, images: Images) -> Iterator[Iterator[tuple[Images, Searched]]]:

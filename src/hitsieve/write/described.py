@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -47,6 +48,16 @@ class Person:
         return re.sub(r"[\W_]+", " ", self.role or "").strip().lower() in ("principal investigator", "pi")
 
 
+@dataclass(frozen=True, slots=True)
+class Responsible:
+    """Who is responsible for a measurement, as the source has it."""
+
+    people: tuple[Person, ...] = ()
+    """In the order of its groups."""
+    sent: Mapping[str, str] = field(default_factory=dict)
+    """Texts in the group `user` of the entry, by name: there Jungfraujoch writes what a beamline sends along."""
+
+
 def describe(path: Path) -> Described:
     """Words about the measurement in an annotated master or a hit-only file.
 
@@ -77,8 +88,8 @@ def describe(path: Path) -> Described:
         raise SourceError(f"{path}: cannot be read: {error}", mend="copy it again") from error
 
 
-def people(path: Path) -> tuple[Person, ...]:
-    """Everybody whom an annotated master or a hit-only file names, in the order of its groups.
+def responsible(path: Path) -> Responsible:
+    """Whom an annotated master or a hit-only file names, and what a beamline sent along.
 
     Raises
     ------
@@ -88,8 +99,13 @@ def people(path: Path) -> tuple[Person, ...]:
     try:
         with open_output(path, "*_annotated.h5") as file:
             entry = file.get(entry_of(file))
-            groups = _all_of_class(entry, "NXuser", "user") if isinstance(entry, h5py.Group) else []
-            return tuple(Person(*(_text(group, name) for name in ("name", "email", "role"))) for group in groups)
+            if not isinstance(entry, h5py.Group):
+                return Responsible()
+            groups = _all_of_class(entry, "NXuser", "user")
+            people = tuple(Person(*(_text(group, name) for name in ("name", "email", "role"))) for group in groups)
+            sent = entry.get("user")
+            names = sent if isinstance(sent, h5py.Group) else ()
+            return Responsible(people, {name: text for name in names if (text := _text(sent, name))})
     except (OSError, RuntimeError, KeyError) as error:
         raise SourceError(f"{path}: cannot be read: {error}", mend="copy it again") from error
 

@@ -222,15 +222,16 @@ def _gather(
     if template.dtype.kind == "O":
         values[...] = b""
     absent = 0
-    for number in np.unique(file):
-        dataset = array.opened(int(number), opened)
-        here = file == number
-        inside = here & (row >= 0) & (row < (0 if dataset is None else dataset.shape[0]))
-        absent += int(here.sum() - inside.sum())
-        if dataset is not None and dataset.shape[1:] == template.shape[1:] and inside.any():
+    order = np.argsort(file, kind="stable")
+    for here in np.split(order, np.flatnonzero(np.diff(file[order])) + 1) if len(order) else ():
+        dataset = array.opened(int(file[here[0]]), opened)
+        rows = row[here]
+        inside = here[(rows >= 0) & (rows < (0 if dataset is None else dataset.shape[0]))]
+        if dataset is None or dataset.shape[1:] != template.shape[1:]:
+            inside = inside[:0]
+        absent += len(here) - len(inside)
+        if dataset is not None and len(inside):
             values[inside] = read_rows(dataset, row[inside])
-        elif inside.any():
-            absent += int(inside.sum())
     return values, absent
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from hitsieve.catalogue.factsfile import FILES
 from hitsieve.catalogue.publication import TABLE as PUBLICATION
 from hitsieve.catalogue.publication import several
 from hitsieve.catalogue.record import Record
@@ -33,8 +33,6 @@ TECHNIQUES = {
     "macromolecular": ("PaNET01164", "macromolecular crystallography"),
 }
 """Word: identifier and name in the PaNET ontology."""
-FILES = ("{stem}_facts.toml", "hitsieve-facts.toml")
-"""Names of files with facts; the first that is there counts, beside the results, then beside the source."""
 
 
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
@@ -112,6 +110,12 @@ class Facts(BaseModel):
     """Words to find the datasets by."""
 
 
+_MAILS = ("pi_email", "owner_email", "contact_email")
+_OF_SOURCE = (
+    *("title", "description", "sample_name", "sample_id", "proposal", "pi", "owner", "owner_group"),
+    *("creation_location", "instrument_id", *_MAILS),
+)
+"""Facts that a source may send along."""
 NEEDED = ("owner", "owner_group", "contact_email")
 """Without these SciCat takes no dataset."""
 
@@ -148,18 +152,6 @@ def wrong_facts(error: ValidationError) -> str:
         else:
             said.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(said)
-
-
-def find_facts(stem: str, folders: Iterable[Path]) -> Path | None:
-    """The file with the facts of a run; None where there is none, or none that may be seen."""
-    for folder in folders:
-        for name in FILES:
-            path = folder / name.format(stem=stem)
-            # Raw data may lie where whoever publishes the results is not let in.
-            with suppress(OSError):
-                if path.is_file():
-                    return path
-    return None
 
 
 def all_facts(record: Record, given: Iterable[Facts], facility: Facility) -> Facts:
@@ -208,11 +200,11 @@ def _cleaned(text: str | None) -> str | None:
     return shown.strip()[:LONGEST].strip() or None
 
 
-def facts_of_person(role: Literal["pi", "owner"], name: str | None, email: str | None) -> Facts:
-    """What a source says of somebody, as far as it can be used."""
-    address = _cleaned(email)
-    usable = address if address is not None and _MAIL.fullmatch(address) else None
-    return Facts.model_validate({role: _cleaned(name), f"{role}_email": usable})
+def facts_of_texts(texts: Mapping[str, str]) -> Facts:
+    """What a source says under the names of facts, as far as it can be used."""
+    known = {name: _cleaned(texts[name]) for name in _OF_SOURCE if name in texts}
+    usable = {name: text for name, text in known.items() if text and (name not in _MAILS or _MAIL.fullmatch(text))}
+    return Facts.model_validate(usable)
 
 
 def techniques(record: Record, beam: Beam | None, delivery: str | None) -> tuple[str, ...]:

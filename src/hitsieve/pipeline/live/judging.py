@@ -145,6 +145,15 @@ class Judge:
             self._bytes -= len(packed.data)
         return image, packed
 
+    def so_far(self) -> tuple[tuple[Images, Searched], ...]:
+        """What was found on the images that have a verdict."""
+        return self._found.take()
+
+    @property
+    def min_spots(self) -> int:
+        """Spots that are enough, as far as is known."""
+        return self._threshold.min_spots
+
     def finish(self) -> tuple[tuple[Images, Searched], ...]:
         """Wait for all verdicts; what was found on the images."""
         with self._changed:
@@ -229,7 +238,7 @@ class Threshold:
 
     def __init__(self, settings: VerdictSettings) -> None:
         self._settings = settings
-        self._min_spots = DEFAULT_MIN_SPOTS if settings.min_spots is None else settings.min_spots
+        self.min_spots = DEFAULT_MIN_SPOTS if settings.min_spots is None else settings.min_spots
         self._counts: list[int] = []
         self._backgrounds: list[float] = []
         self._next = FIRST
@@ -238,18 +247,18 @@ class Threshold:
     def of(self, counted: int, background: float) -> int:
         """Take in an image; the threshold for it."""
         if self._settings.min_spots is not None:
-            return self._min_spots
+            return self.min_spots
         with self._lock:
             self._counts.append(counted)
             self._backgrounds.append(background)
             if len(self._counts) < self._next:
-                return self._min_spots
+                return self.min_spots
             self._next *= 2
             counts: npt.NDArray[np.int32] = np.array(self._counts, dtype=np.int32)
             backgrounds = np.array(self._backgrounds, dtype=np.float32)
         found = calibrate(counts, background=backgrounds, false_hit_rate=self._settings.false_hit_rate)
-        self._min_spots = found.min_spots
-        return self._min_spots
+        self.min_spots = found.min_spots
+        return self.min_spots
 
 
 class _Found:
