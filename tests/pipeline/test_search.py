@@ -20,7 +20,8 @@ from hitsieve.pipeline.search import Plan, search
 from hitsieve.pipeline.searcher import BATCH, Searcher
 from hitsieve.settings import IndexSettings, SpotSettings, VerdictSettings
 from hitsieve.source import OpenedRun, open_run
-from hitsieve.spots import build_finder
+from hitsieve.spots import Finder, Searched, build_finder
+from hitsieve.spots.finder import Ground
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 from hitsieve.verdict import HitRule, rate_spots
 
@@ -41,7 +42,7 @@ def searched(opened: OpenedRun, *, before: tuple[int, ...] = ()) -> list[ImageRe
     with searcher_of(opened) as searcher:
         with searcher.searching(np.array(before, dtype=np.int64)) as batches:
             for images, found in batches:
-                searcher.found.update({int(image): found.one(i) for i, image in enumerate(images)})
+                searcher.found.update({int(image): (found, i) for i, image in enumerate(images)})
         with search(searcher, Plan(VERDICT, RULE, None)) as batches:
             return list(batches)
 
@@ -70,6 +71,28 @@ def test_every_image_once_in_order(simulated: Simulated) -> None:
         assert batch.offsets[0] == 0
         assert batch.offsets[-1] == len(batch.spots)
         assert np.array_equal(np.diff(batch.offsets), batch.n_spots)
+
+
+def test_where_all_is_known_nothing_is_searched_nor_a_finder_set_up(simulated: Simulated) -> None:
+    def never() -> Ground:
+        raise AssertionError("a finder was set up")
+
+    with open_run([simulated.master]) as opened, searcher_of(opened) as first:
+        every = np.arange(150, dtype=np.int64)
+        with first.searching(every) as batches:
+            packs = [(images, found) for images, found in batches]
+        # As a stream gives them: images of a batch are out of order, and of another batch between them.
+        known = {int(image): (found, i) for images, found in packs for i, image in enumerate(images)}
+        finder = Finder(never, SpotSettings())
+        second = Searcher(opened, finder, lambda run, images: finder.scan(run, images, 1, BATCH), first.pool, known)
+        with second.searching(every[::-1].copy()) as batches:
+            backwards = [(images, found) for images, found in batches]
+    assert [len(images) for images, _ in backwards] == [len(images) for images, _ in packs]
+    forwards, again = (Searched.joined([found for _, found in batches]) for batches in (packs, backwards))
+    for i in range(150):
+        one, other = forwards.one(i), again.one(149 - i)
+        for field in fields(Searched):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name), field.name)
 
 
 @pytest.mark.parametrize("compression", ["bslz4", "gzip"])

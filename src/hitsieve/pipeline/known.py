@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from hitsieve.pipeline.searcher import Images
+from hitsieve.pipeline.searcher import Found, Images
 from hitsieve.pipeline.veto import Dropped
 from hitsieve.source import OpenedRun
 from hitsieve.spots import Searched
@@ -21,10 +21,10 @@ class Known:
     dropped: Dropped = field(default_factory=Dropped)
     """Images that were judged and not written, and what else is not kept."""
 
-    def by_image(self) -> dict[int, Searched]:
+    def by_image(self) -> dict[int, Found]:
         """What was found on each image that was searched."""
         return {
-            image: searched.one(i)
+            image: (searched, i)
             for images, searched in self.found
             for i, image in enumerate(images.tolist())
             if image not in self.missing

@@ -19,6 +19,8 @@ from hitsieve.spots import Finder, Searched
 BATCH = 64
 """Images handed on at a time."""
 Images = npt.NDArray[np.int64]
+Found = tuple[Searched, int]
+"""What was found on an image: on which of the images of a batch."""
 
 
 @contextmanager
@@ -59,7 +61,7 @@ class Searcher:
     scan: Scan
     """Who searches stored images."""
     pool: ThreadPoolExecutor
-    found: dict[int, Searched] = field(default_factory=dict)
+    found: dict[int, Found] = field(default_factory=dict)
     """What is known of images that were searched before: they are not searched again."""
 
     @contextmanager
@@ -72,6 +74,9 @@ class Searcher:
         asked = images.copy()
         if self.found:
             asked[np.isin(images, np.fromiter(self.found, dtype=np.int64))] = -1
+        if len(asked) and (asked < 0).all():
+            yield self._whole(images, _nothing(len(asked)))
+            return
         with closing(self.scan(self.opened.run, asked)) as scan:
             yield self._whole(images, scan)
 
@@ -90,13 +95,29 @@ class Searcher:
             first += len(searched)
             open_ = [i for i, why in searched.reasons.items() if not why]
             lost = [i for i in open_ if int(these[i]) in table.missing or int(these[i]) in table.unreadable]
-            known = {i: self.found.pop(int(these[i])) for i in open_ if int(these[i]) in self.found}
+            known: dict[int, Found] = {i: self.found.pop(int(these[i])) for i in open_ if int(these[i]) in self.found}
             by_library = [i for i in open_ if i not in known and i not in lost]
             # What the core cannot read by itself is searched from its pixels.
-            known |= zip(by_library, self.pool.map(self.find, these[by_library].tolist()), strict=True)
+            found = self.pool.map(self.find, these[by_library].tolist())
+            known |= zip(by_library, ((one, 0) for one in found), strict=True)
             yield these, filled(searched, known) if known else searched
 
 
-def filled(searched: Searched, known: Mapping[int, Searched]) -> Searched:
+def filled(searched: Searched, known: Mapping[int, Found]) -> Searched:
     """A batch, with what is known of some of its images, by position, from elsewhere."""
-    return Searched.joined([known[i] if i in known else searched.one(i) for i in range(len(searched))])
+    parts: list[tuple[Searched, int, int]] = []
+    for i in range(len(searched)):
+        batch, place = known.get(i, (searched, i))
+        # What is together stays together: to cut out every image by itself takes longer than anything else here.
+        if parts and parts[-1][0] is batch and parts[-1][2] == place:
+            parts[-1] = (batch, parts[-1][1], place + 1)
+        else:
+            parts.append((batch, place, place + 1))
+    return Searched.joined([batch.part(first, end) for batch, first, end in parts])
+
+
+def _nothing(n: int) -> Iterator[Searched]:
+    """As of a scan that was asked for none of n images."""
+    one = Searched.failed("")
+    for start in range(0, n, BATCH):
+        yield Searched.joined([one] * min(BATCH, n - start))

@@ -259,7 +259,7 @@ class _Pilot:
                 chosen = candidates(run, images, searched, rated, min(self._min_indexed, MIN_SPOTS))
                 self._candidates |= zip(images[chosen.positions].tolist(), chosen.q, strict=True)
             for i, image in enumerate(images.tolist()):
-                self.searcher.found[image] = searched.one(i)
+                self.searcher.found[image] = (searched, i)
             self._taken.append(images)
             self.n += len(images)
 

@@ -54,8 +54,8 @@ class OutputStream(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place in the file."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: os.fstat(self._handle).st_size}[whence]
-        self._place = base + offset
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place}.get(whence)
+        self._place = (os.fstat(self._handle).st_size if base is None else base) + offset
         return self._place
 
     def readinto(self, buffer: Buffer) -> int:

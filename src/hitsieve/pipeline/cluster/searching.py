@@ -319,7 +319,7 @@ class _Scanning:
             self._members.blind.add(answer.where)
             why = answer.searched.reasons[lost[0]]
             _log.warning("a worker on %s cannot read what is read here: %s", answer.where, why)
-        return filled(answer.searched, {i: again.one(n) for n, i in enumerate(lost)})
+        return filled(answer.searched, {i: (again, n) for n, i in enumerate(lost)})
 
     def _instead(self, unit: _Unit) -> Searched:
         """What is found here on images that a worker keeps for itself."""
