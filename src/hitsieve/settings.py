@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,9 @@ LONGEST_CYCLE = 10**7
 """Most images of a cycle of a pump pattern."""
 LOCAL = "local"
 """The scheduler that stands for processes on this computer."""
+OWN_PATHS = ("api", "commands", "files", "live", "runs", "static")
+"""What the addresses of the pages begin with."""
+_BASE_PATH = re.compile(r"(/(?!\.)[A-Za-z0-9._~-]+)+")
 
 
 def pump_pattern(text: str) -> tuple[tuple[str, int], ...]:
@@ -49,8 +53,19 @@ def _resolved(path: Path) -> Path:
     return path.resolve()
 
 
+def _is_base_path(text: str) -> str:
+    """Without a slash at its end; a page's own address must not look like one below it."""
+    path = text.rstrip("/")
+    if path and not _BASE_PATH.fullmatch(path):
+        raise ValueError(f"base path {text!r} is not a path of letters, digits and -._~, such as /hits")
+    if path.split("/")[1:2] and path.split("/")[1] in OWN_PATHS:
+        raise ValueError(f"base path {text!r} begins like a page of hitsieve: {', '.join(OWN_PATHS)} are taken")
+    return path
+
+
 Input = Annotated[Path | None, AfterValidator(_absolute)]
 Folder = Annotated[Path, AfterValidator(_resolved)]
+BasePath = Annotated[str, AfterValidator(_is_base_path)]
 
 
 class Settings(BaseModel):
@@ -275,8 +290,8 @@ class RunSettings(Settings):
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Worker threads; 0: one a core."""
     engine: Literal["auto", "cpu", "gpu"] = "auto"
-    """Who finds the spots: the cores of this computer (cpu), or its graphics cards (gpu); auto: cards where they can be
-    used and the run is long. What is found is the same."""
+    """Who finds the spots, and the lattices of a known cell: the cores of this computer (cpu), or its graphics cards
+    (gpu); auto: cards where they can be used and the run is long. What is found is the same."""
 
     @model_validator(mode="after")
     def _enough_spots_kept(self) -> RunSettings:
@@ -334,6 +349,8 @@ class ServeSettings(Settings):
     """A proxy in front lets in only whom it may, and says who asks; no token is needed then."""
     allow_host: tuple[str, ...] = ()
     """Names by which visitors reach the server, beside localhost and the address it listens at."""
+    base_path: BasePath = ""
+    """Path below which a proxy shows the pages, such as /hits; links and cookies hold it. No header can change it."""
     live: str | None = None
     """Where hitsieve live publishes (its --publish), such as tcp://detector:5556; shown on a page of its own."""
     live_spool: Folder | None = None

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hitsieve.spots.gpu.device import PIXELS, Bytes, OutOfMemoryError
+from hitsieve.cards import Bytes, Kernels, OutOfMemoryError
+from hitsieve.spots.gpu.kernels import kernels_for
 
 HERE = Path(__file__).parent
 GUARD = 256
@@ -25,21 +25,28 @@ UNUSED = 0xA5
 """What memory holds before it is written."""
 
 
-@cache
 def compiled(dtype: str, lanes: int) -> ctypes.PyDLL:
-    """The kernels for a pixel type as a library."""
+    """The kernels of the spot finder for a pixel type as a library."""
+    return library_of(kernels_for(dtype), lanes)
+
+
+@cache
+def library_of(kernels: Kernels, lanes: int) -> ctypes.PyDLL:
+    """Some kernels as a library."""
     compiler = os.environ.get("CXX", "c++")
     if shutil.which(compiler) is None:
         pytest.skip(f"no C++ compiler {compiler}: the kernels cannot be emulated")
-    library = Path(mkdtemp(prefix="hitsieve-kernels-")) / "kernels.so"
-    kernels = files("hitsieve.spots.gpu").joinpath("kernels.cu")
+    folder = Path(mkdtemp(prefix="hitsieve-kernels-"))
+    library, text = folder / "kernels.so", folder / "kernels.cu"
+    text.write_text(kernels.text, encoding="utf-8")
     options = ["-std=c++17", "-O1", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
-    defines = [f"-DPIXEL={PIXELS[dtype]}", f"-DLANES={lanes}", f'-DKERNELS="{kernels}"']
+    defines = [*(f"-D{define}" for define in kernels.defines), f"-DLANES={lanes}", f'-DKERNELS="{text}"']
     subprocess.run([compiler, *options, *defines, str(HERE / "emulation.cpp"), "-o", str(library)], check=True)
     # With the interpreter locked: the emulated threads of a library share the numbers that say which of them runs.
     loaded = ctypes.PyDLL(str(library))
     library.unlink()
-    library.parent.rmdir()
+    text.unlink()
+    folder.rmdir()
     return loaded
 
 
@@ -62,12 +69,13 @@ class EmulatedCard:
     With one lane, threads run from beginning to end; with more, the lanes of a warp take turns.
     """
 
-    def __init__(self, dtype: str, lanes: int = 1, memory: int = 1 << 40) -> None:
+    def __init__(self, kernels: str | Kernels, lanes: int = 1, memory: int = 1 << 40) -> None:
+        """`kernels`: some, or the pixel type for those of the spot finder."""
         self.lanes = lanes
         self.launched: list[str] = []
         self.closed = False
         self._memory = memory
-        self._library = compiled(dtype, lanes)
+        self._library = library_of(kernels_for(kernels) if isinstance(kernels, str) else kernels, lanes)
         self._rooms: list[Room] = []
 
     def room(self, n_bytes: int) -> Room:

@@ -15,14 +15,14 @@ import pytest
 from calling import Hitsieve
 from emulatedcard import EmulatedCard
 from hitsieve import pipeline
+from hitsieve.cards import Card, Cards, Device, Kernels, find_cards
 from hitsieve.errors import SettingsError
-from hitsieve.pipeline import cards
+from hitsieve.index.gpu import kernels
+from hitsieve.pipeline import cardlattices, cards
 from hitsieve.pipeline.cards import choice, scan_here
 from hitsieve.settings import ClusterSettings, RunSettings, SpotSettings, WriteSettings
 from hitsieve.source import open_run
 from hitsieve.spots import build_finder
-from hitsieve.spots.gpu import Card, Cards, find_cards
-from hitsieve.spots.gpu.device import Device
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 ABOUT = {"name": "few", "detector": "test-256k", "images": 40, "hit_fraction": 0.3, "seed": 5}
@@ -40,8 +40,8 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> list[EmulatedCard]:
     """A computer with a card; those that were made."""
     made: list[EmulatedCard] = []
 
-    def make(dtype: str) -> Device:
-        made.append(EmulatedCard(dtype))
+    def make(what: str | Kernels) -> Device:
+        made.append(EmulatedCard(what))
         return made[-1]
 
     def devices(of: Sequence[Card], dtype: str) -> list[Callable[[], Device]]:
@@ -49,6 +49,7 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> list[EmulatedCard]:
 
     monkeypatch.setattr(cards, "find_cards", lambda: Cards((CARD,), "12.4", "", ""))
     monkeypatch.setattr(cards, "devices_of", devices)
+    monkeypatch.setattr(cardlattices, "devices_of", lambda of: [partial(make, kernels()) for _ in of])
     return made
 
 
@@ -61,6 +62,8 @@ def test_outputs_do_not_tell_who_searched(few: Simulated, emulated: list[Emulate
     for engine in ("cpu", "gpu"):
         report = pipeline.run([few.master], settings(tmp_path / engine, engine))
         assert report.summary.n_hits > 8
+        launched = {kernel for card in emulated for kernel in card.launched}
+        assert launched >= ({"emit", "peaks"} if engine == "gpu" else set())
         assert bool(emulated) == (engine == "gpu")
     tables = [pq.read_table(tmp_path / engine / "few_images.parquet") for engine in ("cpu", "gpu")]
     assert tables[0].equals(tables[1])
@@ -150,7 +153,7 @@ def test_devices_with_a_card(hitsieve: Hitsieve, emulated: list[EmulatedCard], m
         "card 0  Emulated, 16 GiB, compute capability 9.0",
         "card 1  Ancient, 2 GiB, compute capability 3.5, cannot be used",
         "driver  for CUDA 12.4",
-        "engine  gpu: runs of 2000 images or more are worth starting a card",
+        "engine  gpu: for runs of 2000 images or more, to find spots and to index with a known cell",
     ]
     listed = json.loads(hitsieve("devices", "--json").stdout)
     assert [card["usable"] for card in listed["cards"]] == [True, False]

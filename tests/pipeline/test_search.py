@@ -17,7 +17,7 @@ from hitsieve.index import CellIndexer, reciprocal_vectors
 from hitsieve.model import ImageResults, Spots, State, UnitCell
 from hitsieve.pipeline.lattices import LatticeSearch
 from hitsieve.pipeline.search import Plan, search
-from hitsieve.pipeline.searcher import BATCH, Searcher
+from hitsieve.pipeline.searcher import BATCH, Remembered, Searcher
 from hitsieve.settings import IndexSettings, SpotSettings, VerdictSettings
 from hitsieve.source import OpenedRun, open_run
 from hitsieve.spots import Finder, Searched, build_finder
@@ -42,7 +42,7 @@ def searched(opened: OpenedRun, *, before: tuple[int, ...] = ()) -> list[ImageRe
     with searcher_of(opened) as searcher:
         with searcher.searching(np.array(before, dtype=np.int64)) as batches:
             for images, found in batches:
-                searcher.found.update({int(image): (found, i) for i, image in enumerate(images)})
+                searcher.found.add(images, found)
         with search(searcher, Plan(VERDICT, RULE, None)) as batches:
             return list(batches)
 
@@ -81,8 +81,7 @@ def test_where_all_is_known_nothing_is_searched_nor_a_finder_set_up(simulated: S
         every = np.arange(150, dtype=np.int64)
         with first.searching(every) as batches:
             packs = [(images, found) for images, found in batches]
-        # As a stream gives them: images of a batch are out of order, and of another batch between them.
-        known = {int(image): (found, i) for images, found in packs for i, image in enumerate(images)}
+        known = Remembered(packs)
         finder = Finder(never, SpotSettings())
         second = Searcher(opened, finder, lambda run, images: finder.scan(run, images, 1, BATCH), first.pool, known)
         with second.searching(every[::-1].copy()) as batches:

@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import hitsieve.spots.gpu
+import hitsieve.cards
 from emulatedcard import compiled
+from hitsieve.cards import CardError, Kernels, OutOfMemoryError
 from hitsieve.model import Run
 from hitsieve.spots import Finder
-from hitsieve.spots.gpu.device import CardError, OutOfMemoryError
+from hitsieve.spots.gpu.kernels import kernels_for
 
 from .cases import encode
 from .test_gpu import IMAGE, SMALL, agree, assert_same
@@ -27,6 +28,7 @@ from .test_gpu_scan import by_cards, by_core, few, finder, run
 
 __all__ = ["few", "finder", "run"]
 DTYPE = "int16"
+KERNELS = kernels_for(DTYPE)
 
 
 class Array:
@@ -148,27 +150,27 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> Cupy:
 
 
 @pytest.fixture
-def make(cupy: Cupy) -> Callable[[int, str], Any]:
+def make(cupy: Cupy) -> Callable[[int, Kernels], Any]:
     """The class of cards, which has never seen another CuPy."""
-    path = Path(hitsieve.spots.gpu.__file__).with_name("cupycard.py")
+    path = Path(hitsieve.cards.__file__).with_name("cupycard.py")
     spec = spec_from_file_location("cupycard_with_stand_in", path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    kind: Callable[[int, str], Any] = module.CupyCard
+    kind: Callable[[int, Kernels], Any] = module.CupyCard
     return kind
 
 
-def test_a_card_through_cupy(make: Callable[[int, str], Any]) -> None:
+def test_a_card_through_cupy(make: Callable[[int, Kernels], Any]) -> None:
     """Blocks, warps and arguments are what the kernels expect; the first card, which is busy, is left alone."""
-    found = agree(make(1, DTYPE), DTYPE, SMALL, [encode(IMAGE, "bslz4")] * 2)
+    found = agree(make(1, KERNELS), DTYPE, SMALL, [encode(IMAGE, "bslz4")] * 2)
     assert found.n_spots.min() > 0
 
 
-def test_a_busy_card_says_so(make: Callable[[int, str], Any]) -> None:
+def test_a_busy_card_says_so(make: Callable[[int, Kernels], Any]) -> None:
     with pytest.raises(CardError, match="card 0: cudaErrorDevicesUnavailable"):
-        make(0, DTYPE)
+        make(0, KERNELS)
 
 
 @pytest.mark.parametrize(
@@ -184,11 +186,11 @@ def test_a_busy_card_says_so(make: Callable[[int, str], Any]) -> None:
 def test_whatever_fails_is_the_cards_failure(
     error: Exception,
     kind: type[CardError],
-    make: Callable[[int, str], Any],
+    make: Callable[[int, Kernels], Any],
     cupy: Cupy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    card = make(1, DTYPE)
+    card = make(1, KERNELS)
 
     def empty(n_bytes: int, dtype: type) -> Array:
         raise error
@@ -202,7 +204,7 @@ def test_whatever_fails_is_the_cards_failure(
 @pytest.mark.parametrize("failure", [None, lambda: TypeError("as no emulation fails")])
 def test_memory_is_given_back(
     failure: Callable[[], BaseException] | None,
-    make: Callable[[int, str], Any],
+    make: Callable[[int, Kernels], Any],
     cupy: Cupy,
     run: Run,
     finder: Finder,
@@ -215,7 +217,7 @@ def test_memory_is_given_back(
     monkeypatch.setattr(make, "lanes", 1)
     images = range(12 if failure is None else 24)
     assert finder.ground.dtype == DTYPE
-    found, _ = by_cards([lambda: make(1, DTYPE)], run, finder, images)
+    found, _ = by_cards([lambda: make(1, KERNELS)], run, finder, images)
     assert_same(found, by_core(run, finder, images))
     assert cupy.launches > 11
     assert ("as no emulation fails" in caplog.text) == (failure is not None)

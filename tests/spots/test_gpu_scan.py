@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import subprocess
@@ -16,12 +15,14 @@ import numpy as np
 import pytest
 
 from emulatedcard import EmulatedCard, Room
+from emulatedcard.nvrtc import complaints
+from hitsieve.cards import CardError, Device, find_cards
 from hitsieve.model import Run
 from hitsieve.settings import SpotSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Finder, Searched, build_finder
-from hitsieve.spots.gpu import can_search, find_cards, scan_on
-from hitsieve.spots.gpu.device import CardError, Device
+from hitsieve.spots.gpu import can_search, scan_on
+from hitsieve.spots.gpu.kernels import kernels_for
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 from .test_gpu import assert_same
@@ -265,44 +266,13 @@ def test_no_driver_is_no_card() -> None:
     assert "no NVIDIA driver" in found.lack
 
 
-def nvrtc() -> ctypes.CDLL | None:
-    """NVIDIA's compiler for cards, which needs none."""
-    from importlib.util import find_spec
-
-    try:
-        spec = find_spec("nvidia.cuda_nvrtc")
-    except ModuleNotFoundError:
-        spec = None
-    folders = [Path(place) / "lib" for place in spec.submodule_search_locations or ()] if spec else []
-    for path in (*(folder / "libnvrtc.so.12" for folder in folders), Path("libnvrtc.so.12")):
-        try:
-            return ctypes.CDLL(str(path))
-        except OSError:
-            continue
-    return None
-
-
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_90"])
-@pytest.mark.parametrize("pixel", ["u8", "i16", "u32"])
-def test_the_compiler_of_cards_takes_the_kernels(pixel: str, architecture: str) -> None:
-    from hitsieve.spots.gpu.device import source
-
-    compiler = nvrtc()
-    if compiler is None:
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32"])
+def test_the_compiler_of_cards_takes_the_kernels(dtype: str, architecture: str) -> None:
+    said = complaints(kernels_for(dtype), architecture)
+    if said is None:
         pytest.skip("NVRTC is not installed (nvidia-cuda-nvrtc-cu12)")
-    program = ctypes.c_void_p()
-    text = source().encode()
-    assert compiler.nvrtcCreateProgram(ctypes.byref(program), text, b"kernels.cu", 0, None, None) == 0
-    # -ftz is what CuPy adds.
-    options = ["--std=c++17", "--fmad=false", "--device-int128"]
-    options += ["-ftz=true", f"-DPIXEL={pixel}", f"-arch={architecture}"]
-    given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-    code = compiler.nvrtcCompileProgram(program, len(options), given)
-    size = ctypes.c_size_t()
-    compiler.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    compiler.nvrtcGetProgramLog(program, log)
-    assert (code, log.value.decode()) == (0, "")
+    assert said == ""
 
 
 def test_a_real_card() -> None:
@@ -310,11 +280,12 @@ def test_a_real_card() -> None:
     cards = find_cards()
     if not cards.usable:
         pytest.skip(f"no card can be used: {cards.lack}")
-    from hitsieve.spots.gpu.cupycard import CupyCard
+    from hitsieve.cards.cupycard import CupyCard
 
     from .cases import DTYPES
     from .test_gpu import DETECTOR, agree, stored_series
 
     for dtype in DTYPES:
         for n_spots in (0, 40, 300):
-            agree(CupyCard(cards.usable[0].number, dtype), dtype, DETECTOR, stored_series(20, dtype, n_spots))
+            card = CupyCard(cards.usable[0].number, kernels_for(dtype))
+            agree(card, dtype, DETECTOR, stored_series(20, dtype, n_spots))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
+from hitsieve.cards import Card, Cards, find_cards
 from hitsieve.errors import SettingsError
 from hitsieve.model import Run
 from hitsieve.pipeline.searcher import BATCH, Images, Scan, Scanning
 from hitsieve.spots import Finder
-from hitsieve.spots.gpu import Card, Cards, can_search, devices_of, find_cards, scan_on
+from hitsieve.spots.gpu import can_search, devices_of, scan_on
 
 _log = logging.getLogger(__name__)
 MANY = 2000
@@ -44,7 +45,8 @@ def choice() -> Choice:
     except Exception as error:  # noqa: BLE001 - a CuPy that does not fit NumPy, Python or CUDA fails in all ways
         what = " ".join(str(error).split())
         return Choice(found, (), f"CuPy cannot be imported: {what}", "install it again")
-    return Choice(found, found.usable, f"runs of {MANY} images or more are worth starting a card")
+    why = f"for runs of {MANY} images or more, to find spots and to index with a known cell"
+    return Choice(found, found.usable, why)
 
 
 def scan_by_cores(finder: Finder, workers: int) -> Scan:

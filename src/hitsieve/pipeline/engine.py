@@ -12,7 +12,7 @@ from hitsieve.model import Run
 from hitsieve.pipeline.cards import scan_by_cores, scan_here
 from hitsieve.pipeline.resuming import FoundStore, resumed
 from hitsieve.pipeline.searcher import Scan
-from hitsieve.settings import LOCAL, RunSettings
+from hitsieve.settings import RunSettings
 from hitsieve.spots import Finder
 
 
@@ -68,7 +68,7 @@ def lasting(settings: RunSettings) -> Iterator[RunSettings]:
     ServerError
         It cannot be begun.
     """
-    if settings.cluster.slurm or settings.cluster.scheduler == LOCAL:
+    if settings.cluster.slurm or settings.cluster.scheduler is not None:
         with _cluster().begun(settings) as joined:
             yield joined
     else:

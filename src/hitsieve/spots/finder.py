@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -48,7 +48,7 @@ class Searched:
     @classmethod
     def of(cls, batch: Batch) -> Searched:
         """The columns of a batch of the core."""
-        return cls(**{field.name: getattr(batch, field.name) for field in fields(cls)})
+        return cls(**{name: getattr(batch, name) for name in ("reasons", "offsets", *IMAGE_COLUMNS, *SPOT_COLUMNS)})
 
     def one(self, i: int) -> Searched:
         """The i-th image alone."""
@@ -57,21 +57,32 @@ class Searched:
     def part(self, first: int, end: int) -> Searched:
         """Images from `first` to before `end` alone."""
         spots = slice(int(self.offsets[first]), int(self.offsets[end]))
-        cut = {
-            field.name: getattr(self, field.name)[spots if field.name in SPOT_COLUMNS else slice(first, end)]
-            for field in fields(self)
-            if field.name not in ("reasons", "offsets")
-        }
         reasons = {i - first: why for i, why in self.reasons.items() if first <= i < end}
-        return Searched(reasons=reasons, offsets=self.offsets[first : end + 1] - self.offsets[first], **cut)
+        return Searched(
+            reasons=reasons,
+            offsets=self.offsets[first : end + 1] - self.offsets[first],
+            **{name: getattr(self, name)[first:end] for name in IMAGE_COLUMNS},
+            **{name: getattr(self, name)[spots] for name in SPOT_COLUMNS},
+        )
+
+    def take(self, which: IntArray) -> Searched:
+        """Images by their positions, in the order given."""
+        lengths = np.diff(self.offsets)[which]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        spots = np.repeat(self.offsets[which] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        known = self.reasons
+        return Searched(
+            reasons={n: known[i] for n, i in enumerate(which.tolist()) if i in known} if known else {},
+            offsets=offsets,
+            **{name: getattr(self, name)[which] for name in IMAGE_COLUMNS},
+            **{name: getattr(self, name)[spots] for name in SPOT_COLUMNS},
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Searched]) -> Searched:
         """Consecutive parts as one."""
         columns = {
-            field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(cls)
-            if field.name not in ("reasons", "offsets")
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in (*IMAGE_COLUMNS, *SPOT_COLUMNS)
         }
         starts = np.cumsum([0, *(len(part) for part in parts)])
         reasons = {
@@ -104,6 +115,7 @@ class Searched:
         )
 
 
+IMAGE_COLUMNS = ("n_spots", "n_strong", "n_saturated", "max_count", "background")
 SPOT_COLUMNS = ("x", "y", "intensity", "spot_background", "snr", "n_pixels", "peak", "flags")
 
 

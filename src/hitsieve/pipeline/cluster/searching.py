@@ -38,6 +38,7 @@ UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 """What workers on this computer begin with: Ctrl-C reaches them as well, but it is this process that stops them."""
 PATIENT = 10.0
 """Time (s) after which a user is told what is waited for."""
+_WAITS = "Slurm has the jobs (squeue), and this waits until one runs"
 LOOK = 1.0
 """Time (s) between looks at who is there."""
 _log = logging.getLogger(__name__)
@@ -197,14 +198,12 @@ class _Members:
     def await_first(self, *, for_ever: bool) -> None:
         """Wait until there is a worker; jobs may have to queue for long."""
         began = self._seen = time.monotonic()
-        told = not for_ever
+        told = False
         while not self.look():
             time.sleep(0.05)
             if not told and time.monotonic() - began > PATIENT:
                 told = True
-                _log.warning(
-                    "no worker yet: Slurm has the jobs (squeue), and this waits until one runs; Ctrl-C stops it"
-                )
+                _log.warning("no worker yet: %s; Ctrl-C stops it", _WAITS if for_ever else f"waiting {self.wait:g} s")
             if for_ever:
                 self._seen = time.monotonic()
 
@@ -319,7 +318,7 @@ class _Scanning:
             self._members.blind.add(answer.where)
             why = answer.searched.reasons[lost[0]]
             _log.warning("a worker on %s cannot read what is read here: %s", answer.where, why)
-        return filled(answer.searched, {i: (again, n) for n, i in enumerate(lost)})
+        return filled(answer.searched, lost, [again])
 
     def _instead(self, unit: _Unit) -> Searched:
         """What is found here on images that a worker keeps for itself."""

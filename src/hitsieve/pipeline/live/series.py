@@ -15,6 +15,7 @@ from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.live.finishing import Job, Sieved, sieve_apart
 from hitsieve.pipeline.live.judging import Ground, Judge, Workers
+from hitsieve.pipeline.live.lost import keep_numbers
 from hitsieve.pipeline.live.watching import Ended, Verdict
 from hitsieve.pipeline.veto import Dropped, Veto
 from hitsieve.settings import RunSettings
@@ -208,7 +209,11 @@ class Series:
         if not sieved.failed:
             return sieved
         again = f"hitsieve run {received.master} --misses keep -o {self.means.settings.write.output}"
-        return replace(sieved, failed=f"{sieved.failed}; what was received is kept: {again}")
+        told = f"{sieved.failed}; what was received is kept: {again}"
+        numbers = keep_numbers(received.master, known, self._settings)
+        if numbers is not None:
+            told += f"; what is known of {len(known.dropped.images):,} images that were dropped is in {numbers}"
+        return replace(sieved, failed=told)
 
     def _held(self, image: SeriesImage, at: float) -> bool:
         """Have an image judged before it is written; False where it must be written first."""

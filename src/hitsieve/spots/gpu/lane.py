@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.cards import Bytes, CardError, Device, OutOfMemoryError
 from hitsieve.model import Run
 from hitsieve.spots.finder import NOT_STORED, Finder, Searched, stored_places
-from hitsieve.spots.gpu.device import Bytes, CardError, Device, OutOfMemoryError
 from hitsieve.spots.gpu.plan import CardPlan
 from hitsieve.spots.gpu.stage import Chunks, Stage, placed
 

@@ -11,10 +11,10 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from hitsieve.cards import Card, Device
 from hitsieve.model import Run
 from hitsieve.spots.finder import NOT_STORED, Finder, Searched
-from hitsieve.spots.gpu.cards import Card
-from hitsieve.spots.gpu.device import Device
+from hitsieve.spots.gpu.kernels import kernels_for
 from hitsieve.spots.gpu.lane import Images, Lane, Places, Task
 from hitsieve.spots.gpu.plan import card_plan
 from hitsieve.spots.gpu.stage import block_bytes
@@ -115,9 +115,10 @@ def scan_on(
 
 def devices_of(cards: Sequence[Card], dtype: str) -> list[Callable[[], Device]]:
     """The streams of some cards: cards take batches in turn."""
-    from hitsieve.spots.gpu.cupycard import CupyCard
+    from hitsieve.cards.cupycard import CupyCard
 
-    return [partial(CupyCard, card.number, dtype) for _ in range(STREAMS) for card in cards]
+    kernels = kernels_for(dtype)
+    return [partial(CupyCard, card.number, kernels) for _ in range(STREAMS) for card in cards]
 
 
 def _blocks(run: Run, finder: Finder) -> int | None:

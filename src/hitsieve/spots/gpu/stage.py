@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.cards import Bytes, Device, Numbers, packed_job
 from hitsieve.spots.finder import Searched
-from hitsieve.spots.gpu.device import Bytes, Device
-from hitsieve.spots.gpu.plan import CardPlan, Numbers, packed_job
+from hitsieve.spots.gpu.kernels import source
+from hitsieve.spots.gpu.plan import CardPlan
 
 LIMIT = 1 << 15
 """Most strong pixels of an image that is searched on a card: a diffraction image has hundreds."""
@@ -178,7 +179,7 @@ class Stage:
 
     def _launch(self, n: int) -> None:
         """All but the last step: how many spots there are decides where they go."""
-        self._send("job", packed_job(self._values))
+        self._send("job", packed_job(source(), self._values))
         lanes = self._device.lanes
         eights = -(-self._plan.n_pixels // (8 * lanes))
         self._start("walk", -(-n // lanes), 1)
@@ -200,7 +201,7 @@ class Stage:
         if "spots" not in self._rooms or self._rooms["spots"].nbytes < total * SPOT.itemsize:
             self._make("spots", total * SPOT.itemsize)
         self._send("offsets", ends)
-        self._send("job", packed_job(self._values))
+        self._send("job", packed_job(source(), self._values))
         self._start("emit", STRIDING, len(n_spots))
         return ends, self._fetch("spots", SPOT, total)
 

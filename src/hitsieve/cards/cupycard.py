@@ -9,7 +9,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from hitsieve.spots.gpu.device import PIXELS, Bytes, CardError, OutOfMemoryError, source
+from hitsieve.cards.device import Bytes, CardError, Kernels, OutOfMemoryError
 
 WARPS = 4
 """Warps of a block."""
@@ -27,8 +27,7 @@ class CupyCard:
     ----------
     number : int
         The card's number, as the driver counts.
-    dtype : str
-        Pixel type.
+    kernels : Kernels
 
     Raises
     ------
@@ -38,11 +37,12 @@ class CupyCard:
 
     lanes = 32
 
-    def __init__(self, number: int, dtype: str) -> None:
+    def __init__(self, number: int, kernels: Kernels) -> None:
         self._number = number
         with self._current():
             self._stream = cupy.cuda.Stream(non_blocking=True)
-            module = cupy.RawModule(code=source(), options=(*OPTIONS, f"-DPIXEL={PIXELS[dtype]}"), backend="nvrtc")
+            options = (*OPTIONS, *(f"-D{define}" for define in kernels.defines))
+            module = cupy.RawModule(code=kernels.text, options=options, backend="nvrtc")
             module.compile()
         self._module = module
 
