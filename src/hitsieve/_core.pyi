@@ -44,7 +44,7 @@ class SpotFinder:
 
         Where there are no pixels the others mean nothing.
         """
-    def find_stored(self, stored: bytes, codec: str) -> Batch:
+    def find_stored(self, stored: bytes | npt.NDArray[np.uint8], codec: str) -> Batch:
         """Search one image in its stored form; a corrupt one gets a reason in the batch, no exception."""
     def scan(
         self,

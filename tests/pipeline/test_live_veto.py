@@ -159,7 +159,7 @@ def test_images_that_cannot_be_read_stay_and_misses_go(tmp_path: Path, master: P
     with open_run(master) as opened:
         series = StreamedSeries.of(opened, 1)
     start = series.start
-    damaged = series.pieces[20][:400] + b"\xff" * (len(series.pieces[20]) - 400)
+    damaged = bytes(series.pieces[20][:400]) + b"\xff" * (len(series.pieces[20]) - 400)
     pieces = (*series.pieces[:20], damaged, *series.pieces[21:])
     folder = tmp_path / "out"
     with (

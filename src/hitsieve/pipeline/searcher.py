@@ -117,6 +117,9 @@ class Searcher:
         images = np.ascontiguousarray(images, dtype=np.int64)
         asked = images.copy()
         asked[self.found.knows(images)] = -1
+        if len(asked) and (asked < 0).all():
+            yield self._whole(images, _nothing(len(asked)))
+            return
         with closing(self.scan(self.opened.run, asked)) as scan:
             yield self._whole(images, scan)
 
@@ -156,3 +159,10 @@ def filled(searched: Searched, positions: Sequence[int], known: Sequence[Searche
     order = np.arange(len(searched), dtype=np.int64)
     order[list(positions)] = len(searched) + np.arange(len(positions))
     return Searched.joined([searched, *known]).take(order)
+
+
+def _nothing(n: int) -> Iterator[Searched]:
+    """As of a scan that was asked for none of n images."""
+    one = Searched.failed("")
+    for start in range(0, n, BATCH):
+        yield Searched.joined([one] * min(BATCH, n - start))

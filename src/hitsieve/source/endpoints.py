@@ -140,7 +140,7 @@ class Endpoints:
                 ready = dict(poller.poll(PAUSE))
                 for number, line in enumerate(self._lines):
                     if line.socket in ready:
-                        # Images are large: what is taken out of a message is copied once, not twice.
+                        # Images are large: they stay where ZeroMQ has put them, and are not copied.
                         self._put(number, [frame.buffer for frame in line.socket.recv_multipart(copy=False)])
                     elif line.given_up():
                         line.call_anew()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -146,15 +147,46 @@ class Ground:
     error_value: int | None
 
 
-@dataclass(frozen=True, slots=True)
 class Finder:
-    """Finds the spots of a run's images; may be shared between threads."""
+    """Finds the spots of a run's images; may be shared between threads.
 
-    core: SpotFinder
-    background_ring: tuple[float, float] | None
-    """Resolution limits (angstrom) of the ring that gives the background level; None: the whole image."""
-    ground: Ground
-    settings: SpotSettings
+    It is set up when it is first used: where all is known of all images, that is never.
+
+    Parameters
+    ----------
+    ground : callable
+        Gives what it needs of the run.
+    settings : SpotSettings
+    """
+
+    def __init__(self, ground: Callable[[], Ground], settings: SpotSettings) -> None:
+        self.settings = settings
+        self._find_ground = ground
+        self._lock = Lock()
+        self._made: tuple[Ground, SpotFinder] | None = None
+
+    def set_up(self) -> tuple[Ground, SpotFinder]:
+        """Set it up, if it is not."""
+        with self._lock:
+            if self._made is None:
+                ground = self._find_ground()
+                self._made = (ground, _core(ground, self.settings))
+            return self._made
+
+    @property
+    def ground(self) -> Ground:
+        """What it needs of the run."""
+        return self.set_up()[0]
+
+    @property
+    def core(self) -> SpotFinder:
+        """The finder of the compiled core."""
+        return self.set_up()[1]
+
+    @property
+    def background_ring(self) -> tuple[float, float] | None:
+        """Resolution limits (angstrom) of the ring that gives the background level; None: the whole image."""
+        return self.ground.bins.ring
 
     @property
     def bins(self) -> Bins:
@@ -169,15 +201,15 @@ class Finder:
         ValueError
             The bins are others.
         """
-        if settings.bin_width != self.ground.bin_width:
-            raise ValueError(f"bins of {settings.bin_width} pixels are not those of {self.ground.bin_width}")
-        return _tuned(self.ground, settings)
+        if settings.bin_width != self.settings.bin_width:
+            raise ValueError(f"bins of {settings.bin_width} pixels are not those of {self.settings.bin_width}")
+        return Finder(lambda: self.ground, settings)
 
     def find(self, image: npt.NDArray[np.generic]) -> Searched:
         """Search one image of unpacked counts, shape (slow, fast)."""
         return Searched.of(self.core.find(image))
 
-    def find_stored(self, stored: bytes, codec: Codec) -> Searched:
+    def find_stored(self, stored: bytes | npt.NDArray[np.uint8], codec: Codec) -> Searched:
         """Search one image in its stored form."""
         return Searched.of(self.core.find_stored(stored, codec))
 
@@ -217,28 +249,32 @@ def stored_places(run: Run, images: npt.NDArray[np.int64]) -> tuple[npt.NDArray[
 
 
 def build_finder(run: Run, settings: SpotSettings) -> Finder:
-    """Set up the finder for a run's detector and pixel type.
+    """The finder for a run's detector and pixel type.
 
     Raises
     ------
     SourceError
         The pixels are not integers of at most 32 bits.
     """
-    detector = run.detector
     if run.dtype.kind not in "iu" or run.dtype.itemsize > 4:
         raise SourceError(f"{run.path}: pixels are {run.dtype}", mend="images of integer counts are needed")
+    return Finder(lambda: _ground(run, settings.bin_width), settings)
+
+
+def _ground(run: Run, bin_width: float) -> Ground:
+    detector = run.detector
     valid = np.ones(detector.shape, dtype=np.bool_) if detector.pixel_mask is None else detector.pixel_mask == 0
     panels = None
     if detector.panels:
         panel_map = detector.panel_map()
         valid &= panel_map < len(detector.panels)
         panels = panel_map if len(detector.panels) > 1 else None
-        bins = rings(detector, run.beam, settings.bin_width, valid)
+        bins = rings(detector, run.beam, bin_width, valid)
     else:
         bins = tiles(detector)
-    ground = Ground(
+    return Ground(
         bins=bins,
-        bin_width=settings.bin_width,
+        bin_width=bin_width,
         valid=valid,
         panels=panels,
         dtype=run.dtype.newbyteorder("=").name,
@@ -246,11 +282,10 @@ def build_finder(run: Run, settings: SpotSettings) -> Finder:
         saturation=_saturation(run),
         error_value=_error_value(run),
     )
-    return _tuned(ground, settings)
 
 
-def _tuned(ground: Ground, settings: SpotSettings) -> Finder:
-    core = SpotFinder(
+def _core(ground: Ground, settings: SpotSettings) -> SpotFinder:
+    return SpotFinder(
         bins=ground.bins.number,
         valid=ground.valid,
         dtype=ground.dtype,
@@ -261,7 +296,6 @@ def _tuned(ground: Ground, settings: SpotSettings) -> Finder:
         panels=ground.panels,
         **settings.model_dump(exclude={"bin_width"}),
     )
-    return Finder(core, ground.bins.ring, ground, settings)
 
 
 def good_pixels(run: Run, image: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

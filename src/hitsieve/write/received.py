@@ -73,6 +73,8 @@ class ReceivedSeries:
         self._name = name
         self._start = start
         self._open: OrderedDict[int, h5py.File] = OrderedDict()
+        self._datasets: dict[int, h5py.Dataset] = {}
+        """Those of the open files: to look one up for each image takes its time."""
         self._files: dict[int, Path] = {}
         self._rows: dict[int, int] = {}
         self._last = -1
@@ -92,8 +94,10 @@ class ReceivedSeries:
 
     def why_not(self, packed: PackedImage) -> str:
         """Why an image does not fit the others of its series; empty where it does."""
+        if (packed.shape, packed.dtype, packed.codec) == (self.shape, self.dtype, self.codec):
+            return ""
         mine, other = (f"{x.dtype.name} {x.shape}, {x.codec or 'not packed'}" for x in (self, packed))
-        return "" if mine == other else f"received, but it is {other}; the series is {mine}"
+        return f"received, but it is {other}; the series is {mine}"
 
     def add(self, number: int, packed: PackedImage) -> None:
         """Keep image `number`.
@@ -151,6 +155,7 @@ class ReceivedSeries:
             if (last + 1) * IMAGES_PER_FILE > n:
                 self._rows[last] = n - last * IMAGES_PER_FILE
                 self._dataset(last).resize(self._rows[last], axis=0)
+            self._datasets.clear()
             while self._open:
                 self._open.popitem()[1].close()
         self._write_master()
@@ -186,9 +191,17 @@ class ReceivedSeries:
     def _dataset(self, part: int) -> h5py.Dataset:
         if part in self._open:
             self._open.move_to_end(part)
+        if part not in self._datasets:
+            self._datasets[part] = self._opened(part)
+        return self._datasets[part]
+
+    def _opened(self, part: int) -> h5py.Dataset:
+        if part in self._open:
             return self._open[part]["entry/data/data"]
         while len(self._open) >= MOST_OPEN:
-            self._close(self._open.popitem(last=False)[1])
+            other, file = self._open.popitem(last=False)
+            self._datasets.pop(other, None)
+            self._close(file)
         if part in self._files:
             self._open[part] = h5py.File(self._files[part], "r+")
             return self._open[part]["entry/data/data"]

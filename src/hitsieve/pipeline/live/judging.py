@@ -75,7 +75,9 @@ class Workers:
 
     def equip(self, ground: Ground, run: Run, settings: RunSettings) -> tuple[Run, Finder]:
         """Set up the finder for the detector, beam and pixel type of a run."""
-        self._last = (ground, run, build_finder(run, settings.spots))
+        finder = build_finder(run, settings.spots)
+        finder.set_up()
+        self._last = (ground, run, finder)
         return self._last[1:]
 
 
@@ -229,7 +231,7 @@ def sure(settings: RunSettings) -> bool:
 def search_packed(finder: Finder, packed: PackedImage) -> Searched:
     """Find the spots of an image that is in memory."""
     if packed.codec is not None:
-        return finder.find_stored(packed.data, packed.codec)
+        return finder.find_stored(np.frombuffer(packed.data, np.uint8), packed.codec)
     return finder.find(np.frombuffer(packed.data, packed.dtype).reshape(packed.shape))
 
 
