@@ -51,7 +51,8 @@ def test_threshold_holds_and_is_not_needlessly_high(mean: float, dispersion: flo
         # Where many of the images are hits of few more spots than blanks have, some pass for blanks.
         assert found.min_spots <= best + 2 + (0.3 * hits * best if mean > 10 else 0)
         assert found.blanks is not None
-        assert found.blanks.mean == pytest.approx(mean, rel=0.15, abs=0.02)
+        # A few blanks' spots may pass for those of the weakest hits.
+        assert found.blanks.mean == pytest.approx(mean, rel=0.15, abs=0.08)
         assert found.blanks.n == pytest.approx((1 - hits) * N, rel=0.25)
 
 
@@ -179,6 +180,71 @@ def test_more_spots_make_fewer_false_hits() -> None:
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == pytest.approx(1 - np.exp(-3.0), abs=0.02)
     assert rates[-1] < 1e-9
+
+
+def crystals_of_any_size(rng: np.random.Generator, n: int) -> Counts:
+    """Spots of crystals of 3 to 15 whose brightness varies by half."""
+    return rng.poisson(np.exp(rng.uniform(np.log(3), np.log(15), n)) * rng.lognormal(0.0, 0.5, n))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+@pytest.mark.parametrize("indexing", [False, True])
+def test_weak_hits_are_no_tail_of_quiet_blanks(indexing: bool, share: float) -> None:
+    rng = np.random.default_rng(11)
+    n_spots, n_hits = rng.poisson(0.03, 1000), round(1000 * share)
+    n_spots[:n_hits] += crystals_of_any_size(rng, n_hits)
+    found = calibrate(n_spots, indexed=(np.arange(1000) < n_hits) & (n_spots >= 8) if indexing else None)
+    assert found.origin == "blanks"
+    assert found.min_spots <= 8
+    assert found.blanks is not None and found.blanks.mean < 0.1
+
+
+@pytest.mark.parametrize("mean", [0.05, 1.0])
+def test_a_background_as_bright_tells_weak_hits_from_a_running_jet(mean: float) -> None:
+    rng = np.random.default_rng(2)
+    n_spots = counts(rng, blanks(mean, 1.0), 0.6, weak=True)
+    level = rng.lognormal(0.0, 0.2, N)
+    told = calibrate(n_spots, background=level)
+    assert told.origin == "blanks"
+    assert told.min_spots <= oracle(blanks(mean, 1.0)) + 1
+    # Of a jet that stopped for a while, the other images would be brighter.
+    brighter = np.where(np.arange(N) < 0.6 * N, 1.3, 1.0)
+    assert calibrate(n_spots, background=level * brighter).origin == "default"
+    assert calibrate(n_spots, background=np.zeros(N)).origin == "default"
+
+
+def test_means_that_spread_log_normally_make_few_false_hits() -> None:
+    means = np.random.default_rng(0).lognormal(np.log(2.0) - 0.32, 0.8, 10**6)
+    many = np.random.default_rng(1).poisson(means)
+    for seed in range(3):
+        n_spots = np.random.default_rng(seed).choice(many, N)
+        n_spots[:250] += np.random.default_rng(seed).integers(15, 200, 250)
+        assert (many >= calibrate(n_spots).min_spots).mean() <= 2e-3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["strong", "weak", "any"])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize("dispersion", [1.0, 1.3, 2.0])
+@pytest.mark.parametrize("n", [512, 5000])
+def test_few_blanks_are_above_the_threshold(n: int, dispersion: float, share: float, kind: str) -> None:
+    shares = []
+    for mean in (0.05, 0.3, 1.0, 3.0, 8.0, 15.0, 30.0):
+        distribution = blanks(mean, dispersion)
+        for seed in range(3):
+            rng = np.random.default_rng(seed)
+            n_spots, n_hits = distribution.rvs(n, random_state=rng).astype(np.int64), round(n * share)
+            if kind == "any":
+                n_spots[:n_hits] += crystals_of_any_size(rng, n_hits)
+            elif kind == "weak":
+                n_spots[:n_hits] += rng.integers(5, 16, n_hits)
+            else:
+                n_spots[:n_hits] += np.exp(rng.uniform(np.log(15), np.log(200), n_hits)).astype(np.int64)
+            found = calibrate(n_spots)
+            if found.origin == "blanks":
+                shares.append(distribution.sf(found.min_spots - 1))
+    assert np.mean(shares) <= 1e-3
+    assert max(shares) <= 6e-3
 
 
 @settings(max_examples=60)

@@ -1,19 +1,20 @@
 """Finds the least number of spots that blanks hardly ever have, from the counts of the run itself.
 
-The blanks of a run are the lowest mode of its distribution of counted spots. A negative binomial distribution is fitted
-to that mode alone, and its tail gives the threshold and the share of false hits.
+The blanks of a run are the lowest mode of its distribution of counted spots. The distributions of blanks that explain
+that mode, given hits beside it, give the threshold and the share of false hits by their tails.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil, sqrt
+from dataclasses import dataclass, replace
+from math import ceil, inf, sqrt
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.verdict.blankfit import Counts, Floats, Mode, fit, likely, log_pmf, upper_tail
+from hitsieve.verdict.blankfit import Counts, Floats, Mode, fit, likely, upper_tail
+from hitsieve.verdict.mixture import DROP_95, MOST, Explained, explain
 
 Bools = npt.NDArray[np.bool_]
 
@@ -26,7 +27,6 @@ MIN_BLANKS = 50
 MAX_MEAN = 40.0
 """Mean number of spots above which a mode is not one of blanks."""
 
-_MOST = 400
 _COVER = 0.98
 """Share of the fitted distribution that lies in its window."""
 _WIDEST = 0.6
@@ -45,16 +45,20 @@ _STRAY = 0.02
 """Share of the images, those of fewest spots, that make no mode of their own."""
 _NEXT = 5
 """Counts after one that are held against it."""
+_NONE = "the images have no mode of few spots, as blanks would make"
+_BROAD = 2
+"""Most frequent count of blanks from which they are not quiet."""
+_HEAP = 0.6
+"""Share of the images of a mode that are blanks where it is explained by blanks and hits."""
+_BRIGHTER = 1.1
+"""Ratio of backgrounds from which images of more spots may be those of a running jet, the others of a stopped one."""
 _RISE = 3.0
 """Standard deviations by which they have more images where another mode begins."""
-_DROP = 1.0
-"""Log likelihood, below the best, of the distributions that the threshold has to hold for."""
-_DROP_95 = 1.92
 
 
 @dataclass(frozen=True, slots=True)
 class Blanks:
-    """Blanks of a run, as a negative binomial distribution of their counted spots."""
+    """Blanks of a run, by their counted spots."""
 
     n: int
     """Images taken as blanks."""
@@ -93,17 +97,14 @@ class FalseHits:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    histogram: Counts
-    mode: Mode
+    explained: Explained
     trouble: str
     """Why the mode cannot be trusted; empty where it can."""
 
     @property
     def blanks(self) -> Blanks:
-        mode = self.mode
-        inside = np.exp(log_pmf(np.array(mode.mean), np.array(mode.excess), mode.last + 1))[mode.first :].sum()
-        n = min(round(mode.images / float(inside)), int(self.histogram.sum()))
-        return Blanks(n, round(mode.mean, 6), round(1.0 + mode.excess, 6))
+        best = self.explained
+        return Blanks(best.images, round(float(best.mean[0]), 6), round(1.0 + float(best.excess[0]), 6))
 
 
 def calibrate(
@@ -129,8 +130,7 @@ def calibrate(
     if isinstance(found, str):
         return Calibration(DEFAULT_MIN_SPOTS, "default", found, None)
     # The end of the likely range rather than its middle: a threshold too low makes false hits of many blanks.
-    tails = upper_tail(*likely(found.histogram, found.mode, _DROP), _MOST)
-    wanted = int((tails > false_hit_rate).sum(axis=-1).max())
+    wanted = int((found.explained.tails > false_hit_rate).sum(axis=1).max())
     least = max(FLOOR, wanted)
     blanks = found.blanks
     if found.trouble:
@@ -165,24 +165,35 @@ def false_hits(
     if isinstance(found, str) or found.trouble:
         return None
     blanks = found.blanks
-    mean, excess = likely(found.histogram, found.mode, _DROP_95)
     # Beyond that the share is nothing in any case.
-    least = min(min_spots, 4 * _MOST)
-    tails = upper_tail(mean, excess, least + 2)[:, least]
-    return FalseHits(blanks.n, blanks.mean, float(tails[-1]), (float(tails.min()), float(tails.max())))
+    tails = found.explained.tails[:, min(min_spots, MOST - 1)]
+    return FalseHits(blanks.n, blanks.mean, float(tails[0]), (float(tails.min()), float(tails.max())))
 
 
 def _find(
     n_counted: npt.NDArray[np.integer], indexed: Bools | None, background: npt.NDArray[np.floating] | None
 ) -> _Found | str:
     keep = np.asarray(n_counted) >= 0
-    if background is not None:
-        keep &= _jet_running(np.asarray(background, dtype=np.float64), keep)
+    levels = None if background is None else np.asarray(background, dtype=np.float64)
+    if levels is not None:
+        keep &= _jet_running(levels, keep)
     with_lattice = np.zeros(len(keep), dtype=np.bool_) if indexed is None else np.asarray(indexed) & keep
-    counts = np.minimum(n_counted, _MOST - 1)
-    histogram = np.bincount(counts[keep & ~with_lattice], minlength=_MOST)
-    lattices = np.bincount(counts[with_lattice], minlength=_MOST)
-    return _lowest_mode(histogram, lattices)
+    counts, keep = np.minimum(n_counted, MOST - 1), keep & ~with_lattice
+    found = _lowest_mode(np.bincount(counts[keep], minlength=MOST), np.bincount(counts[with_lattice], minlength=MOST))
+    if isinstance(found, _Found) and found.trouble and levels is not None:
+        above = counts > _last(found.explained)
+        if _as_bright(levels[keep & ~above], levels[keep & above]):
+            return replace(found, trouble="")
+    return found
+
+
+def _as_bright(few: Floats, many: Floats) -> bool:
+    """Whether images of many spots have no more background than those of few: the jet runs alike in both."""
+    few, many = few[np.isfinite(few)], many[np.isfinite(many)]
+    if min(len(few), len(many)) < MIN_BLANKS:
+        return False
+    usual = float(np.median(few))
+    return usual > 0 and float(np.median(many)) < _BRIGHTER * usual
 
 
 def _jet_running(background: Floats, searched: Bools) -> Bools:
@@ -225,36 +236,60 @@ def _lowest_mode(histogram: Counts, lattices: Counts) -> _Found | str:
     n = int(histogram.sum())
     if n < MIN_BLANKS:
         return f"{n} images without a lattice are too few blanks to tell: {MIN_BLANKS} are needed"
-    mode = _grow(histogram, lattices, 0)
-    if mode.images < _MINOR * n and _narrow(histogram, mode.last + 1):
-        mode = _grow(histogram, lattices, mode.last + 1)
-    if mode.images < MIN_BLANKS:
-        return f"{mode.images} images of few spots are too few blanks to tell: {MIN_BLANKS} are needed"
-    width = sqrt((1.0 + mode.excess) / mode.mean)
-    if mode.mean > MAX_MEAN or (mode.mean > DEFAULT_MIN_SPOTS and width > _WIDEST):
-        return "the images have no mode of few spots, as blanks would make"
-    if 2 * lattices[mode.first : mode.last + 1].sum() > mode.images:
+    if _peak(histogram, 0) > MAX_MEAN:
+        return _NONE
+    mode, told = _explained(histogram, lattices, 0)
+    if told.images < _MINOR * n and _narrow(histogram, _last(told) + 1):
+        mode, told = _explained(histogram, lattices, _last(told) + 1)
+    within = int(lattices[mode.first : _last(told) + 1].sum())
+    return _why_none(mode, told, within) or _Found(told, _trouble(histogram, told, int(lattices.sum())))
+
+
+def _why_none(mode: Mode, told: Explained, n_lattices: int) -> str:
+    """Why the mode is not one of blanks; empty where nothing says so."""
+    if told.images < MIN_BLANKS:
+        return f"{told.images} images of few spots are too few blanks to tell: {MIN_BLANKS} are needed"
+    mean, excess = float(told.mean[0]), float(told.excess[0])
+    if mean > MAX_MEAN or (mean > DEFAULT_MIN_SPOTS and sqrt((1.0 + mode.excess) / mode.mean) > _WIDEST):
+        return _NONE
+    if 2 * n_lattices > told.images:
         return "many images of the lowest mode of spot counts have a lattice: it is not one of blanks"
-    if mode.misfit > _MISFIT + _noise(mode):
+    if told.misfit > _MISFIT + _noise(told.images, mean, excess):
         return "blanks and hits of few spots merge: no distribution of blanks fits the lowest mode of spot counts"
-    return _Found(histogram, mode, _trouble(histogram, mode, int(lattices.sum())))
+    return ""
 
 
-def _trouble(histogram: Counts, mode: Mode, n_lattices: int) -> str:
+def _explained(histogram: Counts, lattices: Counts, first: int) -> tuple[Mode, Explained]:
+    """The lowest mode alone, and what explains it besides hits."""
+    peak = _peak(histogram, first)
+    mode = _grow(histogram, lattices, first, peak)
+    alone = likely(histogram, mode, DROP_95)
+    told = explain(histogram, lattices, mode.first, peak, alone)
+    if peak >= _BROAD and told.images < _HEAP * mode.images:
+        # Blanks of many spots spread as widely as hits: where they seem to be few, the mode may be all theirs.
+        told = replace(told, tails=np.concatenate([told.tails, upper_tail(*alone, MOST)]))
+    return mode, told
+
+
+def _last(told: Explained) -> int:
+    """The count up to which the blanks reach."""
+    return int((told.tails[0] > 1.0 - _COVER).sum()) - 1
+
+
+def _trouble(histogram: Counts, told: Explained, n_lattices: int) -> str:
     """Why the mode may not be the one of blanks of the running jet; empty where nothing says so."""
-    above = int(histogram[mode.last + 1 :].sum())
-    if above > _SECOND * histogram.sum() and _narrow(histogram, mode.last + 1) and n_lattices < 0.2 * above:
+    above = int(histogram[_last(told) + 1 :].sum())
+    if above > _SECOND * histogram.sum() and _narrow(histogram, _last(told) + 1) and n_lattices < 0.2 * above:
         return (
-            f"besides a mode of {mode.mean:.2g} spots there is another of few spots, which may be of blanks (the jet "
-            "stopped for a while) or of weak hits"
+            f"besides a mode of {told.mean[0]:.2g} spots there is another of few spots, which may be of blanks (the "
+            "jet stopped for a while) or of weak hits"
         )
     return ""
 
 
-def _noise(mode: Mode) -> float:
-    """About the misfit that chance makes."""
-    bins = min(mode.last - mode.first + 1, 4.0 * sqrt(mode.mean * (1 + mode.excess)) + 2)
-    return 0.5 * sqrt(bins / max(mode.images, 1))
+def _noise(images: int, mean: float, excess: float, counts: float = inf) -> float:
+    """About the misfit that chance makes in a window of so many counts."""
+    return 0.5 * sqrt(min(counts, 4.0 * sqrt(mean * (1 + excess)) + 2) / max(images, 1))
 
 
 def _narrow(histogram: Counts, first: int) -> bool:
@@ -267,27 +302,32 @@ def _narrow(histogram: Counts, first: int) -> bool:
     return median <= MAX_MEAN and high < _NARROW * max(low, 1)
 
 
-def _grow(histogram: Counts, lattices: Counts, first: int) -> Mode:
-    """Fit the lowest mode from count `first` on, with a window that grows with the fit."""
-    smooth = _smooth(histogram)
-    seen = np.cumsum(histogram[first:])
+def _peak(histogram: Counts, first: int) -> int:
+    """The top of the lowest mode from count `first` on."""
+    smooth, seen = _smooth(histogram), np.cumsum(histogram[first:])
     peak, before = first + int(np.searchsorted(seen, _STRAY * seen[-1])), -1
     while peak != before:
         before = peak
         peak = first + int(smooth[first : peak + FLOOR + ceil(sqrt(peak))].argmax())
+    return peak
+
+
+def _grow(histogram: Counts, lattices: Counts, first: int, peak: int) -> Mode:
+    """Fit the lowest mode from count `first` on alone, with a window that grows with the fit."""
+    smooth = _smooth(histogram)
     # A few images below it (of a stopped jet) are not of this mode.
     first = max(first, peak - ceil(3.0 * sqrt(peak + 1)))
     end = _end(histogram + lattices, smooth, peak)
     last = min(max(first + FLOOR - 1, peak + ceil(sqrt(peak + 1))), end)
     mode = fit(histogram, (first, last))
     while mode.mean <= MAX_MEAN and last < end:
-        tail = upper_tail(np.array(mode.mean), np.array(mode.excess), _MOST)
+        tail = upper_tail(np.array(mode.mean), np.array(mode.excess), MOST)
         enough = int((tail > 1.0 - _COVER).sum()) - 1
         if enough <= last:
             break
         last = min(enough, last + max(1, ceil(0.5 * sqrt(last))), end)
         wider = fit(histogram, (first, last))
-        if wider.misfit > _GOOD + _noise(wider):
+        if wider.misfit > _GOOD + _noise(wider.images, wider.mean, wider.excess, last - first + 1):
             break
         mode = wider
     return mode
@@ -297,10 +337,10 @@ def _end(histogram: Counts, smooth: Floats, peak: int) -> int:
     """The count above the peak after which there are clearly more images again: those are of another mode."""
     total = np.concatenate([[0], np.cumsum(histogram)])
     # Of a mode that falls, the counts after k have no more images each than k; smoothing has moved the peak ahead.
-    k = np.arange(peak + 1 + int(sqrt(peak) / 2), _MOST - 1 - _NEXT)
+    k = np.arange(peak + 1 + int(sqrt(peak) / 2), MOST - 1 - _NEXT)
     after, here = total[k + 1 + _NEXT] - total[k + 1], smooth[k]
     rises = after - _NEXT * here > _RISE * np.sqrt(after + _NEXT**2 * np.maximum(here, 1))
-    return int(k[rises.argmax()]) if rises.any() else _MOST - 1
+    return int(k[rises.argmax()]) if rises.any() else MOST - 1
 
 
 def _smooth(histogram: Counts) -> Floats:
