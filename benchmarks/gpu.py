@@ -7,6 +7,8 @@ import statistics
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,19 @@ from benchmarks.bench import Bench
 from benchmarks.jobs import scan
 from benchmarks.table import Row
 from benchmarks.timing import clock, take_turns
+from hitsieve.cards import Bytes, Card, Device, find_cards
+from hitsieve.index import CellIndexer
+from hitsieve.index.gpu import CardIndexing
+from hitsieve.index.gpu import devices_of as index_devices
+from hitsieve.index.gpu.searching import is_same as has_same
 from hitsieve.settings import SpotSettings
 from hitsieve.source import OpenedRun, open_run
 from hitsieve.spots import Finder, Searched, build_finder
-from hitsieve.spots.gpu import Card, can_search, devices_of, find_cards
-from hitsieve.spots.gpu.device import Bytes, Device
+from hitsieve.spots.gpu import can_search, devices_of
 from hitsieve.spots.gpu.lane import is_same
 from hitsieve.spots.gpu.plan import card_plan
 from hitsieve.spots.gpu.stage import Chunks, Stage, block_bytes
+from hitsieve.testing.stills import CRYSTALS, spurious, still
 
 REACH = 10_000
 """Images/s of four megapixels, from memory."""
@@ -59,7 +66,30 @@ def gpu(bench: Bench) -> list[Row]:
     return [
         Row(WHAT, measured, f">= {REACH}", rates["card"] >= REACH, {"rates": rates, "seconds": seconds}),
         Row("share of a card's time, one step after the other", told, numbers=shares),
+        _indexed(bench, cards.usable[:1], workers),
     ]
+
+
+def _indexed(bench: Bench, cards: Sequence[Card], workers: int) -> Row:
+    """Lists of spots, most of them of a lattice, indexed by a card with the cores, and by the cores alone."""
+    crystal, random = CRYSTALS["tetragonal"], np.random.default_rng(13)
+    indexer = CellIndexer(crystal.cell)
+    lists = [np.vstack([still(random, crystal, 48)[1], spurious(random, 12)]) for _ in range(BATCH)]
+    repeated = 1 if bench.smoke else REPEATED
+    with ThreadPoolExecutor(workers) as pool, closing(CardIndexing(index_devices(cards), pool, workers)) as indexing:
+        found = [each.result() for each in [indexing.submit(indexer, lists) for _ in range(4)]]
+        same = all(has_same(each, list(map(indexer.index, lists))) for each in found)
+        bench.report.check("a card finds the lattices that the cores find, to the bit", same)
+
+        def by_card() -> None:
+            for each in [indexing.submit(indexer, lists) for _ in range(repeated)]:
+                each.result()
+
+        jobs = {"card": by_card, "cores": lambda: list(pool.map(indexer.index, lists * repeated))}
+        seconds = take_turns(jobs, bench.rounds)
+    rates = {name: repeated * BATCH / statistics.median(times) for name, times in seconds.items()}
+    measured = f"{rates['card']:.0f}; {workers} cores alone {rates['cores']:.0f}"
+    return Row("lists of 60 spots/s, known cell, by a card with the cores", measured, numbers={"rates": rates})
 
 
 def _stages(opened: OpenedRun, finder: Finder, cards: Sequence[Card]) -> list[tuple[Stage, Chunks]]:
@@ -99,6 +129,9 @@ class Timed:
 
     def room(self, n_bytes: int) -> Any:
         return self._device.room(n_bytes)
+
+    def free_bytes(self) -> int:
+        return self._device.free_bytes()
 
     def address(self, room: Any) -> int:
         return self._device.address(room)

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -78,14 +78,27 @@ def process() -> Hitsieve:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def make_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a file system of a size such as 512k; its folder. The test is skipped where nothing can be mounted."""
+    disks: list[Path] = []
+
+    def make(size: str) -> Path:
+        disk = tmp_path / f"disk{len(disks) or ''}"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk]
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"no small file system can be mounted: {mounted.stderr.strip()}")
+        disks.append(disk)
+        return disk
+
+    yield make
+    for disk in disks:
+        # Lazily: what a test left open must not fail it here.
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.fixture
+def small_disk(make_disk: Callable[[str], Path]) -> Path:
     """A file system of 512 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", disk]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted: {mounted.stderr.strip()}")
-    yield disk
-    # Lazily: what a test left open must not fail it here.
-    subprocess.run(["umount", "-l", disk], check=True)
+    return make_disk("512k")

@@ -8,10 +8,13 @@
 use std::ops::Range;
 
 use crate::lz4::{self, SLACK};
+use crate::memory::ask_for;
 use crate::planes::Cpu;
 
 /// Bytes of a block where bitshuffle chooses by itself.
 const DEFAULT_BLOCK: usize = 8192;
+/// How far ahead of the block lengths that are read bytes are asked for.
+const AHEAD: usize = 16 << 10;
 
 /// How an image is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +141,9 @@ impl Blocks {
             if length > size - at {
                 return Err(ChunkError::Truncated { block, blocks });
             }
+            // Where a block begins is known only from the one before: without this, each is waited for in turn.
+            let (from, to) = ((at + AHEAD).min(size), (at + AHEAD + length + 4).min(size));
+            ask_for(&stored[from..to]);
             let first = block * self.pixels_per_block;
             let len = self.pixels_per_block.min(packed - first);
             let raw = !planes && length == len * pixel_size;

@@ -1,6 +1,7 @@
 """Types of the compiled core."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +44,7 @@ class SpotFinder:
 
         Where there are no pixels the others mean nothing.
         """
-    def find_stored(self, stored: bytes, codec: str) -> Batch:
+    def find_stored(self, stored: bytes | npt.NDArray[np.uint8], codec: str) -> Batch:
         """Search one image in its stored form; a corrupt one gets a reason in the batch, no exception."""
     def scan(
         self,
@@ -124,6 +125,44 @@ class CellIndexer:
     ) -> None: ...
     def index(self, q: npt.NDArray[np.float64]) -> list[FoundLattice]:
         """Lattices in spots with reciprocal vectors `q` (n, 3) in 1/angstrom, the best first."""
+    def begin(self, q: list[npt.NDArray[np.float64]]) -> CellSearches:
+        """The searches of many images, which have not begun."""
+
+class CellSearches:
+    """Searches of many images that go on together. Each stops wherever it wants trials made.
+
+    What is wanted comes as the length of the vectors (angstrom) and columns over the images that want it, which
+    `trials.cu` names; `images` are their numbers.
+    """
+
+    def go_on(self, workers: int) -> None:
+        """Go on with all that have their answer, in so many threads, until they want trials or end."""
+    def first(self) -> tuple[float, dict[str, npt.NDArray[Any]]] | None:
+        """First vectors that are wanted."""
+    def answer_first(
+        self,
+        images: npt.NDArray[np.int64],
+        begin: npt.NDArray[np.int64],
+        keys: npt.NDArray[np.uint64],
+        scores: npt.NDArray[np.float64],
+        moved: npt.NDArray[np.float64],
+    ) -> None:
+        """The best of them, in any order: those of image i are begin[i] to begin[i + 1]."""
+    def second(self) -> tuple[float, dict[str, npt.NDArray[Any]]] | None:
+        """Second vectors that are wanted."""
+    def answer_second(
+        self,
+        images: npt.NDArray[np.int64],
+        begin: npt.NDArray[np.int64],
+        scores: npt.NDArray[np.float32],
+        numbers: npt.NDArray[np.int32],
+    ) -> None:
+        """A row for each first vector: scores and numbers of the best turns; number -1: none."""
+    def found(self) -> list[list[FoundLattice]]:
+        """Lattices of each image; none of those whose search goes on."""
+
+def golden_turns(n: int) -> npt.NDArray[np.float64]:
+    """Cosine and sine of turns by the golden angle, shape (n, 2)."""
 
 class FoundLattice:
     """One lattice in the setting of the known cell."""

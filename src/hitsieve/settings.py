@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,9 @@ LONGEST_CYCLE = 10**7
 """Most images of a cycle of a pump pattern."""
 LOCAL = "local"
 """The scheduler that stands for processes on this computer."""
+OWN_PATHS = ("api", "commands", "files", "live", "runs", "static")
+"""What the addresses of the pages begin with."""
+_BASE_PATH = re.compile(r"(/(?!\.)[A-Za-z0-9._~-]+)+")
 
 
 def pump_pattern(text: str) -> tuple[tuple[str, int], ...]:
@@ -49,8 +53,19 @@ def _resolved(path: Path) -> Path:
     return path.resolve()
 
 
+def _is_base_path(text: str) -> str:
+    """Without a slash at its end; a page's own address must not look like one below it."""
+    path = text.rstrip("/")
+    if path and not _BASE_PATH.fullmatch(path):
+        raise ValueError(f"base path {text!r} is not a path of letters, digits and -._~, such as /hits")
+    if path.split("/")[1:2] and path.split("/")[1] in OWN_PATHS:
+        raise ValueError(f"base path {text!r} begins like a page of hitsieve: {', '.join(OWN_PATHS)} are taken")
+    return path
+
+
 Input = Annotated[Path | None, AfterValidator(_absolute)]
 Folder = Annotated[Path, AfterValidator(_resolved)]
+BasePath = Annotated[str, AfterValidator(_is_base_path)]
 
 
 class Settings(BaseModel):
@@ -275,8 +290,9 @@ class RunSettings(Settings):
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Worker threads; 0: one a core."""
     engine: Literal["auto", "cpu", "gpu"] = "auto"
-    """Who finds the spots: the cores of this computer (cpu), or its graphics cards (gpu); auto: cards where they can be
-    used and the run is long. What is found is the same."""
+    """Who finds the spots, and the lattices of a known cell: cores (cpu), or graphics cards (gpu), of this computer or,
+    for spots, of the workers of a cluster; auto: cards where they can be used and the run is long. What is found is the
+    same."""
 
     @model_validator(mode="after")
     def _enough_spots_kept(self) -> RunSettings:
@@ -295,6 +311,9 @@ class LiveSettings(Settings):
     the output folder. It must take the whole stream: name a fast disk, or one in memory (/dev/shm)."""
     keep_received: bool = False
     """Keep the received images, an NXmx master with data files for each series, and the annotated master over them."""
+    parts: bool = False
+    """Write hits while a series comes: for each thousand images, once all of them have come, a file
+    NAME_part_000001_hits.h5, by spots alone. They stay; the hits of the whole series come at its end all the same."""
     veto: Literal["off", "spots"] = "off"
     """spots: images that surely are misses, by --min-spots, are dropped before they are written, but for a random
     sample; their numbers stay in the outputs. off: all images are written."""
@@ -334,6 +353,8 @@ class ServeSettings(Settings):
     """A proxy in front lets in only whom it may, and says who asks; no token is needed then."""
     allow_host: tuple[str, ...] = ()
     """Names by which visitors reach the server, beside localhost and the address it listens at."""
+    base_path: BasePath = ""
+    """Path below which a proxy shows the pages, such as /hits; links and cookies hold it. No header can change it."""
     live: str | None = None
     """Where hitsieve live publishes (its --publish), such as tcp://detector:5556; shown on a page of its own."""
     live_spool: Folder | None = None

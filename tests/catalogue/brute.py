@@ -29,7 +29,9 @@ def satisfies(record: Record, condition: Condition) -> bool | None:
         answer = satisfies(record, condition.part)
         return None if answer is None else not answer
     if isinstance(condition, Words):
-        text = " ".join(filter(None, (record.title, record.sample_name, record.source_path))).replace("_", " ")
+        text = " ".join(filter(None, (record.title, record.sample_name, record.sample_id, record.source_path))).replace(
+            "_", " "
+        )
         words = re.findall(r"\w+", text.lower())
         return all(any(word.startswith(wanted) for word in words) for wanted in condition.words)
     if isinstance(condition, Cell):

@@ -62,7 +62,7 @@ def many(n: int, seed: int = 0) -> list[Record]:
             facts["pump"] = (("dark", "light"), ("dark",), ("Light", "late"))[int(rng.integers(3))]
         if rng.random() < 0.7:
             facts["sample_name"] = ("lysozyme", "Thaumatin batch_2", "photosystem II")[int(rng.integers(3))]
-            facts["title"] = f"serial run {number}"
+            facts |= {"title": f"serial run {number}", "sample_id": f"HEIDI-{number % 7}"}
         if rng.random() < 0.8:
             cell, centring = CELLS[int(rng.integers(len(CELLS)))]
             cell = (*(x * (1 + rng.normal(0, 0.01)) for x in cell[:3]), *cell[3:])

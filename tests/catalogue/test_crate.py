@@ -18,9 +18,8 @@ import pytest
 from datacite import schema45
 from rocrate.rocrate import ROCrate
 
-from hitsieve.catalogue import Creator, Publication, homes, publication
+from hitsieve.catalogue import Creator, Publication, find_facts, homes, publication
 from hitsieve.catalogue.about import MEASURED
-from hitsieve.catalogue.scicat import find_facts
 from hitsieve.errors import HitsieveError, OutputError, SettingsError, SourceError, VerificationError
 from hitsieve.pipeline import RunReport
 from hitsieve.pipeline.crate import CrateReport, CrateRequest, pack_crate

@@ -147,6 +147,7 @@ SIMPLE = [
     "title is known",
     "'lyso'",
     "'batch run 1'",
+    "'heidi 3'",
     "cell ~ 79,79,38,90,90,90",
     "cell ~ 38,79,79,90,90,90 P within 1 %",
     "cell ~ 94,94,131,90,90,120",

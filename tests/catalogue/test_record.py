@@ -91,6 +91,19 @@ def test_files_are_listed_with_size_and_checksum(finished: RunReport, record: Re
     assert quick.id == record.id
 
 
+def test_a_file_of_misses_is_listed_where_it_is_of_the_run(finished: RunReport, tmp_path: Path) -> None:
+    """One that an earlier run left under the same name is no file of this run."""
+    copy = Outputs.of(Path(shutil.copytree(finished.outputs.summary.parent, tmp_path / "copy")), "small")
+    (tmp_path / "copy" / "small_misses.h5").write_bytes(b"12345")
+    assert finished.summary.miss_bytes is None
+    left = record_of(copy, finished.summary)
+    assert ("misses" in {file.kind for file in left.files}, left.miss_bytes) == (False, None)
+    kept = record_of(copy, finished.summary.model_copy(update={"miss_bytes": 4}), checksums=True)
+    (file,) = (file for file in kept.files if file.kind == "misses")
+    assert (file.name, file.size, kept.miss_bytes) == ("small_misses.h5", 5, 4)
+    assert file.sha256 == hashlib.sha256(b"12345").hexdigest()
+
+
 def test_digest_of_hits_is_of_their_chunks(finished: RunReport, record: Record, tmp_path: Path) -> None:
     with h5py.File(finished.outputs.hits) as file:
         hashes = file["entry/hit_finding/sha256"][()].tolist()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,12 @@ ABSENT = {
     "su_timepix_electron": (2, 12),
 }
 """Errors and warnings of each; all of them are of what the file does not state."""
+GROUPS = {
+    "NXdetector_group": "/entry/instrument/detector_group",
+    "NXdetector_module": "/entry/instrument/detector/module",
+}
+"""Where groups would be that nxvalidate names by their class."""
+SEVERITIES = {"required": Severity.ERROR, "recommended": Severity.WARNING}
 
 
 @pytest.mark.parametrize("name", ABSENT)
@@ -32,6 +41,20 @@ def test_measured_files(name: str, data_dir: Path) -> None:
     places = rule_book().places
     assert all(finding.absent for finding in checked.findings if finding.rule in places)
     assert {finding.rule for finding in checked.findings} <= {*places, "entry"}
+
+
+@pytest.mark.parametrize("name", ["dls_i19_pilatus_300k_blank", "su_timepix_electron"])
+def test_the_validator_of_nexus_misses_the_same_places(name: str, data_dir: Path) -> None:
+    """nxvalidate, by the authors of NeXpy, finds the same required and recommended places absent."""
+    source = data_dir / "images" / f"{name}.h5"
+    command = [Path(sys.executable).with_name("nxvalidate"), "--application", "NXmx", "--warning", source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    absent = re.findall(r"(?:Field|Group): (\S+)\s+This (required|recommended) \w+ is not in the NeXus file", said)
+    theirs = {(GROUPS.get(place, place), SEVERITIES[need]) for place, need in absent}
+    assert theirs, done.stdout + done.stderr
+    ours = examine(source, sets=("nxmx",)).findings
+    assert {(place, finding.severity) for finding in ours for place in finding.places} == theirs
 
 
 @pytest.mark.parametrize("name", ["dls_i19_lcysteine_pilatus_2m", "lcls_cxi_thermolysin_cspad"])

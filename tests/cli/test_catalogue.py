@@ -101,6 +101,21 @@ def test_add_takes_what_is_there_and_says_why_not(
     assert hitsieve("search", "").stdout.endswith(f"1 of 1 runs in {place}\n")
 
 
+def test_a_file_of_facts_is_searched_as_well(hitsieve: Hitsieve, results: Path, tmp_path: Path, place: Path) -> None:
+    """As SciCat and a crate are told it; one that is wrong is told, and hinders nothing."""
+    folder = tmp_path / "a"
+    shutil.copytree(results / "a", folder)
+    facts = folder / "hitsieve-facts.toml"
+    facts.write_text("sample_nam = 'x'\n")
+    wrong = hitsieve("catalog", "add", folder)
+    assert (wrong.returncode, wrong.stdout.splitlines()[-1]) == (0, f"1 added: {place}")
+    assert "unknown fact sample_nam" in wrong.stderr
+    facts.write_text("sample_name = 'photosystem'\nsample_id = 'HEIDI-0042'\nproposal = '20261234'\n")
+    assert "updated" in hitsieve("catalog", "add", folder).stdout
+    (found,) = json.loads(hitsieve("search", '"heidi 0042" and sample = photosystem', "--json").stdout)
+    assert (found["experiment"], found["title"]) == ("20261234", "small (simulated)")
+
+
 def test_another_verdict_is_a_run_of_its_own(hitsieve: Hitsieve, results: Path, tmp_path: Path, place: Path) -> None:
     assert hitsieve("rethink", results / "a", "-o", tmp_path / "strict", "--min-spots", "60", "-q").returncode == 2
     again = ("rethink", results / "a", "-o", tmp_path / "strict", "--min-spots", "60", "--quiet")

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hitsieve.spots.gpu.device import PIXELS, Bytes, OutOfMemoryError
+from hitsieve.cards import Bytes, Kernels, OutOfMemoryError
+from hitsieve.spots.gpu.kernels import kernels_for
 
 HERE = Path(__file__).parent
 GUARD = 256
@@ -25,22 +25,39 @@ UNUSED = 0xA5
 """What memory holds before it is written."""
 
 
-@cache
 def compiled(dtype: str, lanes: int) -> ctypes.PyDLL:
-    """The kernels for a pixel type as a library."""
-    compiler = os.environ.get("CXX", "c++")
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no C++ compiler {compiler}: the kernels cannot be emulated")
-    library = Path(mkdtemp(prefix="hitsieve-kernels-")) / "kernels.so"
-    kernels = files("hitsieve.spots.gpu").joinpath("kernels.cu")
-    options = ["-std=c++17", "-O1", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
-    defines = [f"-DPIXEL={PIXELS[dtype]}", f"-DLANES={lanes}", f'-DKERNELS="{kernels}"']
-    subprocess.run([compiler, *options, *defines, str(HERE / "emulation.cpp"), "-o", str(library)], check=True)
-    # With the interpreter locked: the emulated threads of a library share the numbers that say which of them runs.
-    loaded = ctypes.PyDLL(str(library))
+    """The kernels of the spot finder for a pixel type as a library."""
+    return library_of(kernels_for(dtype), lanes)
+
+
+@cache
+def library_of(kernels: Kernels, lanes: int) -> ctypes.PyDLL:
+    """Some kernels as a library."""
+    library = built(kernels, lanes, Path(mkdtemp(prefix="hitsieve-kernels-")))
+    loaded = load(library)
     library.unlink()
     library.parent.rmdir()
     return loaded
+
+
+def load(library: Path) -> ctypes.PyDLL:
+    """What was built."""
+    # With the interpreter locked: the emulated threads of a library share the numbers that say which of them runs.
+    return ctypes.PyDLL(str(library))
+
+
+def built(kernels: Kernels, lanes: int, folder: Path) -> Path:
+    """Have the compiler make the library."""
+    compiler = os.environ.get("CXX", "c++")
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no C++ compiler {compiler}: the kernels cannot be emulated")
+    library, text = folder / "kernels.so", folder / "kernels.cu"
+    text.write_text(kernels.text, encoding="utf-8")
+    options = ["-std=c++17", "-O1", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
+    defines = [*(f"-D{define}" for define in kernels.defines), f"-DLANES={lanes}", f'-DKERNELS="{text}"']
+    subprocess.run([compiler, *options, *defines, str(HERE / "emulation.cpp"), "-o", str(library)], check=True)
+    text.unlink()
+    return library
 
 
 class Room:
@@ -62,12 +79,22 @@ class EmulatedCard:
     With one lane, threads run from beginning to end; with more, the lanes of a warp take turns.
     """
 
-    def __init__(self, dtype: str, lanes: int = 1, memory: int = 1 << 40) -> None:
+    def __init__(
+        self,
+        kernels: str | Kernels,
+        lanes: int = 1,
+        memory: int = 1 << 40,
+        free: int = 1 << 40,
+        library: ctypes.PyDLL | None = None,
+    ) -> None:
+        """`kernels`: some, or the pixel type for those of the spot finder."""
         self.lanes = lanes
         self.launched: list[str] = []
+        self.host_rooms: list[int] = []
         self.closed = False
-        self._memory = memory
-        self._library = compiled(dtype, lanes)
+        self._memory, self._free = memory, free
+        known = kernels_for(kernels) if isinstance(kernels, str) else kernels
+        self._library = library_of(known, lanes) if library is None else library
         self._rooms: list[Room] = []
 
     def room(self, n_bytes: int) -> Room:
@@ -76,10 +103,14 @@ class EmulatedCard:
         self._rooms.append(Room(n_bytes))
         return self._rooms[-1]
 
+    def free_bytes(self) -> int:
+        return self._free
+
     def address(self, room: Room) -> int:
         return int(room.bytes.ctypes.data)
 
     def host_room(self, n_bytes: int) -> Bytes:
+        self.host_rooms.append(n_bytes)
         return np.empty(n_bytes, dtype=np.uint8)
 
     def put(self, room: Room, data: Bytes) -> None:

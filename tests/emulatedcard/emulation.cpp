@@ -60,5 +60,7 @@ extern "C" void launch(Kernel kernel, const Job *job, unsigned warps, unsigned i
     }
 }
 
-// An integer of two words as a double, as the kernels take it.
+#ifdef PIXEL
+// An integer of two words as a double, as the kernels of the spot finder take it.
 extern "C" double as_double(i64 high, u64 low) { return to_double((i128)(((u128)(u64)high << 64) | low)); }
+#endif

@@ -21,6 +21,12 @@ static inline float __uint_as_float(unsigned bits) {
     return value;
 }
 
+static inline unsigned __float_as_uint(float value) {
+    unsigned bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
 #if LANES == 1
 static inline void others_first() {}
 static inline void __syncwarp() {}

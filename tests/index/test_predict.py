@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hitsieve.index import predict, reach_of, reciprocal_vectors
+from hitsieve.index import predict, reach_of, reciprocal_vectors, resolution_within, why_not_predicted
 from hitsieve.model import Beam, Detector, Panel
 from hitsieve.testing.crystals import random_rotation, reciprocal_matrix
 from hitsieve.testing.stills import CRYSTALS, Crystal, reflections
@@ -99,3 +99,28 @@ def test_places_and_rays_are_each_others_inverse() -> None:
     np.testing.assert_allclose(back_x[same], x[same], atol=1e-6)
     np.testing.assert_allclose(back_y[same], y[same], atol=1e-6)
     assert np.isnan(place.meets([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("A", "reach", "says"),
+    [
+        (np.zeros((3, 3)), 1e-3, "no inverse"),
+        (np.full((3, 3), np.nan), 1e-3, "no inverse"),
+        (np.ones((3, 3)), 1e-3, "no inverse"),
+        (np.eye(3) * 1e300, 1e-3, "no inverse"),
+        (np.diag([1e-300, 1e150, 1e150]), 1e-3, "an axis of inf angstrom"),
+        (np.diag([1e-5, 1.0, 1.0]), 1e-3, "an axis of 1e+05 angstrom"),
+        (np.diag([1 / 2000.0] * 3), 1e9, "reflections on this image"),
+    ],
+)
+def test_a_lattice_of_any_numbers_is_not_looked_through(A: np.ndarray, reach: float, says: str) -> None:
+    assert says in why_not_predicted(A, BEAM, reach=reach, d_min=1e-30)
+
+
+@pytest.mark.parametrize("name", sorted(CRYSTALS))
+def test_a_lattice_of_a_crystal_is(name: str) -> None:
+    A = random_rotation(np.random.default_rng(3)) @ reciprocal_matrix(CRYSTALS[name].cell)
+    assert why_not_predicted(A, BEAM, reach=2e-3, d_min=1.5) == ""
+    assert resolution_within(A, BEAM, 1.5) == pytest.approx(1.5)
+    assert resolution_within(A, BEAM, 1e-3) >= 0.6, "beyond half the wavelength nothing diffracts"
+    assert resolution_within(A, BEAM, 1.5, 1000) > 3

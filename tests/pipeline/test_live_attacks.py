@@ -8,8 +8,7 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
@@ -53,26 +52,13 @@ def stored(master: Path, tmp_path_factory: pytest.TempPathFactory) -> RunReport:
     return pipeline.run([master], into(tmp_path_factory.mktemp("stored")))
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
 def test_a_full_spool_costs_only_what_there_was_no_room_for(
-    master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path
+    master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path, make_disk: Callable[[str], Path]
 ) -> None:
-    with small_disk(tmp_path / "disk", "3m") as disk:
-        with Receiving(sender.addresses, into(tmp_path / "out"), series=1, spool=disk) as receiving:
-            sender.send(series_of(master, 1))
-        assert not list(disk.rglob("*"))
+    disk = make_disk("3m")
+    with Receiving(sender.addresses, into(tmp_path / "out"), series=1, spool=disk) as receiving:
+        sender.send(series_of(master, 1))
+    assert not list(disk.rglob("*"))
     (ended,) = receiving.ended
     lost = {verdict.image for verdict in receiving.seen.verdicts if verdict.state == "missing"}
     assert 0 < len(lost) < N
@@ -83,18 +69,18 @@ def test_a_full_spool_costs_only_what_there_was_no_room_for(
 
 
 def test_a_full_disk_of_outputs_keeps_what_was_received(
-    master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    master: Path,
+    stored: RunReport,
+    sender: StreamSender,
+    tmp_path: Path,
+    make_disk: Callable[[str], Path],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    spool = tmp_path / "spool"
-    with (
-        small_disk(tmp_path / "disk", "1m") as disk,
-        Receiving(sender.addresses, into(disk), series=1, spool=spool) as receiving,
-    ):
+    spool, disk = tmp_path / "spool", make_disk("1m")
+    with Receiving(sender.addresses, into(disk), series=1, spool=spool) as receiving:
         sender.send(series_of(master, 1))
-        until(lambda: bool(receiving.seen.ends))
-        left = list(disk.iterdir())
     (ended,) = receiving.ended
-    assert left == []
+    assert list(disk.iterdir()) == []
     received = spool / ended.name / f"{ended.name}_master.h5"
     assert "no space left" in ended.failed
     assert f"hitsieve run {received} --misses keep" in ended.failed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -125,6 +126,21 @@ def test_what_was_received_says_what_it_lacks_and_is_not_called_complete(
         restore(RestoreRequest(report.outputs.hits, report.outputs.misses, tmp_path / "restored.h5"))
 
 
+def test_where_sieving_fails_the_numbers_of_what_was_dropped_are_kept(
+    master: Path, stored: RunReport, tmp_path: Path, make_disk: Callable[[str], Path]
+) -> None:
+    ended, seen = sent(master, make_disk("600k"), spool=tmp_path)
+    path = tmp_path / ended.name / f"{ended.name}_dropped.parquet"
+    assert "no space left" in ended.failed
+    assert ended.failed.endswith(f"what is known of {len(dropped(seen))} images that were dropped is in {path}")
+    table, wanted = pq.read_table(path), pq.read_table(stored.outputs.images)
+    images = table["image"].to_pylist()
+    assert images == sorted(dropped(seen))
+    for name in ("n_spots", "n_spots_counted", "n_saturated", "background", "max_count"):
+        assert table[name].to_pylist() == [wanted[name][i].as_py() for i in images], name
+    assert b"were dropped before they were written" in table.schema.metadata[b"veto"]
+
+
 def test_without_room_to_wait_images_are_written_first(
     master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +159,7 @@ def test_images_that_cannot_be_read_stay_and_misses_go(tmp_path: Path, master: P
     with open_run(master) as opened:
         series = StreamedSeries.of(opened, 1)
     start = series.start
-    damaged = series.pieces[20][:400] + b"\xff" * (len(series.pieces[20]) - 400)
+    damaged = bytes(series.pieces[20][:400]) + b"\xff" * (len(series.pieces[20]) - 400)
     pieces = (*series.pieces[:20], damaged, *series.pieces[21:])
     folder = tmp_path / "out"
     with (

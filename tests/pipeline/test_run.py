@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 
 import hitsieve
 from hitsieve import pipeline
-from hitsieve.errors import HitsieveError, MetadataError, OutputError
+from hitsieve.errors import HitsieveError, MetadataError, OutputError, SourceError
 from hitsieve.model import ImageResults, Lattices, Spots, State
 from hitsieve.pipeline import Progress
 from hitsieve.pipeline.tally import Tally
@@ -43,6 +43,16 @@ def test_progress_that_raises_stops_the_run_and_leaves_nothing(simulated: Simula
     with pytest.raises(KeyboardInterrupt):
         pipeline.run([simulated.master], into(tmp_path / "out"), progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_goes_while_it_is_searched_makes_no_image_unreadable(simulated: Simulated, tmp_path: Path) -> None:
+    for path in (simulated.master, *simulated.data_files):
+        (tmp_path / path.name).hardlink_to(path)
+    last = tmp_path / simulated.data_files[-1].name
+    master = tmp_path / simulated.master.name
+    with pytest.raises(SourceError, match=f"{last.name}: was there .* cannot be read any more"):
+        pipeline.run([master], into(tmp_path / "out"), opened=lambda _: last.unlink())
+    assert not (tmp_path / "out").exists()
 
 
 def test_outputs_that_appear_in_the_meantime_are_kept(simulated: Simulated, tmp_path: Path) -> None:

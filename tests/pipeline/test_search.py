@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from hitsieve.index import CellIndexer, reciprocal_vectors
 from hitsieve.model import ImageResults, Spots, State, UnitCell
 from hitsieve.pipeline.lattices import LatticeSearch
 from hitsieve.pipeline.search import Plan, search
-from hitsieve.pipeline.searcher import BATCH, Searcher
+from hitsieve.pipeline.searcher import BATCH, Remembered, Searcher
 from hitsieve.settings import IndexSettings, SpotSettings, VerdictSettings
 from hitsieve.source import OpenedRun, open_run
-from hitsieve.spots import build_finder
+from hitsieve.spots import Finder, Searched, build_finder
+from hitsieve.spots.finder import Ground
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 from hitsieve.verdict import HitRule, rate_spots
 
@@ -41,7 +42,7 @@ def searched(opened: OpenedRun, *, before: tuple[int, ...] = ()) -> list[ImageRe
     with searcher_of(opened) as searcher:
         with searcher.searching(np.array(before, dtype=np.int64)) as batches:
             for images, found in batches:
-                searcher.found.update({int(image): found.one(i) for i, image in enumerate(images)})
+                searcher.found.add(images, found)
         with search(searcher, Plan(VERDICT, RULE, None)) as batches:
             return list(batches)
 
@@ -70,6 +71,44 @@ def test_every_image_once_in_order(simulated: Simulated) -> None:
         assert batch.offsets[0] == 0
         assert batch.offsets[-1] == len(batch.spots)
         assert np.array_equal(np.diff(batch.offsets), batch.n_spots)
+
+
+def test_what_is_remembered_comes_back_in_any_order(simulated: Simulated) -> None:
+    images, order = np.arange(149, 0, -5), np.arange(20) * 7 % 30
+    with open_run([simulated.master]) as opened, searcher_of(opened) as searcher:
+        with closing(searcher.finder.scan(opened.run, images, 1, 8)) as scan:
+            found = list(scan)
+        assert searcher.found.knows(images).sum() == 0
+        for i, part in enumerate(found):
+            searcher.found.add(images[8 * i : 8 * i + 8], part)
+        assert searcher.found.knows(np.array([-1, 4, 5, 149, 150])).tolist() == [False, True, False, True, False]
+        again, whole = searcher.found.of(images[order]), Searched.joined(found)
+    assert len(whole.x)
+    assert again.offsets[-1] == len(again.x)
+    for i, place in enumerate(order.tolist()):
+        for name in ("n_spots", "max_count", "background", "x", "snr", "flags"):
+            assert np.array_equal(getattr(again.one(i), name), getattr(whole.one(place), name)), name
+
+
+def test_where_all_is_known_nothing_is_searched_nor_a_finder_set_up(simulated: Simulated) -> None:
+    def never() -> Ground:
+        raise AssertionError("a finder was set up")
+
+    with open_run([simulated.master]) as opened, searcher_of(opened) as first:
+        every = np.arange(150, dtype=np.int64)
+        with first.searching(every) as batches:
+            packs = [(images, found) for images, found in batches]
+        known = Remembered(packs)
+        finder = Finder(never, SpotSettings())
+        second = Searcher(opened, finder, lambda run, images: finder.scan(run, images, 1, BATCH), first.pool, known)
+        with second.searching(every[::-1].copy()) as batches:
+            backwards = [(images, found) for images, found in batches]
+    assert [len(images) for images, _ in backwards] == [len(images) for images, _ in packs]
+    forwards, again = (Searched.joined([found for _, found in batches]) for batches in (packs, backwards))
+    for i in range(150):
+        one, other = forwards.one(i), again.one(149 - i)
+        for field in fields(Searched):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name), field.name)
 
 
 @pytest.mark.parametrize("compression", ["bslz4", "gzip"])

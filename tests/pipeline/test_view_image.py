@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -16,9 +17,10 @@ import pytest
 
 from hitsieve import pipeline
 from hitsieve.errors import SourceError
-from hitsieve.model import Detector, Place, State
+from hitsieve.model import Detector, Lattices, Place, Spots, State
 from hitsieve.pipeline.reopen import reopen
 from hitsieve.pipeline.view.image import KINDS, NotShown, RunImages
+from hitsieve.pipeline.view.lattice import MOST_PREDICTED, Prediction, predictions
 from hitsieve.pipeline.view.pyramid import OVERVIEW, Pyramid, Recent
 from hitsieve.pipeline.view.sheet import sheet_of
 from hitsieve.settings import RunSettings
@@ -117,7 +119,7 @@ def test_spots_of_a_lattice_lie_on_its_predictions(seen: RunImages) -> None:
     for image in indexed:
         facts = seen.facts(image)
         spots = facts.account.results.spots
-        for number, predicted in enumerate(facts.predicted):
+        for number, predicted in enumerate(one.reflections for one in facts.predicted):
             own = spots.take(spots.lattice == number)
             at = {tuple(h): (x, y) for h, x, y in zip(predicted.hkl.tolist(), predicted.x, predicted.y, strict=True)}
             named = list(zip(own.h.tolist(), own.k.tolist(), own.l.tolist(), strict=True))
@@ -125,6 +127,27 @@ def test_spots_of_a_lattice_lie_on_its_predictions(seen: RunImages) -> None:
             assert len(off) >= 0.8 * len(named)
             assert max(off) < 3.0
             assert len(predicted) < 6 * len(named), "so many that any spot lies on one"
+
+
+def test_lattices_of_any_numbers_are_told_of_and_not_looked_through(seen: RunImages) -> None:
+    """Miller indices far beyond the crystal's, a cell of a millimetre, and thousands of lattices in one image."""
+    image = int(np.flatnonzero(seen.stored.column("n_lattices") > 0)[0])
+    results, detector, beam = seen.stored.read([image]), seen.run.detector, seen.run.beam.of(image)
+
+    def predicted(spots: Spots, lattices: Lattices) -> tuple[Prediction, ...]:
+        return predictions(replace(results, spots=spots, lattices=lattices), detector, beam, "P")
+
+    spots, lattices = results.spots, results.lattices
+    assert len(predicted(spots, lattices)[0].reflections) and not predicted(spots, lattices)[0].why_not
+    far = replace(spots, h=spots.h * 0 + 32000)
+    assert "reflections on this image" in predicted(far, replace(lattices, A=lattices.A / 20))[0].why_not
+    assert "an axis" in predicted(spots, replace(lattices, A=lattices.A * 1e-6))[0].why_not
+    many = lattices.take(np.zeros(3000, dtype=np.int64))
+    numbers = replace(spots, lattice=(np.arange(len(spots)) % 100).astype(spots.lattice.dtype))
+    found = predicted(numbers, many)
+    assert len(found) == 3000
+    assert sum(len(one.reflections) for one in found) <= MOST_PREDICTED
+    assert len(found[0].reflections) and [bool(one.why_not) for one in found[15:18]] == [False, True, False]
 
 
 def test_an_unreadable_image_says_why_and_is_not_decoded(seen: RunImages) -> None:
@@ -194,12 +217,14 @@ def test_an_original_that_is_damaged_since_is_told(alone: tuple[RunImages, Path]
 
 
 def test_files_outside_of_what_may_be_read_are_not(results: Path) -> None:
-    def admit(path: Path, source: bool) -> None:
+    @contextmanager
+    def hold(path: Path, source: bool) -> Iterator[Path]:
         if source:
             raise SourceError(f"{path.name} is none of your business")
+        yield path
 
     with open_results(results) as stored:
-        seen = RunImages(stored, admit=admit)
+        seen = RunImages(stored, hold=hold)
         picture = seen.picture(int(np.flatnonzero(stored.column("state") == State.HIT)[0]))
         assert picture.place.path == stored.outputs.hits
         assert picture.why_not_original == "few_data_000001.h5 is none of your business"

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import h5py
 import pytest
 
 from hitsieve.catalogue.scicat import Outbox
@@ -167,6 +168,46 @@ def test_facts_from_flags_files_and_source(ingest: Ingest, outputs: Path) -> Non
         odd = ingest(outputs, "--dry-run", "--facts", outputs / "odd.toml")
         assert (odd.code, says in odd.err, len(odd.err) < 500) == (2, True, True)
     assert ingest(outputs, "--dry-run", "--facility", "nowhere").code == 2
+
+
+def test_people_and_sample_that_the_source_names(ingest: Ingest, outputs: Path) -> None:
+    with h5py.File(outputs / "small_annotated.h5", "r+") as master:
+        entry = master["entry"]
+        entry["sample/identifier_heidi"] = "HEIDI-0042"
+        for name, told in {
+            "user_1": {"name": "Charles Babbage", "role": "local_contact", "email": "charles@example.org"},
+            "user_2": {"name": "Ada\nLovelace", "role": "Principal_Investigator", "email": "ada@example.org"},
+        }.items():
+            user = entry.create_group(name)
+            user.attrs["NX_class"] = "NXuser"
+            for key, value in told.items():
+                user[key] = value
+
+    def raw(*flags: str) -> dict[str, Any]:
+        told = ingest(outputs, "--dry-run", "--owner-group", "p1", *flags)
+        assert told.code == 0, told.err
+        body: dict[str, Any] = json.loads(told.out)["raw"]
+        return body
+
+    said = raw()
+    assert (said["owner"], said["principalInvestigators"]) == ("Ada Lovelace", ["Ada Lovelace"])
+    assert (said["contactEmail"], said["sampleIds"]) == ("ada@example.org", ["HEIDI-0042"])
+    assert said["scientificMetadata"]["sample_id"]["value"] == "HEIDI-0042"
+    said = raw("--pi", "Grace Hopper", "--sample-id", "H-1")
+    assert (said["principalInvestigators"], said["sampleIds"]) == (["Grace Hopper"], ["H-1"])
+    with h5py.File(outputs / "small_annotated.h5", "r+") as master:
+        del master["entry/user_1"], master["entry/user_2/role"]
+        master["entry/user_2/email"][()] = "not given"
+    said = raw("--contact-email", "b@example.org")
+    # Who is named alone, without a role, is responsible for the data, and is not therefore its investigator.
+    assert (said["owner"], said.get("principalInvestigators")) == ("Ada Lovelace", None)
+    assert "ownerEmail" not in said
+    with h5py.File(outputs / "small_annotated.h5", "r+") as master:
+        for name, text in {"owner_group": "p777", "pi": "Charles", "note": "x", "keywords": "y"}.items():
+            master[f"entry/user/{name}"] = text
+    sent = json.loads(ingest(outputs, "--dry-run", "--contact-email", "b@example.org").out)["raw"]
+    assert (sent["ownerGroup"], sent["owner"], sent["principalInvestigators"]) == ("p777", "Ada Lovelace", ["Charles"])
+    assert sent["keywords"] == ["hitsieve"]
 
 
 def test_conventions_of_a_facility(ingest: Ingest, outputs: Path) -> None:

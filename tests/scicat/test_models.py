@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,8 +22,9 @@ from scicat_sdk_py.models.partial_update_dataset_dto import PartialUpdateDataset
 from hitsieve.catalogue.scicat import Facts, Plan, SciCat, all_facts, ingest, read_facility
 from hitsieve.catalogue.scicat.address import quoted
 from hitsieve.catalogue.scicat.facts import TECHNIQUES
+from hitsieve.pipeline.planning import plan_of
 from hitsieve.testing.scicat import FakeSciCat, Seen
-from scicat.conftest import USER
+from scicat.conftest import USER, errand
 
 MODELS: dict[str, Any] = {
     "POST /api/v3/auth/login": CredentialsDto,
@@ -108,6 +112,19 @@ def flat(table: dict[str, Any]) -> None:
         assert set(quantity) == {"value", "unit", "human_name"}, key
         assert isinstance(quantity["value"], str | int | float), key
         assert quantity["unit"] != "\N{MICRO SIGN}m"
+
+
+def test_a_file_of_misses_is_not_sent(results: Path, tmp_path: Path) -> None:
+    """All misses are nearly the raw data, which have a dataset; that they are kept is told of the hits."""
+    copy = Path(shutil.copytree(results, tmp_path / "out"))
+    (copy / "small_misses.h5").write_bytes(b"12345")
+    summary = copy / "small_summary.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"miss_bytes": 4}))
+    plan, _ = plan_of(errand(copy))
+    assert "misses" in {file.kind for file in plan.record.files}
+    assert {file.path for file in plan.derived.files} == {path.name for path in results.iterdir()}
+    assert plan.derived_body(None)["scientificMetadata"]["miss_bytes"]["value"] == 4
+    assert "miss_bytes" not in plan.raw_metadata()
 
 
 def test_metadata_are_such_that_the_server_finds_them(plan: Plan) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hitsieve.catalogue.scicat import OtherContent, Plan, Report, SciCat, ingest
+from hitsieve.catalogue.scicat import OtherContent, Plan, Report, SciCat, ingest, quoted
 from hitsieve.errors import HitsieveError, SourceError
 from hitsieve.pipeline.planning import plan_of
 from hitsieve.pipeline.rethink import RethinkRequest, rethink
@@ -69,25 +69,32 @@ def test_the_facility_s_dataset_is_annotated(plan: Plan, version: Any) -> None:
 
 
 @pytest.mark.parametrize("version", ["v5", "v4"])
-def test_others_who_change_it_meanwhile_lose_nothing(plan: Plan, version: Any) -> None:
-    with FakeSciCat(version) as fake:
+@pytest.mark.parametrize("ahead", [0.0, 7200.0, -7200.0])
+def test_others_who_change_it_meanwhile_lose_nothing(plan: Plan, version: Any, ahead: float) -> None:
+    """Be it in the same second, and whatever the clock of the server says."""
+    with FakeSciCat(version, ahead=ahead) as fake:
         pid = register(fake, plan)
+        theirs = {"note": {"value": "y", "unit": ""}, "n_hits": {"value": 7, "unit": "", "human_name": "Hits"}}
 
         class Late(SciCat):
             """Somebody writes between our reading and our first change."""
 
             def patch(self, *given: Any, **words: Any) -> Any:
                 if "PATCH" not in {seen.method for seen in fake.requests}:
-                    with fake.store.held() as store:
-                        store.datasets[pid]["scientificMetadata"]["note"] = {"value": "y", "unit": ""}
-                        store.datasets[pid]["updatedAt"] = "2099-01-01T00:00:00.000Z"
+                    with SciCat(fake.url, USER) as other:
+                        other.patch(f"/api/v4/datasets/{quoted(pid)}", {"scientificMetadata": theirs})
                 return super().patch(*given, **words)
 
         with Late(fake.url, USER) as client:
-            ingest(client, replace(plan, archive=False))
-        assert told(fake, pid, "note") == "y"
+            report = ingest(client, replace(plan, archive=False))
+        assert (told(fake, pid, "note"), told(fake, pid, "n_hits")) == ("y", 7)
         assert told(fake, pid, "hit_rate") == plan.record.hit_rate
-        assert [seen.status for seen in fake.requests if seen.method == "PATCH"] == [412, 200]
+        assert [seen.status for seen in fake.requests if seen.method == "PATCH"] == [200, 412, 200]
+        assert any("says otherwise, and was left so: n_hits" in text for text in report.warnings)
+        before = fake.state()
+        again = bring(fake, replace(plan, archive=False))
+        assert again.raw is not None and again.derived is not None
+        assert (again.raw.did, again.derived.did, fake.state()) == ("there", "there", before)
 
 
 def test_an_ingestor_that_may_not_change_it(fake: FakeSciCat, plan: Plan) -> None:
@@ -207,6 +214,15 @@ def test_archived_already(fake: FakeSciCat, plan: Plan) -> None:
             one["datasetlifecycle"] |= {"retrievable": True, "archiveStatusMessage": "datasetOnArchiveDisk"}
     assert bring(fake, plan).archive == "there"
     assert fake.store.jobs == []
+
+
+def test_an_archive_job_that_is_refused_is_a_warning(fake: FakeSciCat, plan: Plan) -> None:
+    """What was archivable when it was looked at need not be any more."""
+    fake.fail_next(1, Fault("status", 400, only="POST /api/v4/jobs"))
+    report = bring(fake, plan)
+    assert (report.archive, fake.store.jobs) == ("left alone", [])
+    assert any("cannot be archived, SciCat says: " in text and "a fault on purpose" in text for text in report.warnings)
+    assert bring(fake, plan).archive == "created"
 
 
 def test_picture_that_is_refused_is_a_warning(fake: FakeSciCat, plan: Plan) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from starlette.testclient import TestClient
@@ -126,18 +127,23 @@ def wrong() -> list[str]:
 
 @pytest.fixture
 def page(chromium: Any, address: str, wrong: list[str]) -> Iterator[Any]:
-    """A fresh tab at 1280 x 800; errors of scripts, what the policy refuses, and requests elsewhere fail the test."""
+    """A fresh tab at 1280 x 800; errors of scripts, what the policy refuses, and requests elsewhere fail the test.
+
+    So do requests that a page makes by itself of this server, but not below its path.
+    """
+    origin = urljoin(address, "/")
+
+    def elsewhere(asked: Any) -> bool:
+        if asked.url.startswith(origin) and not asked.is_navigation_request():
+            return not asked.url.startswith(address)
+        return not asked.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, base_url=address)
     context.set_default_timeout(WAIT)
     tab = context.new_page()
     tab.on("pageerror", lambda error: wrong.append(str(error)))
     tab.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    tab.on(
-        "request",
-        lambda asked: (
-            None if asked.url.startswith(("http://127.0.0.1:", "data:", "blob:")) else wrong.append(asked.url)
-        ),
-    )
+    tab.on("request", lambda asked: wrong.append(asked.url) if elsewhere(asked) else None)
     yield tab
     context.close()
     assert wrong == []

@@ -110,6 +110,9 @@ def test_facts(client: TestClient, site: Site) -> None:
     ):
         assert told and told in page
     assert "sample_name" in page and "Overrides" in page
+    for shown in (page, client.get(f"/runs/{site.pumped.id}").text):
+        # A room within a room.
+        assert "<dt>jobs.walltime</dt>" in shown and "walltime&#39;" not in shown
 
 
 def test_the_rate_along_the_run_adds_up(site: Site) -> None:
@@ -124,11 +127,14 @@ def test_the_rate_along_the_run_adds_up(site: Site) -> None:
 def test_filter_sort_and_go_back(
     page: Any, expect: Any, crowd: ServeSettings, screenshot: Callable[[str], None]
 ) -> None:
-    with served(crowd) as server:
+    with served(crowd.model_copy(update={"base_path": "/below/a-path"})) as server:
         page.goto(server.url)
         rows = page.locator(".datasets tbody tr")
         rows.first.wait_for()
         assert rows.count() == 50
+        assert page.locator(".scroll").evaluate("(table) => table.scrollWidth <= table.clientWidth"), (
+            "files are cut off"
+        )
         screenshot("datasets")
 
         slider, query = page.locator("#s-rate"), page.locator("#q")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import pytest
 from starlette.testclient import TestClient
 
-from hitsieve.errors import SettingsError
+from hitsieve.errors import SettingsError, SourceError
 from hitsieve.serve import create_app, read_token
 from hitsieve.serve.app import check_doors
-from hitsieve.serve.ranges import opened
-from hitsieve.serve.refusals import Gone
+from hitsieve.serve.plainly import opened
+from hitsieve.serve.refusals import Forbidden, Gone
 from hitsieve.serve.runs import Runs
 from hitsieve.settings import ServeSettings
 from serve.conftest import TOKEN, Site
@@ -318,6 +321,34 @@ def test_a_folder_that_becomes_a_link_after_it_was_looked_at(copied: Site, tmp_p
         opened(path)
 
 
+def test_what_replaces_a_file_after_it_was_looked_at_is_not_opened(copied: Site, tmp_path: Path) -> None:
+    """HDF5 opens files by their paths: it gets one that leads to the file that was looked at, in any process."""
+    runs, record = Runs(copied.settings.model_copy(update={"root": (tmp_path / "out",)})), copied.pumped
+    hits, secret = copied.file(record), tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["secret"] = 1
+    with runs.holding(hits, of=record) as there:
+        hits.rename(tmp_path / "moved.h5")
+        hits.symlink_to(secret)
+        with h5py.File(there) as file:
+            assert "entry" in file and "secret" not in file
+        assert subprocess.run(["head", "-c4", there], check=True, capture_output=True).stdout == b"\x89HDF"
+    annotated = copied.file(record, "_annotated.h5")
+    told = pytest.raises(SourceError, match=r"pumped_annotated\.h5: is damaged")
+    with told, runs.holding(annotated, of=record) as there:
+        raise SourceError(f"{there}: is damaged")
+    with h5py.File(secret) as other, pytest.raises(Gone, match="became another file"):
+        runs.check_opened(annotated, other.id.get_vfd_handle(), of=record)
+    with h5py.File(secret) as other, pytest.raises(Forbidden):
+        runs.check_opened(hits, other.id.get_vfd_handle(), of=record)
+    # Some files are known by the ends of their names.
+    packed = tmp_path / "out" / "image.cbf.gz"
+    packed.write_bytes(b"packed")
+    with runs.holding(packed, of=record, source=True) as there:
+        assert (there.suffix, there.read_bytes()) == (".gz", b"packed")
+    assert not there.parent.exists()
+
+
 def test_roots(site: Site, tmp_path: Path) -> None:
     path = f"/files/{site.plain.id}/plain_summary.json"
     for root, status in ((site.folder, 200), (site.folder / "out" / "plain", 200), (tmp_path, 403)):
@@ -327,6 +358,46 @@ def test_roots(site: Site, tmp_path: Path) -> None:
     beside = ServeSettings(catalogue=site.settings.catalogue, root=(site.folder / "out" / "pl",))
     with asked(beside) as client:
         assert client.get(path).status_code == 403
+
+
+ADDRESSES = re.compile(r"""(?:href|src|action|data-(?!base)[a-z-]+)="(/[^"]*)"|"(/[^"]*)":|: ?"(/[^"]*)\"""")
+
+
+@pytest.mark.parametrize("stripped", [False, True])
+def test_below_a_path(site: Site, stripped: bool) -> None:
+    """Every address that a page leads to, or asks for, is below the path, whether the proxy takes it away or not."""
+    settings = site.settings.model_copy(update={"base_path": "/beam/line"})
+    with asked(settings, TOKEN) as client:
+        before = "" if stripped else "/beam/line"
+        entered = client.get(f"{before}/runs/{site.pumped.id}", params={"token": TOKEN})
+        assert (entered.status_code, entered.headers["location"]) == (303, f"/beam/line/runs/{site.pumped.id}")
+        assert "Path=/beam/line/" in entered.headers["set-cookie"]
+        client.cookies.clear()
+        client.headers["authorization"] = f"Bearer {TOKEN}"
+        run = f"/runs/{site.pumped.id}"
+        for path in ("/", run, f"{run}/facts", f"{run}/choose", f"{run}/images/0", "/nowhere"):
+            page = client.get(before + path)
+            assert page.status_code == (404 if path == "/nowhere" else 200)
+            led = {next(filter(None, found)) for found in ADDRESSES.findall(page.text)}
+            led -= {site.pumped.source_path}
+            assert led and all(address.startswith("/beam/line/") for address in led), (path, led)
+            for address in sorted(led - {f"/beam/line/api{run}"}):
+                followed = client.get(address.replace("&amp;", "&").replace("&#34;", '"'))
+                assert followed.status_code in (200, 303) or "is a hit" in followed.text, (path, address)
+        leads = client.get(f"{before}{run}/images").headers["location"]
+        assert leads.startswith(f"/beam/line{run}/images/")
+        commands = client.get(f"{before}/commands").text
+        assert f"http://localhost:8080/beam/line/files/{site.pumped.id}/pumped_hits.h5" in commands
+        assert client.get(f"{before}/files/%2e%2e/x").status_code in (400, 404)
+        assert client.get(f"/beam/line/beam/line{run}").status_code == 404
+        told = client.get("/", headers={"x-forwarded-prefix": "/evil"}).text
+        assert "/evil" not in told
+
+
+@pytest.mark.parametrize("path", ["hits", "/a b", "/../x", "//evil.example", "/hits?x", "/runs", "/static/x", "/é"])
+def test_a_path_that_is_none_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="base path"):
+        ServeSettings(base_path=path)
 
 
 def test_no_catalogue_yet(tmp_path: Path) -> None:

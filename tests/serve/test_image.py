@@ -368,7 +368,7 @@ def address(few: Site) -> Iterator[str]:
     """The pages of the run of this module."""
     from serve.conftest import served
 
-    with served(few.settings) as server:
+    with served(few.settings.model_copy(update={"base_path": "/below"})) as server:
         yield server.url
 
 
@@ -414,6 +414,26 @@ def test_a_picture_is_drawn_zoomed_and_marked(few: Site, page: Any, expect: Any,
     assert page.input_value("#by") == "miss"
     page.keyboard.press("0")
     expect(page.locator("#stage")).to_have_attribute("data-zoom", "1.000")
+    for before, after, zoom in ((40, 100, 2.5), (100, 50, 1.25)):
+        pinch(page, before, after)
+        until(lambda zoom=zoom: abs(float(page.locator("#stage").get_attribute("data-zoom")) - zoom) < 0.1)
+
+
+def pinch(page: Any, before: int, after: int) -> None:
+    """Two fingers on the picture, so many pixels from its middle, move until they are so many from it."""
+    box = page.locator("#stage").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    hand = page.context.new_cdp_session(page)
+
+    def send(kind: str, apart: float | None) -> None:
+        fingers = [] if apart is None else [{"x": x - apart, "y": y, "id": 1}, {"x": x + apart, "y": y, "id": 2}]
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    send("touchStart", before)
+    for step in range(1, 5):
+        send("touchMove", before + (after - before) * step / 4)
+    send("touchEnd", None)
+    hand.detach()
 
 
 @pytest.mark.browser

@@ -65,7 +65,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def live_site(site: Site, publish: int, output: Path) -> Iterator[Server]:
     """The site, with a live page."""
-    live = {"live": f"tcp://127.0.0.1:{publish}", "live_spool": output / "received"}
+    live = {"live": f"tcp://127.0.0.1:{publish}", "live_spool": output / "received", "base_path": "/below"}
     with served(site.settings.model_copy(update=live)) as server:
         yield server
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlparse
@@ -12,6 +13,9 @@ from .conftest import LONG, Site, served
 from .watching import keep, look, watched
 
 pytestmark = pytest.mark.browser
+
+IMAGE = '<link rel="icon" href="data:,"><title>image</title>'
+"""Stands for the page of an image; without an icon the browser would ask for one, which is not there."""
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +88,7 @@ def test_moving_by_keyboard(tab: Any, long_run: Site) -> None:
     tab.locator('[data-move="whole"]').press("Enter")
     wait_for(tab, 0, LONG - 1)
     assert tab.locator('[data-move="whole"]').is_disabled()
-    tab.route("**/images/*", lambda route: route.fulfill(body="<title>image</title>", content_type="text/html"))
+    tab.route("**/images/*", lambda route: route.fulfill(body=IMAGE, content_type="text/html"))
     hit = tab.locator("#bins tbody a").first.get_attribute("href")
     tab.evaluate(
         """() => {
@@ -101,7 +105,10 @@ def test_grid_files_and_faults(tab: Any, long_run: Site) -> None:
     tab.wait_for_selector('#grid[data-shown="0-99"] .heatmaplayer image')
     assert "100 columns and 60 rows" in tab.locator("#grid-words").inner_text()
     tab.locator("#grid-shows").select_option("spots")
-    keep(tab, "run-grid")
+    by_keyboard(tab)
+    tab.locator("#spots-title ~ details summary").press("Enter")
+    rows = tab.locator("#spots-table tbody tr td:nth-child(2)").all_inner_texts()
+    assert sum(int(text.replace(",", "")) for text in rows) == long_run.pumped.n_hits
     files = tab.locator(".files table")
     assert files.locator("tbody tr").count() == LONG // 1000
     files.get_by_role("button", name="Hits").click()
@@ -111,3 +118,30 @@ def test_grid_files_and_faults(tab: Any, long_run: Site) -> None:
     tab.locator('[data-move="in"]').click()
     assert "it is gone (bring it)" in tab.locator("#trouble:visible").inner_text()
     tab.unroute("**/overview?*")
+
+
+def by_keyboard(tab: Any) -> None:
+    """From square to square, each marked and said; in, out, and to the image of one."""
+    grid, said = tab.locator("#grid"), tab.locator("#grid-at")
+    grid.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowDown"):
+        tab.keyboard.press(key)
+    assert re.fullmatch(
+        r"column 2 to 3, row 1; \d+ hits? of 2 searched, 2 images; \d+ spots at most\.", said.inner_text()
+    )
+    assert tab.locator("#grid .shapelayer path").count() == 2
+    keep(tab, "run-grid")
+    tab.keyboard.press("+")
+    tab.wait_for_selector('#grid[data-shown="0-49"]')
+    tab.wait_for_selector("#grid-at:has-text('column 2, row 1; ')")
+    tab.keyboard.press("0")
+    tab.wait_for_selector('#grid[data-shown="0-99"]')
+    tab.locator("#grid-shows").focus()
+    tab.wait_for_selector("#grid .shapelayer path", state="detached")
+    tab.route("**/images/*", lambda route: route.fulfill(body=IMAGE, content_type="text/html"))
+    grid.focus()
+    tab.keyboard.press("Enter")
+    tab.wait_for_url(re.compile(r"/images/\d+$"))
+    tab.unroute("**/images/*")
+    tab.go_back()
+    tab.wait_for_selector("#grid[data-shown]")

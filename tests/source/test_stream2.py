@@ -367,6 +367,21 @@ def test_long_byte_strings_are_what_they_are_elsewhere(kind: Callable[[bytes], b
     assert loads(kind(in_parts)) == [b"abcd" + LONG_BYTES, LONG_BYTES]
 
 
+def test_an_image_stays_where_its_message_lies_unless_it_would_hold_much_else() -> None:
+    data = bytes(range(256)) * 1024
+    packed = {"data": cbor2.CBORTag(40, [[512, 256], cbor2.CBORTag(69, data)])}
+    image = {"type": "image", "series_id": 1, "image_id": 0, **packed}
+    for beside, is_view in ((b"", True), (bytes(len(data)), False)):
+        message = memoryview(cbor2.dumps(image | {"beside": beside}))
+        read = read_message(message)
+        assert isinstance(read, SeriesImage)
+        assert read.packed is not None
+        assert isinstance(read.packed.data, memoryview) is is_view
+        assert read.packed.data == data
+        if isinstance(read.packed.data, memoryview):
+            assert read.packed.data.obj is message.obj
+
+
 def test_a_message_that_calls_for_its_long_strings_again_does_not_grow() -> None:
     again = [cbor2.CBORTag(0xFFFFFFFF, number) for number in (0, 0, 1, -1, "0", [0])]
     found = loads(cbor2.dumps([*again, LONG_BYTES]))

@@ -59,6 +59,21 @@ def test_unknown_codec() -> None:
         list(search.scan(["a.h5"], ["gzip"], none.astype(np.int32), none, none, 1, 1))
 
 
+def test_a_stored_image_in_memory_of_another_kind() -> None:
+    search = SpotFinder(**GOOD)
+    stored = b"no image, but bytes of one"
+    as_bytes = search.find_stored(stored, "bslz4")
+    assert as_bytes.reasons
+    for other in (np.frombuffer(stored, np.uint8), np.frombuffer(memoryview(bytearray(stored)), np.uint8)):
+        assert search.find_stored(other, "bslz4").reasons == as_bytes.reasons
+    twice = np.repeat(np.frombuffer(stored, np.uint8), 2)
+    with pytest.raises(TypeError, match="contiguous"):
+        search.find_stored(twice[::2], "bslz4")
+    for wrong in (memoryview(stored), twice.astype(np.uint16), "text", None):
+        with pytest.raises(TypeError, match="1-D array of uint8"):
+            search.find_stored(wrong, "bslz4")  # type: ignore[arg-type]
+
+
 def test_scan_of_columns_that_do_not_fit() -> None:
     search = SpotFinder(**GOOD)
     one, two = np.zeros(1, dtype=np.int64), np.zeros(2, dtype=np.int64)

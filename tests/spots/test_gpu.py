@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from emulatedcard import EmulatedCard, compiled
 from hitsieve._core import SpotFinder
+from hitsieve.cards import Device
 from hitsieve.settings import SpotSettings
 from hitsieve.spots import Searched
 from hitsieve.spots.bins import Bins
 from hitsieve.spots.finder import Ground
-from hitsieve.spots.gpu.device import Device
 from hitsieve.spots.gpu.plan import CardPlan, card_plan
 from hitsieve.spots.gpu.stage import Chunks, Stage, block_bytes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import weakref
 from collections.abc import Callable
@@ -15,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import hitsieve.spots.gpu
+import hitsieve.cards
 from emulatedcard import compiled
+from hitsieve.cards import CardError, Kernels, OutOfMemoryError
 from hitsieve.model import Run
 from hitsieve.spots import Finder
-from hitsieve.spots.gpu.device import CardError, OutOfMemoryError
+from hitsieve.spots.gpu.kernels import kernels_for
 
 from .cases import encode
 from .test_gpu import IMAGE, SMALL, agree, assert_same
@@ -27,6 +29,7 @@ from .test_gpu_scan import by_cards, by_core, few, finder, run
 
 __all__ = ["few", "finder", "run"]
 DTYPE = "int16"
+KERNELS = kernels_for(DTYPE)
 
 
 class Array:
@@ -44,8 +47,10 @@ class Array:
         assert (data.dtype, data.shape) == (self.memory.dtype, self.memory.shape)
         self.memory[:] = data
 
-    def get(self, stream: object) -> npt.NDArray[np.uint8]:
-        return self.memory.copy()
+    def get(self, stream: object, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        assert (out.dtype, out.shape) == (self.memory.dtype, self.memory.shape)
+        out[:] = self.memory
+        return out
 
 
 class Cupy(ModuleType):
@@ -60,7 +65,10 @@ class Cupy(ModuleType):
         self.current = 0
         self.held = 0
         self.pooled = 0
-        self.pinned_pooled = 0
+        self.pinned = 0
+        self.headers: str | None = "include"
+        self.compiled: list[str] = []
+        self.kept = True
         self.launches = 0
         self.lanes = 32
         self.failure: Callable[[], BaseException] | None = None
@@ -68,7 +76,9 @@ class Cupy(ModuleType):
         self.cuda = SimpleNamespace(
             Device=lambda number: SimpleNamespace(use=lambda: self._use(number)),
             Stream=self._stream,
-            alloc_pinned_memory=self._pinned,
+            PinnedMemory=self._pinned,
+            PinnedMemoryPointer=lambda memory, offset: memory,
+            runtime=SimpleNamespace(hostAllocPortable=1, memGetInfo=lambda: (1 << 30, 1 << 34)),
         )
 
     def empty(self, n_bytes: int, dtype: type) -> Array:
@@ -81,19 +91,18 @@ class Cupy(ModuleType):
         def free() -> None:
             self.pooled = 0
 
-        return SimpleNamespace(free_all_blocks=free)
-
-    def get_default_pinned_memory_pool(self) -> SimpleNamespace:
-        def free() -> None:
-            self.pinned_pooled = 0
-
-        return SimpleNamespace(free_all_blocks=free)
+        return SimpleNamespace(free_all_blocks=free, free_bytes=lambda: self.pooled)
 
     def RawModule(self, *, code: str, options: tuple[str, ...], backend: str) -> SimpleNamespace:  # noqa: N802 - as there
         assert "extern" in code
         assert f"-DPIXEL={DTYPE[0]}{DTYPE[3:]}" in options
         assert backend == "nvrtc"
-        return SimpleNamespace(compile=lambda: None, get_function=self._kernel)
+        return SimpleNamespace(compile=self._compile, get_function=self._kernel)
+
+    def _compile(self) -> None:
+        self.compiled.append(os.environ.get("CUPY_CACHE_IN_MEMORY", ""))
+        if not self.kept and self.compiled[-1] != "1":
+            raise OSError(28, "No space left on device")
 
     def _kernel(self, name: str) -> Callable[..., None]:
         def launch(grid: tuple[int, int], block: tuple[int], args: tuple[Array]) -> None:
@@ -127,13 +136,15 @@ class Cupy(ModuleType):
 
         return Stream()
 
-    def _pinned(self, n_bytes: int) -> npt.NDArray[np.uint8]:
+    def _pinned(self, n_bytes: int, flags: int) -> npt.NDArray[np.uint8]:
+        assert flags == 1
         memory = np.empty(n_bytes, dtype=np.uint8)
-        weakref.finalize(memory, self._to_pinned_pool, n_bytes)
+        self.pinned += n_bytes
+        weakref.finalize(memory, self._unpinned, n_bytes)
         return memory
 
-    def _to_pinned_pool(self, n_bytes: int) -> None:
-        self.pinned_pooled += n_bytes
+    def _unpinned(self, n_bytes: int) -> None:
+        self.pinned -= n_bytes
 
     def _to_pool(self, n_bytes: int) -> None:
         self.held -= n_bytes
@@ -144,31 +155,41 @@ class Cupy(ModuleType):
 def cupy(monkeypatch: pytest.MonkeyPatch) -> Cupy:
     stand_in = Cupy()
     monkeypatch.setitem(sys.modules, "cupy", stand_in)
+    finds = ModuleType("cuda.pathfinder")
+    finds.find_nvidia_header_directory = lambda name: stand_in.headers  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
+    monkeypatch.setitem(sys.modules, "cuda.pathfinder", finds)
     return stand_in
 
 
 @pytest.fixture
-def make(cupy: Cupy) -> Callable[[int, str], Any]:
-    """The class of cards, which has never seen another CuPy."""
-    path = Path(hitsieve.spots.gpu.__file__).with_name("cupycard.py")
+def module(cupy: Cupy) -> ModuleType:
+    """The module of cards, which has never seen another CuPy."""
+    path = Path(hitsieve.cards.__file__).with_name("cupycard.py")
     spec = spec_from_file_location("cupycard_with_stand_in", path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    kind: Callable[[int, str], Any] = module.CupyCard
+    return module
+
+
+@pytest.fixture
+def make(module: ModuleType) -> Callable[[int, Kernels], Any]:
+    """The class of cards."""
+    kind: Callable[[int, Kernels], Any] = module.CupyCard
     return kind
 
 
-def test_a_card_through_cupy(make: Callable[[int, str], Any]) -> None:
+def test_a_card_through_cupy(make: Callable[[int, Kernels], Any]) -> None:
     """Blocks, warps and arguments are what the kernels expect; the first card, which is busy, is left alone."""
-    found = agree(make(1, DTYPE), DTYPE, SMALL, [encode(IMAGE, "bslz4")] * 2)
+    found = agree(make(1, KERNELS), DTYPE, SMALL, [encode(IMAGE, "bslz4")] * 2)
     assert found.n_spots.min() > 0
 
 
-def test_a_busy_card_says_so(make: Callable[[int, str], Any]) -> None:
+def test_a_busy_card_says_so(make: Callable[[int, Kernels], Any]) -> None:
     with pytest.raises(CardError, match="card 0: cudaErrorDevicesUnavailable"):
-        make(0, DTYPE)
+        make(0, KERNELS)
 
 
 @pytest.mark.parametrize(
@@ -179,16 +200,17 @@ def test_a_busy_card_says_so(make: Callable[[int, str], Any]) -> None:
         (RuntimeError("cudaErrorIllegalAddress"), CardError),
         (MemoryError("Out of memory allocating 9 bytes"), OutOfMemoryError),
         (RuntimeError("cudaErrorMemoryAllocation: out of memory"), OutOfMemoryError),
+        (RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"), OutOfMemoryError),
     ],
 )
 def test_whatever_fails_is_the_cards_failure(
     error: Exception,
     kind: type[CardError],
-    make: Callable[[int, str], Any],
+    make: Callable[[int, Kernels], Any],
     cupy: Cupy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    card = make(1, DTYPE)
+    card = make(1, KERNELS)
 
     def empty(n_bytes: int, dtype: type) -> Array:
         raise error
@@ -199,10 +221,34 @@ def test_whatever_fails_is_the_cards_failure(
     assert type(caught.value) is kind
 
 
+def test_kernels_that_cannot_be_kept_are_used_all_the_same(
+    make: Callable[[int, Kernels], Any], cupy: Cupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "0")
+    cupy.kept = False
+    make(1, KERNELS)
+    assert cupy.compiled == ["0", "1"]
+
+
+def test_what_cupy_needs_to_compile(module: ModuleType, cupy: Cupy) -> None:
+    assert module.lack() == ""
+    cupy.headers = None
+    assert module.lack() == "CuPy finds no headers of CUDA"
+
+
+def test_memory_that_is_not_swapped_out_is_no_more_than_asked_for(
+    make: Callable[[int, Kernels], Any], cupy: Cupy
+) -> None:
+    room = make(1, KERNELS).host_room(1_000_001)
+    assert (len(room), cupy.pinned) == (1_000_001, 1_000_001)
+    del room
+    assert cupy.pinned == 0
+
+
 @pytest.mark.parametrize("failure", [None, lambda: TypeError("as no emulation fails")])
 def test_memory_is_given_back(
     failure: Callable[[], BaseException] | None,
-    make: Callable[[int, str], Any],
+    make: Callable[[int, Kernels], Any],
     cupy: Cupy,
     run: Run,
     finder: Finder,
@@ -215,8 +261,8 @@ def test_memory_is_given_back(
     monkeypatch.setattr(make, "lanes", 1)
     images = range(12 if failure is None else 24)
     assert finder.ground.dtype == DTYPE
-    found, _ = by_cards([lambda: make(1, DTYPE)], run, finder, images)
+    found, _ = by_cards([lambda: make(1, KERNELS)], run, finder, images)
     assert_same(found, by_core(run, finder, images))
     assert cupy.launches > 11
     assert ("as no emulation fails" in caplog.text) == (failure is not None)
-    assert (cupy.held, cupy.pooled, cupy.pinned_pooled) == (0, 0, 0)
+    assert (cupy.held, cupy.pooled, cupy.pinned) == (0, 0, 0)

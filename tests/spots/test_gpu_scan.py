@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import subprocess
@@ -14,20 +13,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emulatedcard import EmulatedCard, Room
+from emulatedcard.nvrtc import complaints
+from hitsieve.cards import CardError, Device, find_cards
 from hitsieve.model import Run
 from hitsieve.settings import SpotSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Finder, Searched, build_finder
-from hitsieve.spots.gpu import can_search, find_cards, scan_on
-from hitsieve.spots.gpu.device import CardError, Device
+from hitsieve.spots.finder import NOT_STORED
+from hitsieve.spots.gpu import Streams, can_search
+from hitsieve.spots.gpu.kernels import kernels_for
+from hitsieve.spots.gpu.lane import Bounds
+from hitsieve.spots.gpu.plan import CardPlan, card_plan
+from hitsieve.spots.gpu.reading import Places
+from hitsieve.spots.gpu.stage import ALIGNED, block_bytes, image_bytes
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 
 from .test_gpu import assert_same
 
 ABOUT = {"name": "few", "detector": "test-256k", "images": 30, "images_per_file": 9, "hit_fraction": 0.4, "seed": 3}
 BATCH = 8
+SMALL = Bounds(images=BATCH)
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +62,15 @@ def by_core(run: Run, finder: Finder, images: Sequence[int]) -> Searched:
 
 
 def by_cards(
-    devices: Sequence[Callable[[], Device]], run: Run, finder: Finder, images: Sequence[int]
+    devices: Sequence[Callable[[], Device]],
+    run: Run,
+    finder: Finder,
+    images: Sequence[int],
+    bounds: Bounds = SMALL,
 ) -> tuple[Searched, list[int]]:
     asked = np.array(images, dtype=np.int64)
-    with closing(scan_on(devices, run, finder, asked, workers=1, batch=BATCH)) as scan:
+    streams = Streams(devices, run, finder, workers=1, bounds=bounds)
+    with closing(streams.scan(asked, BATCH, ends=True)) as scan:
         parts = list(scan)
     return Searched.joined(parts), [len(part) for part in parts]
 
@@ -64,12 +78,12 @@ def by_cards(
 class Cards:
     """Emulated cards, each of which is remembered."""
 
-    def __init__(self, dtype: str, memory: int = 1 << 40) -> None:
+    def __init__(self, dtype: str, **more: int) -> None:
         self.made: list[EmulatedCard] = []
-        self._dtype, self._memory = dtype, memory
+        self._dtype, self._more = dtype, more
 
     def __call__(self) -> Device:
-        self.made.append(EmulatedCard(self._dtype, memory=self._memory))
+        self.made.append(EmulatedCard(self._dtype, **self._more))
         return self.made[-1]
 
 
@@ -105,12 +119,13 @@ def test_any_images_in_any_order(run: Run, finder: Finder) -> None:
 
 def test_no_images(run: Run, finder: Finder) -> None:
     none = np.empty(0, dtype=np.int64)
-    with closing(scan_on([Cards("int16")], run, finder, none, workers=1, batch=BATCH)) as scan:
+    with closing(Streams([Cards("int16")], run, finder, workers=1).scan(none, BATCH, ends=True)) as scan:
         assert list(scan) == []
 
 
 def test_a_search_that_is_left_early(run: Run, finder: Finder) -> None:
-    scan = scan_on([Cards(finder.ground.dtype)] * 2, run, finder, np.arange(30, dtype=np.int64), workers=1, batch=BATCH)
+    streams = Streams([Cards(finder.ground.dtype)] * 2, run, finder, workers=1, bounds=SMALL)
+    scan = streams.scan(np.arange(30, dtype=np.int64), BATCH, ends=True)
     assert_same(next(scan), by_core(run, finder, range(8)))
     scan.close()
     scan.close()
@@ -159,6 +174,65 @@ def test_little_memory_is_used_by_few_images_at_a_time(run: Run, finder: Finder)
     found, _ = by_cards([cards], run, finder, range(12))
     assert_same(found, by_core(run, finder, range(12)))
     assert cards.made[0].launched.count("decode") == 6
+
+
+def test_a_card_takes_its_share_of_free_memory(run: Run, finder: Finder, caplog: pytest.LogCaptureFixture) -> None:
+    """It is looked at before; nothing has to fail first."""
+    plan, blocks = made_for(run, finder)
+    # One in four is a stream's: three images and a half. They come by eight and four.
+    cards = Cards(finder.ground.dtype, free=14 * image_bytes(plan, blocks))
+    with caplog.at_level(logging.INFO):
+        found, _ = by_cards([cards], run, finder, range(12))
+    assert_same(found, by_core(run, finder, range(12)))
+    assert [card.launched.count("decode") for card in cards.made] == [5]
+    assert "too little memory" not in caplog.text
+
+
+def made_for(run: Run, finder: Finder) -> tuple[CardPlan, int]:
+    """What is fixed for a run."""
+    with open_run([run.path]) as opened:
+        stored = opened.stored(0)
+    plan = card_plan(finder.ground, finder.settings, finder.core.sample)
+    blocks = block_bytes(stored, plan.dtype.itemsize)
+    assert blocks is not None
+    return plan, blocks
+
+
+def test_batches_are_bounded_by_bytes(run: Run, finder: Finder) -> None:
+    """Small images go by hundreds, large ones by few; what is handed on is as long as ever."""
+    plan, blocks = made_for(run, finder)
+    largest, images = int(run.images.size.max()), range(30)
+    for bounds, decoded in (
+        (Bounds(), 2),
+        (Bounds(on_card=4 * image_bytes(plan, blocks)), 8),
+        (Bounds(on_card=1), 30),
+        (Bounds(stored=largest), 30),
+    ):
+        cards = Cards(finder.ground.dtype)
+        found, sizes = by_cards([cards], run, finder, images, bounds)
+        assert sizes[0] == BATCH >= max(sizes) or len(sizes) == 30 or sizes == [4] * 7 + [2]
+        assert sum(sizes) == 30
+        assert_same(found, by_core(run, finder, images))
+        assert [card.launched.count("decode") for card in cards.made] == [decoded]
+        # A chunk begins where cards read at once.
+        assert max(cards.made[0].host_rooms) <= max(bounds.stored, largest) + 30 * ALIGNED
+
+
+@given(
+    sizes=st.lists(st.integers(-5, 1 << 50) | st.integers(0, 9)),
+    images=st.integers(1, 9),
+    stored=st.integers(1, 40),
+)
+def test_batches_hold_all_images_once(sizes: list[int], images: int, stored: int) -> None:
+    n = len(sizes)
+    file = np.array([NOT_STORED if size < 0 else 0 for size in sizes], dtype=np.int32)
+    size = np.array(sizes, dtype=np.int64)
+    places = Places(np.arange(n), file, np.zeros(n, dtype=np.int64), size)
+    batches = list(places.batches(images, stored))
+    assert [i for batch in batches for i in batch.images.tolist()] == list(range(n))
+    for batch in batches:
+        assert 1 <= len(batch.images) <= images
+        assert len(batch.images) == 1 or batch.size[batch.file != NOT_STORED].sum() <= stored
 
 
 def test_no_memory_leaves_all_to_the_core(run: Run, finder: Finder, caplog: pytest.LogCaptureFixture) -> None:
@@ -217,28 +291,31 @@ int cuDeviceGetName(char *name, int size, int device) {
 }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)device << 30; return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
-    *value = attribute == 75 ? MAJOR : device - 10;
+    *value = attribute == 75 ? MAJOR : attribute == 76 ? device - 10 : MODE;
     return 0;
 }
+int cuDeviceGetUuid_v2(char *uuid, int device) { memset(uuid, device, 16); return 0; }
 """
 
 
 @pytest.mark.parametrize(
     ("driver", "lack", "n_cards"),
     [
-        ((0, 12040, 2, 9), "", 2),
-        ((0, 11080, 2, 9), "older than CUDA 12.0", 2),
-        ((0, 12040, 0, 9), "has no card", 0),
-        ((0, 12040, 1, 6), "First is too old", 1),
-        ((100, 12040, 1, 9), "has no card", 0),
-        ((999, 12040, 1, 9), "does not start (error 999)", 0),
+        ((0, 12040, 2, 9, 0), "", 2),
+        ((0, 12040, 2, 9, 3), "", 2),
+        ((0, 11080, 2, 9, 0), "older than CUDA 12.0", 2),
+        ((0, 12040, 0, 9, 0), "has no card", 0),
+        ((0, 12040, 1, 6, 0), "First is too old", 1),
+        ((0, 12040, 1, 9, 2), "First is closed to all", 1),
+        ((100, 12040, 1, 9, 0), "has no card", 0),
+        ((999, 12040, 1, 9, 0), "does not start (error 999)", 0),
     ],
 )
 def test_cards_as_a_driver_tells(
     driver: tuple[int, ...], lack: str, n_cards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A library that answers as the driver does."""
-    names = ("START", "VERSION", "CARDS", "MAJOR")
+    names = ("START", "VERSION", "CARDS", "MAJOR", "MODE")
     library = tmp_path / "libcuda.so"
     (tmp_path / "driver.c").write_text(DRIVER, encoding="utf-8")
     defines = [f"-D{name}={value}" for name, value in zip(names, driver, strict=True)]
@@ -257,6 +334,7 @@ def test_cards_as_a_driver_tells(
     if not lack:
         assert (found.driver, found.cards[1].name, found.cards[1].memory) == ("12.4", "Second", 11 << 30)
         assert (found.cards[1].number, found.cards[1].capability) == (1, (9, 1))
+        assert (found.cards[1].is_alone, found.cards[1].identity) == (driver[4] == 3, "0b" * 16)
 
 
 def test_no_driver_is_no_card() -> None:
@@ -265,44 +343,13 @@ def test_no_driver_is_no_card() -> None:
     assert "no NVIDIA driver" in found.lack
 
 
-def nvrtc() -> ctypes.CDLL | None:
-    """NVIDIA's compiler for cards, which needs none."""
-    from importlib.util import find_spec
-
-    try:
-        spec = find_spec("nvidia.cuda_nvrtc")
-    except ModuleNotFoundError:
-        spec = None
-    folders = [Path(place) / "lib" for place in spec.submodule_search_locations or ()] if spec else []
-    for path in (*(folder / "libnvrtc.so.12" for folder in folders), Path("libnvrtc.so.12")):
-        try:
-            return ctypes.CDLL(str(path))
-        except OSError:
-            continue
-    return None
-
-
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_90"])
-@pytest.mark.parametrize("pixel", ["u8", "i16", "u32"])
-def test_the_compiler_of_cards_takes_the_kernels(pixel: str, architecture: str) -> None:
-    from hitsieve.spots.gpu.device import source
-
-    compiler = nvrtc()
-    if compiler is None:
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32"])
+def test_the_compiler_of_cards_takes_the_kernels(dtype: str, architecture: str) -> None:
+    said = complaints(kernels_for(dtype), architecture)
+    if said is None:
         pytest.skip("NVRTC is not installed (nvidia-cuda-nvrtc-cu12)")
-    program = ctypes.c_void_p()
-    text = source().encode()
-    assert compiler.nvrtcCreateProgram(ctypes.byref(program), text, b"kernels.cu", 0, None, None) == 0
-    # -ftz is what CuPy adds.
-    options = ["--std=c++17", "--fmad=false", "--device-int128"]
-    options += ["-ftz=true", f"-DPIXEL={pixel}", f"-arch={architecture}"]
-    given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-    code = compiler.nvrtcCompileProgram(program, len(options), given)
-    size = ctypes.c_size_t()
-    compiler.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    compiler.nvrtcGetProgramLog(program, log)
-    assert (code, log.value.decode()) == (0, "")
+    assert said == ""
 
 
 def test_a_real_card() -> None:
@@ -310,11 +357,26 @@ def test_a_real_card() -> None:
     cards = find_cards()
     if not cards.usable:
         pytest.skip(f"no card can be used: {cards.lack}")
-    from hitsieve.spots.gpu.cupycard import CupyCard
+    from hitsieve.cards.cupycard import CupyCard
 
     from .cases import DTYPES
     from .test_gpu import DETECTOR, agree, stored_series
 
     for dtype in DTYPES:
         for n_spots in (0, 40, 300):
-            agree(CupyCard(cards.usable[0].number, dtype), dtype, DETECTOR, stored_series(20, dtype, n_spots))
+            card = CupyCard(cards.usable[0].number, kernels_for(dtype))
+            agree(card, dtype, DETECTOR, stored_series(20, dtype, n_spots))
+
+
+@pytest.mark.parametrize("bounds", [SMALL, Bounds()])
+def test_a_run_on_real_cards(bounds: Bounds, run: Run, finder: Finder, caplog: pytest.LogCaptureFixture) -> None:
+    """Streams that overlap, memory that is not swapped out, and readers; what an emulation cannot show."""
+    cards = find_cards()
+    if not cards.usable:
+        pytest.skip(f"no card can be used: {cards.lack}")
+    from hitsieve.spots.gpu import devices_of
+
+    devices = devices_of(cards.usable, finder.ground.dtype)
+    found, _ = by_cards(devices, run, finder, list(range(30)) * 20, bounds)
+    assert_same(found, by_core(run, finder, list(range(30)) * 20))
+    assert "used no more" not in caplog.text

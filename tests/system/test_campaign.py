@@ -7,16 +7,24 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import pyarrow.parquet as pq
 import pytest
+from distributed import LocalCluster
 
 from hitsieve.catalogue import Catalogue
 from hitsieve.testing import SimulateSettings, simulate
 
 from .conftest import Hitsieve
 
+HITSIEVE = str(Path(sys.executable).with_name("hitsieve"))
 RATES = (0.0, 0.3, 0.6)
 ABOUT = {"detector": "test-256k", "images": 12, "images_per_file": 4}
 
@@ -107,6 +115,79 @@ def test_one_cluster_serves_all_runs(hitsieve: Hitsieve, command: list[str | Pat
     assert asked[0]["scheduler"].startswith("tcp://127.0.0.1:")
 
 
+def test_workers_that_die_and_a_killed_campaign_lose_nothing(
+    hitsieve: Hitsieve, archive: Path, command: list[str | Path], tmp_path: Path
+) -> None:
+    hitsieve(*command)
+    out, place = tmp_path / "there", tmp_path / "there.sqlite"
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50) as made:
+        workers = [nanny.pid for nanny in made.workers.values()]
+        again = [
+            "campaign",
+            archive,
+            "-o",
+            out,
+            "--catalogue",
+            place,
+            "--scheduler",
+            made.scheduler_address,
+            "--resume",
+        ]
+        with subprocess.Popen([HITSIEVE, *map(str, again), "--quiet"]) as process:
+            wait_for(lambda: any_file(out, ".scan") or process.poll() is not None)
+            os.kill(workers[0], signal.SIGKILL)
+            wait_for(lambda: any_file(out, "_summary.json") or process.poll() is not None)
+            process.kill()
+        os.kill(workers[1], signal.SIGKILL)
+        done = hitsieve(*again)
+    assert done.returncode == 3, done.stderr
+    assert [path for path in out.rglob(".*") if path.is_file()] == []
+    for table in (tmp_path / "out").rglob("*_images.parquet"):
+        other = out / table.relative_to(tmp_path / "out")
+        assert pq.read_table(table).equals(pq.read_table(other))
+        assert hashes(table) == hashes(other)
+    totals = [json.loads((folder / "campaign.json").read_text())["totals"] for folder in (tmp_path / "out", out)]
+    assert [one | {"hit_bytes": 0} for one in totals] == [totals[0] | {"hit_bytes": 0}] * 2
+    assert totals[0]["n_runs"] == len(RATES)
+    with Catalogue(place) as catalogue:
+        assert len(catalogue) == len(RATES)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def any_file(folder: Path, ending: str) -> bool:
+    """Whether there is such a file; folders may go meanwhile."""
+    return any(name.endswith(ending) for _, _, names in os.walk(folder) for name in names)
+
+
+def hashes(table: Path) -> list[bytes]:
+    with h5py.File(table.with_name(table.name.replace("_images.parquet", "_hits.h5"))) as file:
+        found: list[bytes] = file["entry/hit_finding/sha256"][:].tolist()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        (["--scheduler", "tcp://127.0.0.1:1"], 6, "tcp://127.0.0.1:1: no Dask scheduler answers"),
+        (["--scheduler", "head"], 2, "'head' is no address of a Dask scheduler"),
+        (["--scheduler", "local", "--slurm"], 2, "--scheduler and --slurm exclude each other"),
+    ],
+)
+def test_where_no_cluster_is_to_be_had_nothing_is_begun(
+    hitsieve: Hitsieve, command: list[str | Path], tmp_path: Path, flags: list[str], code: int, said: str
+) -> None:
+    for estimate in ([], ["--estimate"]):
+        done = hitsieve(*command, *flags, *estimate)
+        assert (done.returncode, done.stderr.count(said)) == (code, 1)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_file_that_two_runs_show_is_fetched_once(archive: Path, tmp_path: Path, hitsieve: Hitsieve) -> None:
     both = tmp_path / "both"
     both.mkdir()
@@ -169,6 +250,25 @@ def test_names_of_files_stay_words_on_the_page(hitsieve: Hitsieve, tmp_path: Pat
 def test_wrong_usage(hitsieve: Hitsieve, archive: Path, tmp_path: Path, flags: list[str]) -> None:
     assert hitsieve("campaign", archive, "-o", tmp_path / "out", *flags).returncode == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_runs(hitsieve: Hitsieve, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for flags in ([], ["--estimate"]):
+        done = hitsieve("campaign", tmp_path / "empty", "-o", tmp_path / "out", *flags)
+        assert done.returncode == 3
+        assert f"{tmp_path / 'empty'}: no run is in it" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_that_are_not_there_are_told(hitsieve: Hitsieve, archive: Path, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.mkdir()
+    for path in archive.glob("visit*/run2_*.h5"):
+        (part / path.name).hardlink_to(path)
+    (part / "run2_data_000002.h5").unlink()
+    done = hitsieve("campaign", part, "-o", tmp_path / "out", "--catalogue", tmp_path / "c.sqlite", "--workers", "1")
+    assert "4 images of 1 runs are missing or unreadable" in done.stdout.splitlines()
 
 
 def test_no_such_folder(hitsieve: Hitsieve, tmp_path: Path) -> None:

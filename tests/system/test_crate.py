@@ -43,7 +43,9 @@ def test_pack_unpack_verify(out: Path, small: Simulated, hitsieve: Hitsieve, tmp
 
 def test_facts_file_and_default_place(out: Path, hitsieve: Hitsieve, tmp_path: Path) -> None:
     facts = tmp_path / "facts.toml"
-    facts.write_text("[publication]\ntitle = 'Mine'\ncreators = [{ name = 'A, B' }]\nlicense = 'CC0-1.0'\n")
+    facts.write_text(
+        "sample_id = 'HEIDI-7'\n[publication]\ntitle = 'Mine'\ncreators = [{ name = 'A, B' }]\nlicense = 'CC0-1.0'\n"
+    )
     done = hitsieve("export", out, "--rocrate", "--facts", facts, "--publisher", "A facility")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(out / "small_crate")
@@ -54,6 +56,9 @@ def test_facts_file_and_default_place(out: Path, hitsieve: Hitsieve, tmp_path: P
     told = json.loads((out / "small_crate" / "datacite.json").read_text())
     assert told["titles"][0] == {"title": "Mine"}
     assert told["publisher"] == {"name": "A facility"}
+    assert {"subject": "HEIDI-7"} in told["subjects"]
+    entities = json.loads((out / "small_crate" / "ro-crate-metadata.json").read_text())["@graph"]
+    assert [one["identifier"] for one in entities if one["@id"] == "#sample"] == ["HEIDI-7"]
 
 
 @pytest.mark.parametrize(

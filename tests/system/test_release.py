@@ -330,6 +330,26 @@ def test_a_refusal_is_told(hitsieve: Hitsieve, mine: Kept) -> None:
     assert not mine.proof.exists()
 
 
+def test_the_catalogue_knows_where_the_run_is(hitsieve: Hitsieve, mine: Kept, tmp_path: Path) -> None:
+    """Of several runs of a source that with all misses is meant, though another is later; results that are gone are
+    none."""
+    place = ("--catalogue", tmp_path / "catalogue.sqlite")
+    unknown = hitsieve("release", mine.made.master, *place)
+    assert (unknown.returncode, "knows no results of it that are there" in unknown.stderr) == (2, True)
+    assert not place[1].exists()
+    for folder, flags in ((mine.hits.parent, ("--misses", "keep", "--overwrite")), (tmp_path / "other", ())):
+        done = hitsieve("run", mine.made.master, "-o", folder, *flags, *place)
+        assert done.returncode == 0, done.stderr
+    found = hitsieve("release", mine.made.master, *place, "--json")
+    assert found.returncode == 0, found.stderr
+    assert [file["path"] for file in json.loads(found.stdout)["kept"]] == [str(mine.hits), str(mine.misses)]
+    shutil.rmtree(mine.hits.parent)
+    other = hitsieve("release", mine.made.master, *place)
+    assert (other.returncode, "only the hits are kept" in other.stderr) == (5, True)
+    shutil.rmtree(tmp_path / "other")
+    assert hitsieve("release", mine.made.master, *place).returncode == 2
+
+
 def test_deleting_needs_a_terminal(mine: Kept) -> None:
     command = [HITSIEVE, "release", str(mine.made.master), "--run", str(mine.hits.parent), "--delete"]
     done = subprocess.run(command, input="delete 4 files\n", capture_output=True, text=True, check=False)
@@ -559,6 +579,7 @@ def test_every_style_is_released(tmp_path: Path, style: str) -> None:
         ([], "usage: hitsieve release SOURCE... [OPTIONS]"),
         (["a_master.h5"], "give --run, or --hits and --misses"),
         (["a_master.h5", "--run", "out", "--hits", "b_hits.h5"], "give --run, or --hits and --misses"),
+        (["a_master.h5", "--run", "out", "--catalogue", "c.sqlite"], "--catalogue goes without --run"),
     ],
 )
 def test_wrong_usage(hitsieve: Hitsieve, arguments: list[str], says: str) -> None:

@@ -299,6 +299,16 @@ def test_full_query_with_its_faults(searched: Client) -> None:
         assert searched.http.get("/api/v3/datasets/fullquery", params={"fields": fields}).status_code == status
 
 
+def test_keys_that_the_full_query_does_not_find(searched: Client) -> None:
+    """A dot, or a table in a table: the web page's search finds flat keys only."""
+    rate = {"value": 0.2, "unit": ""}
+    searched.create(pid="odd", scientificMetadata={"scan": {"rate": rate}, "my.rate": rate})
+    for key in ("scan.rate", "my.rate"):
+        assert searched.found(condition(key, "GREATER_THAN", 0.1)) == set()
+        assert searched.found(condition(key, "EQUAL_TO_NUMERIC", 0.2)) == set()
+    assert searched.where({"scientificMetadata.scan.rate.value": {"$gt": 0.1}}) == ["odd"]
+
+
 def test_where_and_pages(searched: Client) -> None:
     value = "scientificMetadata.hit_rate.value"
     assert searched.where({value: {"$gt": 0.15}}, sort={"pid": "asc"}) == ["2", "3"]

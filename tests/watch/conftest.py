@@ -25,7 +25,8 @@ from hitsieve.cli.commands import call as run_command
 from hitsieve.errors import OutputError
 from hitsieve.pipeline import run
 from hitsieve.pipeline.watch import BeamlineSettings, Journal, RunRow
-from hitsieve.pipeline.watch.watching import Processes, WatchRequest, watch
+from hitsieve.pipeline.watch.processes import Processes
+from hitsieve.pipeline.watch.watching import WatchRequest, watch
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 from hitsieve.testing.scicat import FakeSciCat
 

@@ -15,13 +15,14 @@ import h5py
 import pytest
 
 from hitsieve.errors import OutputError
-from hitsieve.pipeline.apart import Apart, Died
+from hitsieve.pipeline.apart import Apart, Hung, goes_on
 from hitsieve.pipeline.watch import Journal
 from hitsieve.pipeline.watch.watching import WatchRequest, watch
 from hitsieve.pipeline.watch.work import Job, work
 from hitsieve.testing import SimulateSettings, simulate
+from hitsieve.testing.scicat import FakeSciCat
 
-from .conftest import TINY, Beamline, call, until
+from .conftest import FACTS, TINY, Beamline, call, registered, token_of, until
 from .test_killed import whole
 
 
@@ -138,13 +139,53 @@ def test_a_clock_that_is_set_back_delays_nothing(beamline: Beamline) -> None:
     assert beamline.row(master).state == "done"
 
 
-def test_what_does_not_end_is_ended() -> None:
-    """A share that never answers must not hold the watcher for ever."""
+def test_what_does_not_go_on_is_ended() -> None:
+    """A share that never answers must not hold the watcher for ever; what takes its time may."""
     with Apart() as apart:
         assert apart.do(abs, -1) == 1
-        with pytest.raises(Died, match="did not end within"):
+        with pytest.raises(Hung, match="nothing went on in it for"):
             apart.do(time.sleep, 600, 0.5)
         assert apart.do(abs, -2, 60.0) == 2
+        with pytest.raises(TimeoutError, match="its own"):
+            apart.do(times_out, 0, 60.0)
+        assert apart.do(goes_slowly, 0, 2.0) == 20
+
+
+def times_out(_: int) -> None:
+    raise TimeoutError("its own")
+
+
+def goes_slowly(_: int) -> int:
+    for _ in range(20):
+        goes_on()
+        time.sleep(0.2)
+    return 20
+
+
+def test_a_step_that_hangs_is_ended_told_and_tried_again(beamline: Beamline) -> None:
+    """Whoever opens a pipe that nobody writes to waits for ever, as for a share that does not answer."""
+    pipe = beamline.home / "pipe"
+    os.mkfifo(pipe, 0o600)
+    with FakeSciCat() as fake:
+        token = token_of(fake, beamline.home)
+        scicat = {"server": fake.url, "facts": FACTS, "outbox": beamline.home / "outbox.sqlite"}
+        beamline.rooms = {"scicat": {**scicat, "token_file": beamline.home / "absent"}}
+        master = beamline.add("a")
+        beamline.once()
+        assert beamline.is_held()
+        # What comes before takes as long as it takes: only this step has so little time.
+        beamline.rooms = {"scicat": {**scicat, "token_file": pipe}, "watch": {"hung": 2.0}}
+        call(beamline, "retry", "--all")
+        (left,) = beamline.once()
+        assert left.next is not None
+        assert (left.next.name, left.next.state) == ("scicat", "failed")
+        assert "nothing went on in it for 2 s, once" in left.next.said
+        assert left.next.next_try - (left.next.ended or 0.0) >= 1.9
+        beamline.rooms = {"scicat": {**scicat, "token_file": token}}
+        call(beamline, "retry", "--all")
+        assert beamline.once() == []
+        assert registered(fake)["datasets"] == 2
+    assert beamline.row(master).state == "done"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
 from threading import Event, Thread
@@ -19,10 +20,11 @@ import zmq
 
 from hitsieve.cli.commands import call as run_command
 from hitsieve.errors import OutputError, SourceError
-from hitsieve.pipeline.apart import Died
+from hitsieve.pipeline.apart import Died, Hung
 from hitsieve.pipeline.watch import BeamlineSettings, Step, facility_names, with_facility
 from hitsieve.pipeline.watch.finding import inside
 from hitsieve.pipeline.watch.mending import judge
+from hitsieve.pipeline.watch.notices import LARGEST, Notices
 from hitsieve.pipeline.watch.steps import check_scicat
 from hitsieve.pipeline.watch.watching import WatchRequest, watch
 from hitsieve.testing.scicat import FakeSciCat, Fault
@@ -145,7 +147,7 @@ def test_without_the_extra(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, "watch", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 2
-    assert "pip install cbor2 pyzmq watchfiles" in result.stderr
+    assert "pip install cbor2 prometheus-client pyzmq watchfiles" in result.stderr
 
 
 def test_a_master_that_is_replaced_is_a_run_of_its_own(beamline: Beamline) -> None:
@@ -211,6 +213,7 @@ def test_retry_again_and_forget(beamline: Beamline) -> None:
         ("facility = 'x06sa'\n", "no facility 'x06sa' is known"),
         ("[scicat]\nserver = 'https://scicat.example.org'\n", "who registers runs in SciCat is not known"),
         ("[watch]\nnotify = 'nonsense'\n", "no address to receive from"),
+        ("[watch]\nmetrics = ':many'\n", "metrics cannot be served at ':many'"),
     ],
 )
 def test_settings_that_make_no_sense(
@@ -263,6 +266,18 @@ def test_the_writer_is_believed_only_where_to_look(beamline: Beamline) -> None:
             watcher.join()
     assert {row.path.parent.name: row.state for row in beamline.rows()} == {"a": "done", "b": "waiting"}
     assert beamline.row(master).state == "done"
+
+
+def test_a_writer_that_says_too_much_at_once_is_heard_again() -> None:
+    """ZeroMQ cuts it off for good: it is called anew, as a detector is."""
+    told: list[str] = []
+    with zmq.Context() as context, context.socket(zmq.PUB) as writer:
+        port = writer.bind_to_random_port("tcp://127.0.0.1")
+        with Notices(f"tcp://127.0.0.1:{port}", "sub", told.extend):
+            # A subscriber is known some time after it has connected.
+            until(lambda: writer.send(b"/data/first.h5\n") or "/data/first.h5" in told)
+            writer.send(b"x" * (LARGEST + 1))
+            until(lambda: writer.send(b"second.h5") or "second.h5" in told)
 
 
 def test_names_lead_nowhere_else(tmp_path: Path) -> None:
@@ -345,6 +360,9 @@ def test_a_process_that_dies_again_and_again_is_held(beamline: Beamline) -> None
     for deaths, state in ((1, "failed"), (4, "failed"), (5, "held")):
         step = Step("run", "running", attempts=deaths, deaths=deaths)
         assert judge(Died("it has died"), row, step, watch_settings).state == state
+    old = replace(row, found=0.0)
+    for one, state in ((row, "failed"), (old, "held")):
+        assert judge(Hung("it hung"), one, Step("run", "running", 9, deaths=9), watch_settings).state == state
     for attempts, state in ((1, "failed"), (3, "held")):
         assert judge(ValueError(), row, Step("run", "running", attempts=attempts), watch_settings).state == state
     first, second = (judge(OutputError("full"), row, Step("run", "running", n), watch_settings) for n in (1, 2))

@@ -20,8 +20,8 @@ from hitsieve.cli.subset import subset as command
 from hitsieve.errors import HitsieveError, OutputError, SettingsError, SourceError
 from hitsieve.pipeline.check import check
 from hitsieve.pipeline.verify import verify
-from hitsieve.pipeline.view.subset import Choice, SubsetRequest, choose, count_chosen, read_numbers, write_subset
-from hitsieve.write import KeptRun, Outputs, open_results
+from hitsieve.pipeline.view.subset import Choice, HitNumbers, SubsetRequest, choose, count_chosen, write_subset
+from hitsieve.write import HitsToChoose, KeptRun, Outputs, open_results
 
 HITS = [1, 2, 3, 5, 8, 9, 11, 14, 17, 20, 21, 23]
 LIGHT = [image for image in HITS if image != 1 and image % 3]
@@ -145,7 +145,8 @@ def test_a_choice_gives_the_hits_it_says(made: Outputs, tmp_path: Path, choice: 
         and float(hits.resolution[i]) <= choice.get("d_max", np.inf)
         and int(hits.n_lattices[i]) >= choice.get("min_lattices", 0)
     ]
-    chosen = count_chosen(read_numbers(made.hits), Choice(**choice))
+    with HitsToChoose(made.hits) as file:
+        chosen = count_chosen(HitNumbers.of(file), Choice(**choice))
     images = images_of(part(made, tmp_path / "few.h5", **choice))
     assert (chosen.n_hits, chosen.n_of) == (len(images), len(HITS))
     assert len(wanted) < len(HITS) or not {"pump", "d_max", "min_lattices"} & set(choice)

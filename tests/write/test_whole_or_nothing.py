@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -224,26 +224,15 @@ def test_no_permission(tmp_path: Path) -> None:
         RunWriter(source.run, _settings(tmp_path / "out"))
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
 @pytest.mark.parametrize("filled", [0, 400, 700, 900])
-def test_no_space_left(tmp_path: Path, small_disk: Path, filled: int) -> None:
-    (small_disk / "other").write_bytes(bytes(filled << 10))
+def test_no_space_left(tmp_path: Path, make_disk: Callable[[str], Path], filled: int) -> None:
+    disk = make_disk("1m")
+    (disk / "other").write_bytes(bytes(filled << 10))
     with opened(make_run(tmp_path / "in", "vds", n=600)) as source:
         everything = list(range(600))
         with pytest.raises(OutputError, match=r"no space left on device \(free some space"):
-            write_run(source, small_disk / "out", everything, batch=64)
-    assert sorted(path.name for path in small_disk.iterdir()) == ["other"]
+            write_run(source, disk / "out", everything, batch=64)
+    assert sorted(path.name for path in disk.iterdir()) == ["other"]
 
 
 def test_read_only_file_system(tmp_path: Path, small_disk: Path) -> None:

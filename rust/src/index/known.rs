@@ -7,7 +7,7 @@
 use super::cell::Cell;
 use super::matrix::{cross, dot, norm, product, scale, transpose, unit, Matrix, Vector};
 use super::refine::{judge, on_best_axes, polish, refine, Fit};
-use super::scan::{half_sphere, largest, toward_planes, Columns};
+use super::trials::{Around, Directions, Trials, Turns};
 
 /// How hard to look.
 struct Effort {
@@ -30,8 +30,6 @@ const THOROUGH: Effort = Effort { spots: 96, scan: 1_500_000, turn: 700_000, axe
 const GROUP: usize = 8;
 /// Largest phase error that the step between trials may cause.
 const STEP: f64 = 0.2;
-/// Turns kept for each first vector.
-const TURNS_KEPT: usize = 3;
 /// ln chance below which a lattice is beyond doubt and the search ends.
 const CERTAIN: f64 = -30.0;
 /// ln chance above which a quick look at all spots leaves no hope: hardly any list without a lattice comes below it.
@@ -43,13 +41,19 @@ pub type Tolerance = (f64, f64);
 /// The best lattice of the cell for these spots, whatever its chance; None without any. `spots` are sorted by |q|.
 ///
 /// `thorough`: look again with more effort where the first look leaves a doubt, and some hope.
-pub fn search(cell: &Cell, spots: &[Vector], tolerance: Tolerance, thorough: bool) -> Option<Fit> {
-    let quick = look(cell, spots, tolerance, &QUICK);
+pub(crate) async fn search(
+    trials: &impl Trials,
+    cell: &Cell,
+    spots: &[Vector],
+    tolerance: Tolerance,
+    thorough: bool,
+) -> Option<Fit> {
+    let quick = look(trials, cell, spots, tolerance, &QUICK).await;
     let best = match quick {
         Some(fit) if fit.ln_chance < CERTAIN => Some(fit),
         quick if !thorough => quick,
         quick if spots.len() <= 2 * QUICK.spots && quick.as_ref().is_none_or(|fit| fit.ln_chance > HOPELESS) => None,
-        quick => better(quick, look(cell, spots, tolerance, &THOROUGH)),
+        quick => better(quick, look(trials, cell, spots, tolerance, &THOROUGH).await),
     }?;
     let start = judge(cell, &best.direct, spots);
     let fit = on_best_axes(cell, polish(cell, &start, spots)?, spots);
@@ -60,22 +64,26 @@ fn better(one: Option<Fit>, other: Option<Fit>) -> Option<Fit> {
     one.into_iter().chain(other).min_by(|x, y| x.ln_chance.total_cmp(&y.ln_chance))
 }
 
-fn look(cell: &Cell, spots: &[Vector], tolerance: Tolerance, effort: &Effort) -> Option<Fit> {
+async fn look(
+    trials: &impl Trials,
+    cell: &Cell,
+    spots: &[Vector],
+    tolerance: Tolerance,
+    effort: &Effort,
+) -> Option<Fit> {
     let near = &spots[..spots.len().min(effort.spots)];
     let subset = &spots[..spots.len().min(2 * effort.spots)];
-    let columns = Columns::new(near);
-    let q = typical(near);
-    let axes = first_vectors(cell, near, &columns, effort);
-    let turns = ((std::f64::consts::PI * norm(cell.primitive[1]) * q / STEP) as usize)
-        .clamp(24, (effort.turn / (axes.len() * near.len()).max(1)).max(24));
-    let angles: Vec<(f64, f64)> =
-        (0..turns).map(|k| (std::f64::consts::TAU * k as f64 / turns as f64).sin_cos()).collect();
+    let axes = first_vectors(trials, cell, near, effort).await;
+    let turns = turns(cell, near, axes.clone(), effort);
+    let around = trials.second(near, turns).await;
     let mut best: Option<Fit> = None;
     let mut left = effort.refinements.1;
-    for group in axes.chunks(GROUP) {
+    for (group, axes) in axes.chunks(GROUP).enumerate() {
         let mut starts = Vec::new();
-        for &axis in group {
-            pairs(cell, &columns, axis, &angles, &mut starts);
+        for (i, &axis) in axes.iter().enumerate() {
+            for (score, second) in around.axis(group * GROUP + i) {
+                pair(cell, axis, second, score, &mut starts);
+            }
         }
         starts.sort_by(|x, y| y.0.total_cmp(&x.0));
         let n = effort.refinements.0.min(left);
@@ -99,21 +107,13 @@ fn typical(spots: &[Vector]) -> f64 {
 }
 
 /// The best directions of the shortest vector, refined.
-fn first_vectors(cell: &Cell, spots: &[Vector], columns: &Columns, effort: &Effort) -> Vec<Vector> {
+async fn first_vectors(trials: &impl Trials, cell: &Cell, spots: &[Vector], effort: &Effort) -> Vec<Vector> {
     let length = norm(cell.primitive[0]);
     let step = STEP / (0.7 * typical(spots) * length).max(1e-3);
     let n = (std::f64::consts::TAU / (step * step)) as usize;
     let n = n.clamp(200, (effort.scan / spots.len().max(1)).max(200));
-    let directions: Vec<Vector> = half_sphere(n).map(|direction| scale(direction, length)).collect();
-    let scores = columns.scores(&directions);
     let keep = (effort.axes / spots.len().max(1)).clamp(16, 150);
-    let mut found: Vec<(f32, Vector)> = largest(&scores, 3 * keep)
-        .into_iter()
-        .map(|i| {
-            let v = sharpen(directions[i], spots);
-            (columns.score(v), v)
-        })
-        .collect();
+    let mut found = trials.first(spots, Directions { n, length, keep: 3 * keep }).await;
     found.sort_by(|x, y| y.0.total_cmp(&x.0));
     let mut axes: Vec<Vector> = Vec::with_capacity(keep);
     let same = (0.5 * step).cos();
@@ -128,28 +128,19 @@ fn first_vectors(cell: &Cell, spots: &[Vector], columns: &Columns, effort: &Effo
     axes
 }
 
-/// Moves a vector to where the spots near its planes want it.
-fn sharpen(start: Vector, spots: &[Vector]) -> Vector {
-    // It may move by some hundredths of its length while phases are good to a tenth.
-    let restraint = (0.1 / (0.02 * norm(start))).powi(2);
-    (0..3).fold(start, |v, _| toward_planes(v, start, restraint, spots))
+/// Second vectors that are tried about these first ones.
+fn turns(cell: &Cell, spots: &[Vector], axes: Vec<Vector>, effort: &Effort) -> Turns {
+    let [a, b, _] = cell.primitive;
+    let n = ((std::f64::consts::PI * norm(b) * typical(spots) / STEP) as usize)
+        .clamp(24, (effort.turn / (axes.len() * spots.len()).max(1)).max(24));
+    Turns { axes, length: norm(b), cosine: dot(a, b) / (norm(a) * norm(b)), n }
 }
 
-/// Cells with this first vector and the second at the best turns around it.
-fn pairs(cell: &Cell, columns: &Columns, first: Vector, angles: &[(f64, f64)], starts: &mut Vec<(f32, Matrix)>) {
-    let [a, b, _] = cell.primitive;
-    let cosine = dot(a, b) / (norm(a) * norm(b));
-    let ring = columns.weighted(first).ring(unit(first), norm(b), cosine, angles);
-    let n = ring.len();
-    let peak = |k: usize| ring[k].0 >= ring[(k + n - 1) % n].0 && ring[k].0 > ring[(k + 1) % n].0;
-    let mut peaks: Vec<usize> = (0..n).filter(|&k| peak(k)).collect();
-    peaks.sort_by(|&i, &j| ring[j].0.total_cmp(&ring[i].0).then(i.cmp(&j)));
-    for &k in peaks.iter().take(TURNS_KEPT) {
-        let (score, second) = ring[k];
-        starts.push((score, oriented(cell, first, second, 1.0)));
-        if !cell.mirrored {
-            starts.push((score, oriented(cell, first, second, -1.0)));
-        }
+/// Cells with these first two vectors.
+fn pair(cell: &Cell, first: Vector, second: Vector, score: f32, starts: &mut Vec<(f32, Matrix)>) {
+    starts.push((score, oriented(cell, first, second, 1.0)));
+    if !cell.mirrored {
+        starts.push((score, oriented(cell, first, second, -1.0)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lattices in the spots of one image.
 //!
 //! `known` finds the orientation of a known cell, `unknown` cell and orientation, `refine` fits it, `chance` says how likely it is where there is no lattice,
-//! `scan` scores trial vectors, `cell` and `matrix` are the arithmetic. Spots are reciprocal vectors q (1/angstrom).
+//! `scan` scores trial vectors, `trials` says who does that, `cell` and `matrix` are the arithmetic. Spots are reciprocal vectors q (1/angstrom).
 
 pub mod cell;
 pub mod chance;
@@ -10,12 +10,17 @@ pub mod matrix;
 pub mod refine;
 pub mod scan;
 pub mod section;
+pub mod trials;
 pub mod unknown;
 
 use cell::{parameters, Cell, Parameters};
 use matrix::{inverse, norm, product, Matrix, Vector};
 use refine::{dual, nearest};
 use section::Section;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use trials::{at_once, go_on, Cores, Desk, Trials};
 
 /// Spots left by the lattices found in which another is looked for as hard as the first.
 const MANY: usize = 100;
@@ -56,6 +61,34 @@ pub struct Lattice {
 
 /// All lattices of the known cell, the best first.
 pub fn index_known(cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<Lattice> {
+    at_once(search(&Cores, cell, spots, accept))
+}
+
+/// The same, one step after the other: it stops wherever it wants trials made, and goes on when they are.
+pub struct Search {
+    desk: Arc<Desk>,
+    future: Pin<Box<dyn Future<Output = Vec<Lattice>> + Send>>,
+}
+
+impl Search {
+    pub fn new(cell: Arc<Cell>, spots: Vec<Vector>, accept: Acceptance) -> Self {
+        let desk = Arc::new(Desk::default());
+        let its = Arc::clone(&desk);
+        Self { desk, future: Box::pin(async move { search(&its, &cell, &spots, &accept).await }) }
+    }
+
+    /// Goes on until trials are wanted (None), or to the end; not beyond it.
+    pub fn go_on(&mut self) -> Option<Vec<Lattice>> {
+        go_on(self.future.as_mut())
+    }
+
+    /// Where the question is, and the answer goes.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+}
+
+async fn search(trials: &impl Trials, cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<Lattice> {
     let mut left = by_resolution(spots);
     let mut lattices = Vec::new();
     let mut found: Vec<Matrix> = Vec::new();
@@ -68,7 +101,7 @@ pub fn index_known(cell: &Cell, spots: &[Vector], accept: &Acceptance) -> Vec<La
         let tolerance = (accept.length_tolerance, accept.angle_tolerance);
         // Of few spots, what a lattice leaves is mostly no lattice: more effort would be spent on noise.
         let thorough = lattices.is_empty() || q.len() >= MANY;
-        let Some(fit) = known::search(cell, &q, tolerance, thorough) else { break };
+        let Some(fit) = known::search(trials, cell, &q, tolerance, thorough).await else { break };
         // Costs more than the rest, and makes no chance smaller: only for what would be accepted without.
         if !accept.holds(&fit, left.len()) {
             break;

@@ -1,6 +1,6 @@
 //! Scores of many trial vectors against many spots, in single precision and eight spots at a time.
 
-use super::matrix::{add, apply, dot, inverse, scale, upright, Vector};
+use super::matrix::{add, apply, dot, inverse, scale, Vector};
 
 /// Phases further than this from an integer count nothing.
 pub const REACH: f32 = 0.3;
@@ -91,19 +91,6 @@ impl Columns {
         let v = v.map(|c| c as f32);
         Self(self.0.iter().map(|lane| Lane { weight: lane.closeness(v), ..*lane }).collect())
     }
-
-    /// Scores of the vectors of length `length` at `cosine` to the unit vector `axis`, at these angles around it, each as
-    /// its sine and cosine.
-    pub fn ring(&self, axis: Vector, length: f64, cosine: f64, angles: &[(f64, f64)]) -> Vec<(f32, Vector)> {
-        let (e1, e2) = upright(axis);
-        let sine = (1.0 - cosine * cosine).sqrt();
-        let around = |&(s, c): &(f64, f64)| {
-            let direction = add(add(scale(axis, cosine), e1, sine * c), e2, sine * s);
-            scale(direction, length)
-        };
-        let vectors: Vec<Vector> = angles.iter().map(around).collect();
-        self.scores(&vectors).into_iter().zip(vectors).collect()
-    }
 }
 
 /// One least-squares step of a vector toward where the spots near its planes want it, restrained to `anchor`.
@@ -130,17 +117,19 @@ pub fn toward_planes(v: Vector, anchor: Vector, restraint: f64, spots: &[Vector]
     }
 }
 
-/// About `n` even directions on a half sphere (Fibonacci lattice; Gonzalez, Math. Geosci. 42 (2010) 49).
-pub fn half_sphere(n: usize) -> impl Iterator<Item = Vector> {
+/// Cosine and sine of turns by the golden angle, one after the other.
+pub fn golden_turns() -> impl Iterator<Item = (f64, f64)> {
     let golden = std::f64::consts::PI * (3.0 - 5.0f64.sqrt());
     let (s, c) = golden.sin_cos();
-    let mut turn = (1.0f64, 0.0f64);
-    (0..n).map(move |k| {
+    std::iter::successors(Some((1.0f64, 0.0f64)), move |turn| Some((turn.0 * c - turn.1 * s, turn.0 * s + turn.1 * c)))
+}
+
+/// About `n` even directions on a half sphere (Fibonacci lattice; Gonzalez, Math. Geosci. 42 (2010) 49).
+pub fn half_sphere(n: usize) -> impl Iterator<Item = Vector> {
+    golden_turns().take(n).enumerate().map(move |(k, turn)| {
         let z = (k as f64 + 0.5) / n as f64;
         let r = (1.0 - z * z).sqrt();
-        let direction = [r * turn.0, r * turn.1, z];
-        turn = (turn.0 * c - turn.1 * s, turn.0 * s + turn.1 * c);
-        direction
+        [r * turn.0, r * turn.1, z]
     })
 }
 

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::background::Background;
 use crate::chunk::{Codec, Stored};
@@ -181,8 +182,18 @@ impl PySpotFinder {
         })
     }
 
-    fn find_stored(&self, py: Python<'_>, stored: &[u8], codec: &str) -> PyResult<PyBatch> {
+    fn find_stored(&self, py: Python<'_>, stored: &Bound<'_, PyAny>, codec: &str) -> PyResult<PyBatch> {
         let codec = codec_named(codec)?;
+        let array: PyReadonlyArray1<'_, u8>;
+        let stored = match stored.cast::<PyBytes>() {
+            Ok(bytes) => bytes.as_bytes(),
+            Err(_) => {
+                array = stored
+                    .extract()
+                    .map_err(|_| PyTypeError::new_err("the stored image must be bytes, or a 1-D array of uint8"))?;
+                array.as_slice()?
+            }
+        };
         with_pixel!(self.dtype.as_str(), T, {
             PyResult::Ok(PyBatch(py.detach(|| {
                 // Asking the system for memory takes longer than a part of the search.

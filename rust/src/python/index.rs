@@ -5,9 +5,11 @@ use numpy::{PyArray1, PyArray2, PyReadonlyArray2, PyUntypedArrayMethods, ToPyArr
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::searches::PyCellSearches;
 use crate::index::cell::Cell;
 use crate::index::matrix::Vector;
-use crate::index::{self, Acceptance, Lattice};
+use crate::index::{self, Acceptance, Lattice, Search};
+use std::sync::Arc;
 
 fn vectors(q: &PyReadonlyArray2<'_, f64>) -> PyResult<Vec<Vector>> {
     if q.shape()[1] != 3 {
@@ -18,7 +20,7 @@ fn vectors(q: &PyReadonlyArray2<'_, f64>) -> PyResult<Vec<Vector>> {
 
 #[pyclass(frozen, name = "CellIndexer")]
 struct PyCellIndexer {
-    cell: Cell,
+    cell: Arc<Cell>,
     accept: Acceptance,
 }
 
@@ -43,7 +45,7 @@ impl PyCellIndexer {
             .ok_or_else(|| PyValueError::new_err(format!("no crystal has the cell {cell:?} {centring}")))?;
         let accept =
             Acceptance { min_spots, min_fraction, max_chance, max_lattices, length_tolerance, angle_tolerance };
-        Ok(Self { cell, accept })
+        Ok(Self { cell: Arc::new(cell), accept })
     }
 
     #[allow(clippy::needless_pass_by_value)]
@@ -51,10 +53,16 @@ impl PyCellIndexer {
         let spots = vectors(&q)?;
         Ok(py.detach(|| index::index_known(&self.cell, &spots, &self.accept).into_iter().map(PyFound).collect()))
     }
+
+    #[allow(clippy::needless_pass_by_value)]
+    fn begin(&self, q: Vec<PyReadonlyArray2<'_, f64>>) -> PyResult<PyCellSearches> {
+        let search = |q| Ok(Search::new(Arc::clone(&self.cell), vectors(q)?, self.accept));
+        Ok(PyCellSearches::new(q.iter().map(search).collect::<PyResult<_>>()?))
+    }
 }
 
 #[pyclass(frozen, name = "FoundLattice")]
-struct PyFound(Lattice);
+pub struct PyFound(pub Lattice);
 
 #[pymethods]
 impl PyFound {
@@ -130,6 +138,7 @@ fn consensus_cell(
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyCellIndexer>()?;
     module.add_class::<PyFound>()?;
+    super::searches::register(module)?;
     module.add_function(wrap_pyfunction!(index_unknown, module)?)?;
     module.add_function(wrap_pyfunction!(consensus_cell, module)?)
 }

@@ -4,6 +4,7 @@ mod batch;
 mod compare;
 mod finder;
 mod index;
+mod searches;
 mod simulate;
 
 use pyo3::prelude::*;

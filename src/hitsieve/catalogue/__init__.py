@@ -2,6 +2,7 @@
 
 from hitsieve.catalogue.about import About, Home
 from hitsieve.catalogue.datacite import datacite
+from hitsieve.catalogue.factsfile import find_facts
 from hitsieve.catalogue.found import Change, Found, Order, Part
 from hitsieve.catalogue.local import Catalogue, beside_catalogue, default_catalogue
 from hitsieve.catalogue.preview import preview
@@ -45,6 +46,7 @@ __all__ = [
     "crate_metadata",
     "datacite",
     "default_catalogue",
+    "find_facts",
     "homes",
     "join",
     "manifest_line",

@@ -91,7 +91,7 @@ class Published:
     @property
     def keywords(self) -> tuple[str, ...]:
         """Each once."""
-        sample = (self.record.sample_name,) if self.record.sample_name else ()
+        sample = filter(None, (self.record.sample_name, self.record.sample_id))
         return tuple(dict.fromkeys((SUBJECT, *sample, *self.publication.keywords)))
 
     @property

@@ -17,7 +17,7 @@ from hitsieve.catalogue.about import HIT_FINDING, About, Home, Kind
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """As the column of the catalogue takes it."""
 Share = Annotated[float, Field(ge=0, le=1)]
-FileKind = Literal["hits", "annotated", "images", "summary", "pump"]
+FileKind = Literal["hits", "annotated", "images", "summary", "pump", "misses"]
 CellParameters = tuple[float, float, float, float, float, float]
 
 
@@ -77,8 +77,10 @@ class Record(_Part):
     """Title of the measurement, as the source states it."""
     sample_name: Annotated[str | None, About("Sample", nxmx="/entry/sample/name", crate="about")] = None
     """Name of the sample, as the source or the user states it."""
+    sample_id: Annotated[str | None, About("Sample id", nxmx="/entry/sample/identifier", crate="about")] = None
+    """Identifier of the sample, as the source states it (a field of NXsample whose name begins with identifier)."""
     experiment: Annotated[
-        str | None, About("Experiment", nxmx="/entry/experiment_identifier", scicat="/proposalId", crate="recordedAt")
+        str | None, About("Experiment", nxmx="/entry/experiment_identifier", scicat="/proposalIds", crate="recordedAt")
     ] = None
     """Identifier of the experiment or proposal."""
     instrument: Annotated[
@@ -206,7 +208,9 @@ class Record(_Part):
     """Stored bytes of all images of the source; null where they cannot be known."""
     hit_bytes: Annotated[Count, About("Size of the hits", "bytes")]
     """Stored bytes of the hits in the hit-only file, without the audit sample."""
-    n_audit: Annotated[Count, About("Misses kept", nxmx=HIT_FINDING + "audit/n")]
+    miss_bytes: Annotated[Count | None, About("Size of the misses", "bytes")] = None
+    """Stored bytes of the misses in the misses file; null where they are not kept."""
+    n_audit: Annotated[Count, About("Misses in the sample", nxmx=HIT_FINDING + "audit/n")]
     """Misses kept as a random sample."""
     hits_digest: Annotated[str | None, About("Digest of the hits", crate="identifier")] = None
     """SHA-256 over the SHA-256 (hexadecimal, in order) of all stored chunks of hits: equal for equal hits."""

@@ -88,7 +88,7 @@ def _of_root(crate: ROCrate, published: Published) -> dict[str, Any]:
         "funder": _named(crate, "#funder", "Organization", publication.funder),
         "funding": _named(crate, "#award", "Grant", publication.award, identifier=publication.award),
         "keywords": ", ".join(published.keywords),
-        "about": _named(crate, "#sample", "Thing", record.sample_name),
+        "about": _named(crate, "#sample", "Thing", record.sample_name or record.sample_id, identifier=record.sample_id),
         "recordedAt": _experiment(crate, record.experiment),
         "locationCreated": _named(crate, "#place", "Place", published.place),
         "isBasedOn": _sources(crate, published),

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from hitsieve.catalogue.celldistance import CENTRINGS, reduced_metric
 from hitsieve.catalogue.query import FIELDS
 from hitsieve.catalogue.record import Record
-from hitsieve.catalogue.sql import SEPARATOR, instant
+from hitsieve.catalogue.sql import SEPARATOR, WORDS, instant
 from hitsieve.errors import SourceError
 from hitsieve.model.cells import why_impossible
 
@@ -27,7 +27,6 @@ LAYOUT = 1
 """Version of the table that lasts; a later one is not touched."""
 METRIC = ("g0", "g1", "g2", "g3", "g4", "g5")
 """Columns of the reduced metric of the lattice."""
-WORDS = ("title", "sample_name", "source_path")
 _KNOWN = frozenset(Record.model_fields)
 _FORM = json.dumps([2, [(name, home.kind) for name, home in FIELDS.items()], METRIC, WORDS])
 """What `facts` and `words` are made like; the number changes when their making does."""
@@ -95,7 +94,8 @@ def put_facts(connection: sqlite3.Connection, key: int, record: Record, *, words
         return
     connection.execute("DELETE FROM words WHERE rowid = ?", (key,))
     text = [(getattr(record, name) or "").replace("_", " ") for name in WORDS]
-    connection.execute("INSERT INTO words (rowid, title, sample_name, source_path) VALUES (?, ?, ?, ?)", (key, *text))
+    names, marks = ", ".join(WORDS), ", ".join("?" * len(WORDS))
+    connection.execute(f"INSERT INTO words (rowid, {names}) VALUES (?, {marks})", (key, *text))  # noqa: S608 - our own names
 
 
 def drop_facts(connection: sqlite3.Connection, key: int, *, words: bool) -> None:

@@ -9,6 +9,8 @@ from datetime import datetime, timezone
 from hitsieve.catalogue.conditions import Cell, Condition, Either, Every, Known, Not, Number, Text, Time, Words
 from hitsieve.catalogue.query import FIELDS
 
+WORDS = ("title", "sample_name", "sample_id", "source_path")
+"""Fields in which words are looked for."""
 SEPARATOR = "\x1f"
 """Before, between and after words of a list in one column."""
 ROUNDING = 1e-9
@@ -104,5 +106,6 @@ def _words(words: tuple[str, ...], *, has_words: bool) -> Statement:
     if has_words:
         match = " ".join(f'"{word}"*' for word in words)
         return "(facts.key IN (SELECT rowid FROM words WHERE words MATCH ?))", [match]
-    text = "lower(coalesce(title, '') || ' ' || coalesce(sample_name, '') || ' ' || source_path)"
+    joined = " || ' ' || ".join(f"coalesce({name}, '')" for name in WORDS)
+    text = f"lower({joined})"
     return f"({' AND '.join(f'instr({text}, ?) > 0' for _ in words)})", [lower(word) for word in words]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from hitsieve.cli.cluster import ClusterFlags
 from hitsieve.cli.config import read_settings
-from hitsieve.cli.options import AsJson, Messages, Switch, Whole
+from hitsieve.cli.options import CLUSTER, AsJson, Messages, Switch, Whole
 from hitsieve.cli.progress import shown_count, shown_items
 from hitsieve.cli.scan import counted, scan_shown
 from hitsieve.cli.screen import size_of
@@ -39,7 +40,8 @@ def campaign(
     workers: Whole | None = None,
     catalogue: Path | None = None,
     json: AsJson = False,
-    messages: Messages = Messages(),  # noqa: B008 - frozen
+    cluster: Annotated[ClusterFlags, Parameter(name="*", group=CLUSTER)] = ClusterFlags(),  # noqa: B008 - frozen
+    messages: Messages = Messages(),  # noqa: B008
 ) -> int:
     """Sieve whole archives, and say which runs and files hold the hits, and what is saved.
 
@@ -71,7 +73,7 @@ def campaign(
     from hitsieve.catalogue import default_catalogue
     from hitsieve.pipeline.archive import ScanRequest
 
-    settings = read_settings(config, {}, workers)
+    settings = read_settings(config, {"cluster": cluster}, workers)
     request = ScanRequest(folders, output, settings, catalogue or default_catalogue())
     quiet = json or messages.quiet
     if estimate:
@@ -88,6 +90,8 @@ def _estimate(request: ScanRequest, *, quiet: bool, json: bool) -> int:
             step=stoppable(lambda n, total: show(n, total, "opened")),
             looking=stoppable(lambda n: show(0, None, f"{n:,} files looked at")),
         )
+    if not (cost.n_runs or cost.n_done or cost.bad):
+        raise _nothing(request)
     if json:
         import json as encoder
         from dataclasses import asdict
@@ -116,6 +120,8 @@ def _sieve(request: ScanRequest, bandwidth: float, *, quiet: bool, json: bool) -
     from hitsieve.pipeline.campaign import look_at, write_campaign
 
     scanned = scan_shown(request, quiet=quiet)
+    if not scanned:
+        raise _nothing(request)
     with shown_count("reading results", wanted=not quiet) as show:
         n = len(scanned)
         found = look_at(scanned, step=stoppable(None if show is None else lambda done: show(done, n)))
@@ -131,6 +137,13 @@ def _sieve(request: ScanRequest, bandwidth: float, *, quiet: bool, json: bool) -
     for one in failed if quiet else ():
         print(f"hitsieve: warning: {one.path}: {one.why}", file=sys.stderr)
     return SourceError.exit_code if failed else 0
+
+
+def _nothing(request: ScanRequest) -> SourceError:
+    """What to say of folders without runs."""
+    folders = ", ".join(map(str, request.folders))
+    mend = "name folders that hold master files, or hold folders with them; images of other formats: hitsieve run"
+    return SourceError(f"{folders}: no run is in it", mend=mend)
 
 
 def _page(found: Campaign, bandwidth: float) -> str | None:
@@ -163,6 +176,9 @@ def told(found: Campaign, bandwidth: float) -> list[str]:
     lines = [f"{hits:,} hits among {images:,} images of {totals['n_runs']:,} runs, in {files:,} files"]
     if shared := totals["n_shared_files"]:
         lines.append(f"{shared:,} files are shown by several runs: their images are counted in each")
+    if lost := (totals["n_missing"] or 0) + (totals["n_unreadable"] or 0):
+        runs = sum(run.n_missing + run.n_unreadable > 0 for run in found.runs)
+        lines.append(f"{lost:,} images of {runs:,} runs are missing or unreadable")
     if stopped := totals["files_without_jet"]:
         lines.append(f"in {stopped:,} files the jet never ran")
     whole, kept = totals["source_bytes"], totals["hit_bytes"] or 0

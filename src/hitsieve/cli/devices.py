@@ -34,6 +34,7 @@ def devices(
             "memory": card.memory,
             "capability": ".".join(str(part) for part in card.capability),
             "usable": card in found.usable,
+            "one_process": card.is_alone,
         }
         for card in found.cards
     ]
@@ -46,6 +47,7 @@ def devices(
     print(f"cores   {cores}, kernels for {cpu_features()}")
     for card in found.cards:
         usable = "" if card in found.usable else ", cannot be used"
+        usable += ", for one process at a time" if card.is_alone else ""
         capability = ".".join(str(part) for part in card.capability)
         print(
             f"card {card.number}  {card.name}, {card.memory / 2**30:.0f} GiB, compute capability {capability}{usable}"

@@ -100,7 +100,7 @@ def _row(one: Found) -> dict[str, str]:
     return {
         "date": f"{facts['date']:%Y-%m-%d %H:%M}",
         "run": _short(facts["stem"]),
-        "sample": _short(facts["sample_name"] or ""),
+        "sample": _short(facts["sample_name"] or facts["sample_id"] or ""),
         "images": f"{facts['n_images']:,}",
         "hit rate": _percent(facts["hit_rate"]),
         "indexed": _percent(facts["indexing_rate"]),

@@ -47,6 +47,9 @@ class LiveFlags(LiveSettings):
 
     keep_received: Annotated[bool, Parameter(negative=())] = False
     """Keep the received images, an NXmx master with data files for each series, and the annotated master over them."""
+    parts: Annotated[bool, Parameter(negative=())] = False
+    """Write hits while a series comes: for each thousand images, once all of them have come, a file
+    NAME_part_000001_hits.h5, by spots alone. They stay; the hits of the whole series come at its end all the same."""
 
 
 def live(

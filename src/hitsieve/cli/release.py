@@ -46,6 +46,7 @@ def release(
     run: Path | None = None,
     hits: Path | None = None,
     misses: Path | None = None,
+    catalogue: Path | None = None,
     delete: Switch = False,
     json: AsJson = False,
     scicat: Annotated[str | None, Parameter(group=SERVER)] = None,
@@ -71,11 +72,14 @@ def release(
     source
         Master file of the run, or all its data files, as they were named for hitsieve run.
     run
-        An output of the run with --misses keep, or the folder with its outputs.
+        An output of the run with --misses keep, or the folder with its outputs; by default that which the local
+        catalogue knows of SOURCE, one with all misses before others.
     hits
         Instead of --run: its hit-only file.
     misses
         Instead of --run: its misses file.
+    catalogue
+        File of the catalogue; by default what HITSIEVE_CATALOGUE names, else that of the user.
     delete
         Delete the files of the source once all is proven and confirmed. A file that has changed in between stays.
     json
@@ -97,7 +101,7 @@ def release(
             "--delete asks for a confirmation that must be typed at a terminal, and there is none",
             mend="call it at a terminal; without --delete it proves and deletes nothing",
         )
-    request = _request(source, run, hits, misses)
+    request = _request(source, run, (hits, misses), catalogue)
     server = None if scicat is None else _Server(scicat, raw, token_file, patience, insecure)
 
     from hitsieve.pipeline.release import ReleaseReport, begun_before
@@ -136,11 +140,21 @@ def _from_tape(request: ReleaseRequest, server: _Server) -> ReleaseReport:
         return release_from_tape(request, client, server.raw)
 
 
-def _request(source: tuple[Path, ...], run: Path | None, hits: Path | None, misses: Path | None) -> ReleaseRequest:
+def _request(
+    source: tuple[Path, ...], run: Path | None, parts: tuple[Path | None, Path | None], catalogue: Path | None
+) -> ReleaseRequest:
+    from hitsieve.catalogue import default_catalogue
     from hitsieve.pipeline.release import ReleaseRequest
 
     if not source:
         raise SettingsError("release needs SOURCE...", mend="for example: hitsieve release lyso_master.h5 --run out")
+    hits, misses = parts
+    if run is None and hits is None and misses is None:
+        return ReleaseRequest.of_source(source, catalogue or default_catalogue())
+    if catalogue is not None:
+        raise SettingsError(
+            "--catalogue goes without --run, --hits and --misses", mend="leave out the one or the others"
+        )
     if run is not None and hits is None and misses is None:
         return ReleaseRequest.of_run(source, run)
     if run is not None or hits is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from hitsieve.cli.cluster import ClusterFlags
 from hitsieve.cli.config import read_settings
 from hitsieve.cli.options import CATALOGUE, CLUSTER, INDEX, SOURCE, SPOTS, VERDICT, WRITE, AsJson, Messages, Whole
 from hitsieve.cli.progress import shown
@@ -15,9 +16,7 @@ from hitsieve.cli.screen import Warnings, print_outputs, print_summary
 from hitsieve.cli.stopping import stoppable
 from hitsieve.settings import (
     CatalogueSettings,
-    ClusterSettings,
     IndexSettings,
-    SlurmSettings,
     SourceSettings,
     SpotSettings,
     VerdictSettings,
@@ -44,20 +43,6 @@ class CatalogueFlags(CatalogueSettings):
 
     no_catalogue: Annotated[bool, Parameter(negative=())] = False
     """Do not enter the run into any."""
-
-
-class ClusterFlags(ClusterSettings):
-    """Cluster settings, with flags that have no opposite; the jobs of Slurm are described in a file."""
-
-    slurm: Annotated[bool, Parameter(negative=())] = False
-    """Have Slurm start workers, as the table [cluster.jobs] of the settings file says."""
-    resume: Annotated[bool, Parameter(negative=())] = False
-    """Keep what is found in a hidden folder beside the outputs until these are whole, and go on from what a run that
-    was cut off has left there."""
-    wait: Annotated[float, Parameter(name="--cluster-wait")] = 300.0
-    """Longest time (s) without any worker: then the run fails; and without an answer about some images: then they are
-    searched by this process."""
-    jobs: Annotated[SlurmSettings, Parameter(parse=False)] = SlurmSettings()
 
 
 def run(
@@ -92,8 +77,8 @@ def run(
     workers
         Worker threads; 0: one a core.
     engine
-        Who finds the spots: cores (cpu), graphics cards (gpu), or cards where they can be used and the run is long
-        (auto). What is found is the same.
+        Who finds spots and lattices: cores (cpu), graphics cards (gpu), or cards where they can be used and the run is
+        long (auto). What is found is the same.
     json
         Print the summary as JSON on stdout, and nothing else there.
     """

@@ -53,9 +53,12 @@ def watch(
         from hitsieve.pipeline.watch.watching import watch as go
 
         if settings.watch.notify is not None:
-            import hitsieve.pipeline.watch.notices  # noqa: F401 - for what it needs
+            import hitsieve.pipeline.watch.notices
+        if settings.watch.metrics is not None:
+            import hitsieve.pipeline.watch.metrics  # noqa: F401 - for what it needs
     except ModuleNotFoundError as error:
-        raise SettingsError(f"hitsieve watch needs {error.name}", mend="pip install cbor2 pyzmq watchfiles") from None
+        mend = "pip install cbor2 prometheus-client pyzmq watchfiles"
+        raise SettingsError(f"hitsieve watch needs {error.name}", mend=mend) from None
     check_scicat(settings.scicat)
     request = WatchRequest(folder.absolute(), settings, settings.watch.journal or default_journal(), once)
     with stopped_once(*_STOPS) as stop:

@@ -6,9 +6,9 @@ from hitsieve.index.consensus import FEWEST_AGREEING, FoundCell, find_cell, find
 from hitsieve.index.doubt import another_cell
 from hitsieve.index.geometry import GeometryCheck, GeometryFit
 from hitsieve.index.known import CellIndexer, index_known
-from hitsieve.index.predict import Predicted, predict, reach_of
+from hitsieve.index.predict import Predicted, predict, reach_of, resolution_within, why_not_predicted
 from hitsieve.index.unknown import ConsensusCell, consensus_cell, index_unknown
-from hitsieve.index.vectors import reciprocal_vectors
+from hitsieve.index.vectors import Vectors, reciprocal_vectors
 
 __all__ = [
     "FEWEST_AGREEING",
@@ -19,6 +19,7 @@ __all__ = [
     "GeometryCheck",
     "GeometryFit",
     "Predicted",
+    "Vectors",
     "another_cell",
     "bravais_candidates",
     "consensus_cell",
@@ -30,4 +31,6 @@ __all__ = [
     "reach_of",
     "read_cell",
     "reciprocal_vectors",
+    "resolution_within",
+    "why_not_predicted",
 ]

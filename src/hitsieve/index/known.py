@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +62,26 @@ class CellIndexer:
         q : array of float, shape (n, 3)
             Reciprocal vectors (1/angstrom, no 2 pi) in any fixed frame; those that are not finite are passed over.
         """
-        return tuple(lattice_of(found) for found in self._indexer.index(contiguous(q)))
+        return _lattices(self._indexer.index(contiguous(q)))
+
+    def begin(self, q: Iterable[npt.ArrayLike]) -> _core.CellSearches:
+        """Begin the searches of many images, as `index` does each, whose trials are made by whoever goes on with them.
+
+        Parameters
+        ----------
+        q : iterable of float arrays, shape (n, 3)
+            Reciprocal vectors of each image.
+        """
+        return self._indexer.begin([contiguous(each) for each in q])
+
+    @staticmethod
+    def ended(searches: _core.CellSearches) -> list[tuple[Lattice, ...]]:
+        """Lattices of each image of searches that ended."""
+        return [_lattices(found) for found in searches.found()]
+
+
+def _lattices(found: Iterable[_core.FoundLattice]) -> tuple[Lattice, ...]:
+    return tuple(lattice_of(each) for each in found)
 
 
 def contiguous(q: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -15,6 +15,10 @@ Integers = npt.NDArray[np.int32]
 
 MOST = 30_000_000
 """Most points of reciprocal space that are looked at; with more, resolution is cut."""
+LONGEST = 10_000.0
+"""Longest axis (angstrom) of a cell: several times that of any crystal known."""
+MOST_EXPECTED = 1_000_000
+"""Reflections of one still, at most: more than a detector could show apart."""
 SHARE = 0.9
 """Share of the indexed reflections that are within the distance from the Ewald sphere of what is predicted."""
 LEAST = 2e-4
@@ -90,6 +94,49 @@ def reach_of(A: Floats, hkl: npt.ArrayLike, beam: Beam) -> float:
     return max(float(np.quantile(off, SHARE)), LEAST) if len(off) else LEAST
 
 
+def why_not_predicted(A: Floats, beam: Beam, *, reach: float, d_min: float) -> str:
+    """Why the reflections of a lattice are not worth predicting, in words; empty where they are.
+
+    A lattice that is read from a file may be of any numbers: its reflections are counted before they are looked for.
+
+    Parameters
+    ----------
+    A, beam, reach, d_min
+        As for `predict`; their numbers may be anything.
+    """
+    assert beam.wavelength is not None  # noqa: S101 - of one known wavelength
+    with np.errstate(all="ignore"):
+        volume = abs(float(np.linalg.det(A)))
+        try:
+            longest = float(np.linalg.norm(np.linalg.inv(A), axis=1).max())
+        except np.linalg.LinAlgError:
+            longest = np.nan
+    if not (np.isfinite(A).all() and 0 < volume < np.inf) or np.isnan(longest):
+        return "its orientation matrix has no inverse"
+    if longest > LONGEST:
+        return f"its cell has an axis of {longest:.3g} angstrom, longer than that of any crystal"
+    q_max = min(1.0 / d_min, 2.0 / beam.wavelength)
+    # The cap of the Ewald sphere with |q| < q_max has an area of pi q_max^2.
+    shell = min(2.0 * reach * np.pi * q_max**2, 4.0 / 3.0 * np.pi * q_max**3)
+    expected = shell / volume
+    if not expected <= MOST_EXPECTED:
+        return f"it would have {expected:.2g} reflections on this image, as far from the Ewald sphere as its spots are"
+    return ""
+
+
+def resolution_within(A: Floats, beam: Beam, d_min: float, most: int = MOST) -> float:
+    """The best resolution (angstrom), at most `d_min`, up to which a lattice has no more than `most` points to look at.
+
+    It is never better than half the wavelength: nothing beyond meets the Ewald sphere.
+    """
+    assert beam.wavelength is not None  # noqa: S101 - of one known wavelength
+    q_max = min(1.0 / d_min, 2.0 / beam.wavelength)
+    lengths = np.linalg.norm(np.linalg.inv(A), axis=1)
+    while np.prod(2.0 * np.floor(lengths * q_max) + 1) > most:
+        q_max *= 0.9
+    return 1.0 / q_max
+
+
 def predict(A: Floats, detector: Detector, beam: Beam, *, reach: float, d_min: float, centring: str = "P") -> Predicted:
     """Predict the reflections of a lattice: those whose points lie within `reach` of the Ewald sphere.
 
@@ -105,7 +152,7 @@ def predict(A: Floats, detector: Detector, beam: Beam, *, reach: float, d_min: f
         1/angstrom.
     d_min : float
         Resolution (angstrom) up to which reflections are looked for; a cell of more than 30 million of them is looked
-        at up to a lower one.
+        at up to a lower one, as `resolution_within` says.
     centring : str
         P, A, B, C, I, F or R, of the cell that A is of.
 
@@ -116,10 +163,8 @@ def predict(A: Floats, detector: Detector, beam: Beam, *, reach: float, d_min: f
     """
     assert beam.wavelength is not None  # noqa: S101 - said above
     direct = np.linalg.inv(A)
-    q_max = 1.0 / d_min
+    q_max = 1.0 / resolution_within(A, beam, d_min)
     lengths = np.linalg.norm(direct, axis=1)
-    while np.prod(2.0 * np.floor(lengths * q_max) + 1) > MOST:
-        q_max *= 0.9
     most = np.floor(lengths * q_max).astype(int)
     s0 = np.asarray(beam.direction) / beam.wavelength
     # Plane by plane, so that memory does not grow with the cell; few planes, where there are few along one axis.

@@ -8,6 +8,9 @@ import numpy.typing as npt
 from hitsieve.errors import MetadataError
 from hitsieve.model import Beam, Detector
 
+Vectors = npt.NDArray[np.float64]
+"""Reciprocal vectors (1/angstrom), shape (n, 3)."""
+
 
 def reciprocal_vectors(
     detector: Detector, beam: Beam, x: npt.ArrayLike, y: npt.ArrayLike, *, image: int | None = None

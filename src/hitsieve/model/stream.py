@@ -58,7 +58,8 @@ class PackedImage:
     """Little-endian."""
     codec: Codec | None
     """None: the counts as they are."""
-    data: bytes
+    data: bytes | memoryview
+    """Nobody writes to it."""
 
 
 @dataclass(frozen=True, slots=True)

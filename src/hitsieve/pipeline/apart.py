@@ -6,8 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import get_context
@@ -19,11 +18,13 @@ from hitsieve.errors import HitsieveError
 from hitsieve.model import Closing
 
 if TYPE_CHECKING:
-    from ctypes import c_byte
+    from ctypes import c_byte, c_ulong
 
 HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 LOOK = 1.0
-"""Time (s) between looks at whether the process that made this one lives."""
+"""Time (s) between looks at whether the process that made this one lives, and at whether a job goes on."""
+BEGIN = 300.0
+"""Time (s) that a process may take to begin with its job: it imports first, from a share perhaps."""
 NICE = 5
 """What comes in goes before what has come in."""
 A = TypeVar("A")
@@ -32,6 +33,10 @@ R = TypeVar("R")
 
 class Died(HitsieveError):
     """The other process has died at its work."""
+
+
+class Hung(Died):
+    """The other process has been ended, for its work did not go on."""
 
 
 class Apart(Closing):
@@ -47,12 +52,13 @@ class Apart(Closing):
         self._pid: Future[int] | None = None
         # A plain byte: no lock of it can be left behind by a process that is killed.
         self._asked: c_byte = get_context("spawn").RawValue("b", 0)
+        self._steps: c_ulong = get_context("spawn").RawValue("L", 0)
 
     def begin(self) -> None:
         """Start the process; what it imports takes time, for which the first job then need not wait."""
         if self._pool is not None:
             return
-        arguments = (os.getpid(), self._asked)
+        arguments = (os.getpid(), self._asked, self._steps)
         self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_settle, initargs=arguments)
         # A process inherits what its maker holds back: no moment is left in which a signal could end it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
@@ -69,32 +75,40 @@ class Apart(Closing):
         job : callable
         argument : object
         longest : float, optional
-            Time (s) after which the process is ended; by default it may take any time.
+            Time (s) after which the process is ended, from the begin of the job or from the last call of `goes_on` in
+            it; by default it may take any time.
 
         Raises
         ------
         Died
             The process has died, or was ended.
+        Hung
+            It was, because nothing went on for so long.
         """
         self.begin()
         assert self._pool is not None  # noqa: S101 - it has begun
         try:
-            future = self._pool.submit(_busily, job, argument)
-            return future.result(longest)
+            return self._result(self._pool.submit(_busily, job, argument), longest)
         except BrokenProcessPool:
             pool, self._pool = self._pool, None
             pool.shutdown()
             self.begin()
             raise Died("the process that did it has died, for want of memory perhaps") from None
-        except FutureTimeoutError:
-            if future.done():
-                # The job itself says so.
-                raise
+        except Hung:
             # What waits for a share that does not answer may outlive even that: it is not waited for.
             self.kill()
             pool, self._pool = self._pool, None
             pool.shutdown(wait=False)
-            raise Died(f"the process that did it did not end within {longest:,.0f} s") from None
+            raise
+
+    def _result(self, future: Future[R], longest: float | None) -> R:
+        steps, since, begun = self._steps.value, time.monotonic(), False
+        while longest is not None and not wait((future,), min(longest, LOOK)).done:
+            if self._steps.value != steps:
+                steps, since, begun = self._steps.value, time.monotonic(), True
+            elif time.monotonic() - since >= (longest if begun else max(longest, BEGIN)):
+                raise Hung(f"the process that did it was ended, for nothing went on in it for {longest:,.0f} s")
+        return future.result()
 
     def ask_to_stop(self) -> None:
         """Ask what is done there to stop; work that looks at `is_asked_to_stop` does."""
@@ -119,6 +133,7 @@ class Apart(Closing):
 
 _busy = Lock()
 _asked_here: Any = None
+_steps_here: Any = None
 
 
 def is_asked_to_stop() -> bool:
@@ -126,10 +141,16 @@ def is_asked_to_stop() -> bool:
     return _asked_here is not None and bool(_asked_here.value)
 
 
-def _settle(parent: int, asked: c_byte) -> None:
+def goes_on() -> None:
+    """Say that the work of this process goes on, so that it is not taken for hung."""
+    if _steps_here is not None:
+        _steps_here.value += 1
+
+
+def _settle(parent: int, asked: c_byte, steps: c_ulong) -> None:
     """Begin in the other process."""
-    global _asked_here  # noqa: PLW0603 - one process, one maker
-    _asked_here = asked
+    global _asked_here, _steps_here  # one process, one maker
+    _asked_here, _steps_here = asked, steps
     os.nice(NICE)
     hold_memory()
     Thread(target=_leave_with, args=(parent,), daemon=True).start()
@@ -146,4 +167,5 @@ def _leave_with(parent: int) -> None:
 
 def _busily(job: Callable[[A], R], argument: A) -> R:
     with _busy:
+        goes_on()
         return job(argument)

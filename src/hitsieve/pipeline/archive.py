@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from hitsieve.catalogue import Catalogue
-from hitsieve.errors import HitsieveError, ServerError, SourceError
+from hitsieve.errors import HitsieveError, ServerError, SettingsError, SourceError
 from hitsieve.pipeline.claim import claimed, finished, lock_of
-from hitsieve.pipeline.engine import lasting
-from hitsieve.pipeline.record import record_of
+from hitsieve.pipeline.engine import check_engine, lasting
+from hitsieve.pipeline.register import known_record
 from hitsieve.pipeline.run import run
 from hitsieve.settings import CatalogueSettings, RunSettings
 from hitsieve.source import Master, find_masters, stem_of
@@ -81,7 +81,10 @@ def scan(request: ScanRequest, steps: ScanSteps) -> list[Scanned]:
         A folder does not exist.
     OutputError
         The catalogue cannot be written.
+    SettingsError, ServerError
+        The cluster that the settings ask for cannot be begun, or no graphics card can be used that is asked for.
     """
+    check_engine(request.settings)
     results: list[Scanned] = []
     masters = runs_in(request, lambda path, why: results.append(Scanned(path, "failed", why)), steps.looking)
     steps.found(len(masters))
@@ -135,19 +138,29 @@ class _Scanner:
     def __init__(self, request: ScanRequest, steps: ScanSteps, stack: ExitStack) -> None:
         self._request, self._steps, self._stack = request, steps, stack
         self._settings: RunSettings | None = None
+        self._begun = False
+        self._cannot: HitsieveError | None = None
+        """Why no cluster can be begun."""
         with Catalogue(request.catalogue, create=True) as catalogue:
             self._known = catalogue.places_by_source()
 
     def one(self, master: Master) -> Scanned:
-        """See to one run."""
+        """See to one run.
+
+        Raises
+        ------
+        SettingsError, ServerError
+            The cluster that the settings ask for cannot be begun for the first run that needs it.
+        """
         try:
             return self._known_already(master) or self._seen_to(master)
-        except ServerError as error:
-            # The cluster has gone: the next run begins another one.
-            self._stack.close()
-            self._settings = None
-            return Scanned(master.path, "failed", str(error))
         except HitsieveError as error:
+            if error is self._cannot and not self._begun:
+                raise
+            if isinstance(error, ServerError):
+                # The cluster has gone: the next run begins another one.
+                self._stack.close()
+                self._settings = None
             return Scanned(master.path, "failed", str(error))
         except Exception as error:  # noqa: BLE001 - one bad run of thousands does not stop the others
             return Scanned(master.path, "failed", f"internal error: {type(error).__name__}: {error}")
@@ -182,20 +195,32 @@ class _Scanner:
                 raise SourceError(what, mend="sieve it with hitsieve run, into another folder")
             if before is not None and _is_of(before, master):
                 with Catalogue(self._request.catalogue, create=True) as catalogue:
-                    catalogue.add(record_of(outputs, before))
+                    catalogue.add(known_record(outputs, before))
                 return _told(master, "entered", before, outputs.summary)
             remove_leftovers(outputs)
             return self._sieved(master, folder, overwrite=before is not None)
 
     def _sieved(self, master: Master, folder: Path, *, overwrite: bool) -> Scanned:
-        if self._settings is None:
-            self._settings = self._stack.enter_context(lasting(self._request.settings))
-        chosen = self._settings
+        chosen = self._chosen()
         write = chosen.write.model_copy(update={"output": folder, "overwrite": overwrite or chosen.write.overwrite})
         catalogue = CatalogueSettings(catalogue=self._request.catalogue)
         settings = chosen.model_copy(update={"write": write, "catalogue": catalogue})
         report = run([master.path], settings, progress=self._steps.working)
         return _told(master, "sieved", report.summary, report.outputs.summary)
+
+    def _chosen(self) -> RunSettings:
+        """Settings of all runs, once the cluster that they ask for is there."""
+        if self._cannot is not None:
+            raise self._cannot
+        if self._settings is None:
+            try:
+                self._settings = self._stack.enter_context(lasting(self._request.settings))
+            except (SettingsError, ServerError) as error:
+                # It is not waited for again, run after run.
+                self._cannot = error
+                raise
+            self._begun = True
+        return self._settings
 
 
 def _outputs(master: Master, request: ScanRequest) -> Outputs:

@@ -21,16 +21,17 @@ from hitsieve.catalogue import (
     Record,
     crate_metadata,
     datacite,
+    find_facts,
     join,
     manifest_line,
     preview,
     read_publication,
     require_rocrate,
 )
-from hitsieve.catalogue.scicat import find_facts, read_facts
+from hitsieve.catalogue.scicat import read_facts
 from hitsieve.errors import SettingsError, SourceError, VerificationError
 from hitsieve.model import Problem
-from hitsieve.pipeline.record import record_of
+from hitsieve.pipeline.record import record_of, with_facts
 from hitsieve.write import Packed, PackRequest, StoredResults, open_results, packing, pump_state_of, verify_hits
 
 Step = Callable[[int, int], None]
@@ -143,10 +144,8 @@ def _told(request: CrateRequest, record: Record) -> tuple[Publication, Record]:
         return request.publication, record
     facts = read_facts(path)
     shared = {name: value for name in _SHARED if (value := getattr(facts, name))}
-    said = {"sample_name": facts.sample_name, "experiment": facts.proposal}
-    record = record.model_copy(update={name: value for name, value in said.items() if value})
     flags = request.publication
-    return join(flags, read_publication(path, shared, flags)), record
+    return join(flags, read_publication(path, shared, flags)), with_facts(record, facts)
 
 
 def _check_said(publication: Publication, record: Record) -> None:

@@ -9,10 +9,10 @@ from types import ModuleType
 
 from hitsieve.errors import SettingsError
 from hitsieve.model import Run
-from hitsieve.pipeline.cards import scan_by_cores, scan_here
+from hitsieve.pipeline.cards import refuse_without_card, scan_by_cores, scan_here
 from hitsieve.pipeline.resuming import FoundStore, resumed
 from hitsieve.pipeline.searcher import Scan
-from hitsieve.settings import LOCAL, RunSettings
+from hitsieve.settings import RunSettings
 from hitsieve.spots import Finder
 
 
@@ -33,16 +33,13 @@ def scanning(run: Run, finder: Finder, paths: Sequence[Path], settings: RunSetti
     Raises
     ------
     SettingsError
-        The cluster is not one that can be used here, or no card can be used that is asked for.
+        The cluster is not one that can be used here, or no card of this computer can be used that is asked for.
     ServerError
         The cluster does not answer.
     """
     chosen = settings.cluster
-    is_elsewhere = chosen.scheduler is not None or chosen.slurm
-    if is_elsewhere and settings.engine == "gpu":
-        raise SettingsError(
-            "engine gpu: a cluster searches on the cores of its workers", mend="leave one of the two out"
-        )
+    is_elsewhere = _is_elsewhere(settings)
+    # What a cluster does not answer for is little: the cores of this process see to it.
     here = scan_by_cores(finder, workers) if is_elsewhere else scan_here(run, finder, settings.engine, workers)
     store = None
     if chosen.resume:
@@ -57,6 +54,22 @@ def scanning(run: Run, finder: Finder, paths: Sequence[Path], settings: RunSetti
         store.remove()
 
 
+def check_engine(settings: RunSettings) -> None:
+    """Refuse cards that are asked for and not there before runs come: it would show at the end of the first.
+
+    Raises
+    ------
+    SettingsError
+        Cards of this computer are asked for, and none can be used.
+    """
+    if settings.engine == "gpu" and not _is_elsewhere(settings):
+        refuse_without_card()
+
+
+def _is_elsewhere(settings: RunSettings) -> bool:
+    return settings.cluster.scheduler is not None or settings.cluster.slurm
+
+
 @contextmanager
 def lasting(settings: RunSettings) -> Iterator[RunSettings]:
     """Give settings by which run after run is searched by one cluster, for a `with` statement at whose end it ends.
@@ -68,7 +81,7 @@ def lasting(settings: RunSettings) -> Iterator[RunSettings]:
     ServerError
         It cannot be begun.
     """
-    if settings.cluster.slurm or settings.cluster.scheduler == LOCAL:
+    if settings.cluster.slurm or settings.cluster.scheduler is not None:
         with _cluster().begun(settings) as joined:
             yield joined
     else:

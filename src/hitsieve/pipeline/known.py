@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from hitsieve.pipeline.searcher import Images
+import numpy as np
+
+from hitsieve.pipeline.searcher import Images, Remembered
 from hitsieve.pipeline.veto import Dropped
 from hitsieve.source import OpenedRun
 from hitsieve.spots import Searched
@@ -21,14 +23,14 @@ class Known:
     dropped: Dropped = field(default_factory=Dropped)
     """Images that were judged and not written, and what else is not kept."""
 
-    def by_image(self) -> dict[int, Searched]:
-        """What was found on each image that was searched."""
-        return {
-            image: searched.one(i)
-            for images, searched in self.found
-            for i, image in enumerate(images.tolist())
-            if image not in self.missing
-        }
+    def remembered(self) -> Remembered:
+        """What was found on each image that was searched and is there."""
+        gone = np.fromiter(self.missing, dtype=np.int64)
+        there = ((images, searched, np.flatnonzero(~np.isin(images, gone))) for images, searched in self.found)
+        return Remembered(
+            (images, searched) if len(kept) == len(images) else (images[kept], searched.take(kept))
+            for images, searched, kept in there
+        )
 
     def joined(self, opened: OpenedRun) -> OpenedRun:
         """The run, which knows why images of it are not there."""

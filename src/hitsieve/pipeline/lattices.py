@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.index import CellIndexer, reciprocal_vectors
+from hitsieve.index import CellIndexer, Vectors, reciprocal_vectors
+from hitsieve.index.gpu import CardIndexing
 from hitsieve.model import Lattice, Lattices, Run, UnitCell
 from hitsieve.settings import IndexSettings
 from hitsieve.spots import Searched
 from hitsieve.verdict import Rated
 
-Vectors = npt.NDArray[np.float64]
+Answer = Callable[[], tuple[Lattice, ...]]
+"""Waits for the lattices of an image."""
+FEW, MANY = 4, 256
+"""Fewest images that are worth the way to a card and back, and most that go it together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def candidates(run: Run, images: npt.NDArray[np.int64], searched: Searched, rate
 
 
 class LatticeSearch:
-    """Indexes images with enough counted spots in the threads of a pool.
+    """Indexes images with enough counted spots in the threads of a pool, or on cards.
 
     Parameters
     ----------
@@ -80,37 +84,56 @@ class LatticeSearch:
         What is looked for.
     settings : IndexSettings
     pool : ThreadPoolExecutor
+    cards : CardIndexing, optional
+        Takes batches.
     """
 
-    def __init__(self, run: Run, cell: UnitCell, settings: IndexSettings, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        run: Run,
+        cell: UnitCell,
+        settings: IndexSettings,
+        pool: ThreadPoolExecutor,
+        cards: CardIndexing | None = None,
+    ) -> None:
         self.cell = cell
         self._run = run
         self._min_spots = settings.min_indexed
         self._indexer = CellIndexer(cell.parameters, cell.centring, settings)
         self._pool = pool
-        self._begun: dict[int, Future[tuple[Lattice, ...]]] = {}
+        self._cards = cards
+        self._begun: dict[int, Answer] = {}
 
-    def begin(self, image: int, q: Vectors) -> Future[tuple[Lattice, ...]]:
-        """Begin to index one image ahead of its batch, from the q of its counted spots; it is not indexed again."""
-        self._begun[image] = self._submit(q)
-        return self._begun[image]
-
-    def _submit(self, q: Vectors) -> Future[tuple[Lattice, ...]]:
-        return self._pool.submit(self._indexer.index, q)
+    def begin(self, wanted: Mapping[int, Vectors]) -> dict[int, Answer]:
+        """Begin to index images ahead of their batch, from the q of their counted spots; they are not indexed again."""
+        begun = self._begin(wanted)
+        self._begun |= begun
+        return begun
 
     def start(self, images: npt.NDArray[np.int64], searched: Searched, rated: Rated) -> Callable[[], Indexed]:
         """Begin to index a batch; what is returned waits for the answer."""
         chosen = candidates(self._run, images, searched, rated, self._min_spots)
-        wanted = zip(images[chosen.positions].tolist(), chosen.q, strict=True)
-        futures = [self._begun.pop(image) if image in self._begun else self._submit(q) for image, q in wanted]
-        return lambda: self._collect(len(images), len(searched.x), chosen, futures)
+        wanted = dict(zip(images[chosen.positions].tolist(), chosen.q, strict=True))
+        begun = {image: self._begun.pop(image) for image in wanted if image in self._begun}
+        begun |= self._begin({image: q for image, q in wanted.items() if image not in begun})
+        return lambda: self._collect(len(images), len(searched.x), chosen, [begun[image] for image in wanted])
+
+    def _begin(self, wanted: Mapping[int, Vectors]) -> dict[int, Answer]:
+        if self._cards is None or len(wanted) < FEW:
+            return {image: self._pool.submit(self._indexer.index, q).result for image, q in wanted.items()}
+        images, q = list(wanted), list(wanted.values())
+        begun: dict[int, Answer] = {}
+        for first in range(0, len(images), MANY):
+            batch = self._cards.submit(self._indexer, q[first : first + MANY])
+            begun |= {image: _one(batch, i) for i, image in enumerate(images[first : first + MANY])}
+        return begun
 
     @staticmethod
-    def _collect(n: int, n_spots: int, chosen: Candidates, futures: list[Future[tuple[Lattice, ...]]]) -> Indexed:
+    def _collect(n: int, n_spots: int, chosen: Candidates, answers: list[Answer]) -> Indexed:
         indexed = Indexed.none(n, n_spots, tried=True)
         found: list[Lattice] = []
-        for i, spots, future in zip(chosen.positions, chosen.spots, futures, strict=True):
-            lattices = future.result()
+        for i, spots, answer in zip(chosen.positions, chosen.spots, answers, strict=True):
+            lattices = answer()
             found += lattices
             indexed.n_lattices[i] = len(lattices)
             indexed.n_indexed[i] = sum(len(lattice.spots) for lattice in lattices)
@@ -126,3 +149,7 @@ class LatticeSearch:
             indexed.offsets,
             Lattices.of(found),
         )
+
+
+def _one(batch: Future[list[tuple[Lattice, ...]]], i: int) -> Answer:
+    return lambda: batch.result()[i]

@@ -8,16 +8,33 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from hitsieve.catalogue import Record
-from hitsieve.catalogue.scicat import DataFile, Errand, Facts, Files, Plan, all_facts, find_facts, read_facility
+from hitsieve.catalogue import Record, find_facts
+from hitsieve.catalogue.scicat import (
+    DataFile,
+    Errand,
+    Facts,
+    Files,
+    Plan,
+    all_facts,
+    facts_of_texts,
+    read_facility,
+)
 from hitsieve.catalogue.scicat import read_facts as read_facts_file
 from hitsieve.errors import HitsieveError, SourceError
 from hitsieve.pipeline.glance import glance
 from hitsieve.pipeline.record import file_sha256, record_of
-from hitsieve.write import SUMMARY_SUFFIX, Outputs, Summary, find_outputs, open_results, read_summary
+from hitsieve.write import (
+    SUMMARY_SUFFIX,
+    Outputs,
+    Responsible,
+    Summary,
+    find_outputs,
+    open_results,
+    read_summary,
+    responsible,
+)
 
 Progress = Callable[[int, int], None]
-_MISSES = "_misses.h5"
 
 
 def summary_of(path: Path) -> Path:
@@ -54,6 +71,8 @@ def read_run(place: Path) -> tuple[Outputs, Summary, Record]:
 def facts_of(errand: Errand, record: Record) -> Facts:
     """All that is known for SciCat: from flags, the file of facts, the source and the facility, in this order.
 
+    The source is what the run's own files carry of it: it may be on tape by now.
+
     Raises
     ------
     MetadataError
@@ -64,7 +83,23 @@ def facts_of(errand: Errand, record: Record) -> Facts:
     folders = (Path(record.place).parent, Path(record.source_path).parent)
     path = Path(errand.facts_file) if errand.facts_file else find_facts(record.stem, folders)
     given = [errand.facts, *([read_facts_file(path)] if path is not None else [])]
-    return all_facts(record, given, read_facility(errand.facility))
+    return all_facts(record, [*given, _said_by_source(record)], read_facility(errand.facility))
+
+
+def _said_by_source(record: Record) -> Facts:
+    """What the source sends along under the names of facts, and whom it names.
+
+    Who is named alone and without a role is responsible for the data: their owner.
+    """
+    folders = (Path(place).parent for place in (record.place, record.verdict_on) if place)
+    masters = (Outputs.of(folder, record.stem).annotated for folder in folders)
+    told = next((responsible(master) for master in masters if master.is_file()), Responsible())
+    person = next((one for one in told.people if one.is_investigator), None)
+    role = "pi"
+    if person is None and len(told.people) == 1 and told.people[0].role is None:
+        person, role = told.people[0], "owner"
+    named = {} if person is None else {role: person.name, f"{role}_email": person.email}
+    return facts_of_texts({**{name: text for name, text in named.items() if text}, **told.sent})
 
 
 def plan_of(errand: Errand, *, progress: Progress | None = None) -> tuple[Plan, list[str]]:
@@ -98,7 +133,7 @@ def plan_of(errand: Errand, *, progress: Progress | None = None) -> tuple[Plan, 
     if not facts.techniques:
         told.append("no technique is known: give --beam or --techniques")
     # All misses are nearly the raw data, which have a dataset already.
-    names = [file.name for file in record.files if not file.name.endswith(_MISSES)]
+    names = [file.name for file in record.files if file.kind != "misses"]
     paths = [outputs.summary.parent / name for name in names]
     derived = _files(outputs.summary.parent, paths)
     raw = _raw_files(outputs, summary)

@@ -7,12 +7,25 @@ import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hitsieve.catalogue import CELL_FIELDS, FileKind, PumpState, Record, StoredFile
 from hitsieve.errors import SourceError
 from hitsieve.verdict import WITHOUT_JET
-from hitsieve.write import Described, IndexSummary, Outputs, PumpSummary, Summary, TimeLine, describe, digest_of_hits
+from hitsieve.write import (
+    SUMMARY_SUFFIX,
+    Described,
+    IndexSummary,
+    Outputs,
+    PumpSummary,
+    Summary,
+    TimeLine,
+    describe,
+    digest_of_hits,
+)
+
+if TYPE_CHECKING:
+    from hitsieve.catalogue.scicat import Facts
 
 _BLOCK = 1 << 20
 _KEV_ANGSTROM = 12.398419843320026
@@ -21,7 +34,7 @@ _STRETCHES = 32
 """Numbers of the hit rate along the run, at most."""
 _SAME = (
     *("date", "program", "version", "verdict_on", "n_images", "n_hits", "n_misses", "n_unreadable", "n_missing"),
-    *("hit_rate", "ice_fraction", "saturated_fraction", "source_bytes", "hit_bytes", "seconds"),
+    *("hit_rate", "ice_fraction", "saturated_fraction", "source_bytes", "hit_bytes", "miss_bytes", "seconds"),
     *("problems", "overrides", "settings"),
 )
 """Fields that the summary has by the same name."""
@@ -57,8 +70,15 @@ def record_of(outputs: Outputs, summary: Summary, *, checksums: bool = False) ->
         n_files=summary.source.n_files,
         n_audit=summary.audit.n,
         hits_digest=digest_of_hits(outputs.hits) if outputs.hits.is_file() else None,
-        files=_files(outputs, summary.pump, checksums=checksums),
+        files=_files(outputs, summary, checksums=checksums),
     )
+
+
+def with_facts(record: Record, facts: Facts) -> Record:
+    """The record with what a file of facts says of sample and experiment, which goes before what the source says."""
+    told = {"title": facts.title, "experiment": facts.proposal}
+    told |= {"sample_name": facts.sample_name, "sample_id": facts.sample_id}
+    return record.model_copy(update={name: value for name, value in told.items() if value})
 
 
 def _verdict(summary: Summary) -> dict[str, Any]:
@@ -153,8 +173,11 @@ def _pump_states(pump: PumpSummary | None) -> tuple[PumpState, ...]:
     )
 
 
-def _files(outputs: Outputs, pump: PumpSummary | None, *, checksums: bool) -> tuple[StoredFile, ...]:
-    folder, states = outputs.summary.parent, pump.states if pump else ()
+def _files(outputs: Outputs, summary: Summary, *, checksums: bool) -> tuple[StoredFile, ...]:
+    folder, states = outputs.summary.parent, summary.pump.states if summary.pump else ()
+    stem = outputs.summary.name.removesuffix(SUMMARY_SUFFIX)
+    # One of this name may be left of an earlier run.
+    misses = Outputs.of(folder, stem, misses=summary.miss_bytes is not None).misses
     paths: list[tuple[FileKind, Path]] = [
         ("hits", outputs.hits),
         ("annotated", outputs.annotated),
@@ -162,6 +185,8 @@ def _files(outputs: Outputs, pump: PumpSummary | None, *, checksums: bool) -> tu
         ("summary", outputs.summary),
         *(("pump", folder / state.hits_file) for state in states if state.hits_file),
     ]
+    if misses is not None:
+        paths.append(("misses", misses))
     return tuple(_file(kind, path, checksums=checksums) for kind, path in paths if path.is_file())
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hitsieve.catalogue import Catalogue, default_catalogue
-from hitsieve.errors import HitsieveError, SourceError
+from hitsieve.catalogue import Catalogue, Record, default_catalogue, find_facts
+from hitsieve.errors import HitsieveError, SettingsError, SourceError
 from hitsieve.model import Problem
-from hitsieve.pipeline.record import record_of
+from hitsieve.pipeline.record import record_of, with_facts
 from hitsieve.settings import CatalogueSettings
 from hitsieve.write import SUMMARY_SUFFIX, Outputs, Summary, read_summary
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +28,35 @@ class Entered:
     why: str
 
 
+def known_record(outputs: Outputs, summary: Summary) -> Record:
+    """What is entered of a run: its record, with what a file of facts beside results or source says besides.
+
+    Raises
+    ------
+    SourceError
+        An output is there but cannot be read.
+    """
+    record = record_of(outputs, summary)
+    path = find_facts(record.stem, (Path(record.place).parent, Path(record.source_path).parent))
+    if path is None:
+        return record
+    # It loads what a run without such a file does not need.
+    from hitsieve.catalogue.scicat import read_facts
+
+    try:
+        return with_facts(record, read_facts(path))
+    except SettingsError as error:
+        _log.warning("%s", error)
+        return record
+
+
 def register(outputs: Outputs, summary: Summary, settings: CatalogueSettings) -> tuple[Problem, ...]:
     """Enter a run that has just ended; what hinders that is a problem, and never makes the run fail."""
     if settings.no_catalogue:
         return ()
     try:
         with Catalogue(settings.catalogue or default_catalogue(), create=True) as catalogue:
-            catalogue.add(record_of(outputs, summary))
+            catalogue.add(known_record(outputs, summary))
     except HitsieveError as error:
         return (Problem(str(outputs.summary), f"is not in the catalogue: {error.what}", error.mend or _LATER),)
     except (OSError, ValueError) as error:
@@ -74,7 +99,7 @@ _LATER = "enter it later, with hitsieve catalog add"
 def _enter(path: Path, catalogue: Catalogue) -> Entered:
     try:
         summary = read_summary(path)
-        record = record_of(Outputs.of(path.parent, path.name.removesuffix(SUMMARY_SUFFIX)), summary)
+        record = known_record(Outputs.of(path.parent, path.name.removesuffix(SUMMARY_SUFFIX)), summary)
     except SourceError as error:
         return Entered(path, "skipped", str(error))
     except (OSError, ValueError) as error:

@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 import hitsieve
-from hitsieve.errors import OutputError, SourceError, VerificationError
+from hitsieve.catalogue import Catalogue
+from hitsieve.errors import OutputError, SettingsError, SourceError, VerificationError
 from hitsieve.model import Run
 from hitsieve.pipeline.deletion import bring_to_disk, print_of, still_there, why_not_same
 from hitsieve.source import OpenedRun, linked_from, linking_to, open_run
@@ -30,6 +31,7 @@ from hitsieve.write import (
     metadata_differences,
     not_shown,
     read_proof,
+    read_summary,
     remainder_of,
     restored_metadata,
     set_aside,
@@ -70,6 +72,33 @@ class ReleaseRequest:
             There are no such outputs.
         """
         outputs = find_outputs(results)
+        return cls(tuple(source), outputs.hits, outputs.misses)
+
+    @classmethod
+    def of_source(cls, source: Sequence[Path], catalogue: Path) -> ReleaseRequest:
+        """Find hits and misses of a source by the catalogue: of its runs that with all misses, the latest of several.
+
+        Nothing is believed of the catalogue but where to look.
+
+        Raises
+        ------
+        SettingsError
+            It knows no such run, or there is no catalogue: the files must be named.
+        """
+        places: list[str] = []
+        if catalogue.is_file():
+            with Catalogue(catalogue) as known:
+                places = known.places_by_source().get(str(source[0].resolve()), [])
+        there = []
+        for place in map(Path, places):
+            # Results that were moved or deleted stay in the catalogue.
+            with suppress(SourceError):
+                outputs, summary = find_outputs(place), read_summary(place)
+                there.append((summary.miss_bytes is not None, summary.date, outputs))
+        if not there:
+            what = f"{source[0]}: the catalogue {catalogue} knows no results of it that are there"
+            raise SettingsError(what, mend="give --run, or --hits and --misses")
+        outputs = max(there, key=lambda one: one[:2])[2]
         return cls(tuple(source), outputs.hits, outputs.misses)
 
 

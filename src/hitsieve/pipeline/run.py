@@ -14,6 +14,7 @@ import numpy as np
 from hitsieve.errors import SourceError
 from hitsieve.index import GeometryCheck, GeometryFit
 from hitsieve.model import Problem, Run, SecondLook, State
+from hitsieve.pipeline.cardlattices import indexing_on_cards
 from hitsieve.pipeline.doubts import another_cell, doubts, unreadable
 from hitsieve.pipeline.engine import scanning
 from hitsieve.pipeline.fetching import FetchedImages
@@ -98,7 +99,8 @@ def run(
         check_geometry(run, settings.verdict)
         finder = build_finder(run, settings.spots)
         scan = stack.enter_context(scanning(run, finder, paths, settings, workers))
-        searcher = Searcher(source, finder, scan, pool, known.by_image())
+        cards = stack.enter_context(indexing_on_cards(len(run), settings.engine, pool, workers))
+        searcher = Searcher(source, finder, scan, pool, known.remembered(), cards)
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
         with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:
@@ -112,6 +114,7 @@ def run(
                     misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
                     progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
             _refuse_unreadable(source, tally)
+            _refuse_gone(run, tally)
             fit = pool.submit(_geometry, geometry, surveyed)
             audit, looking = _audit(tally, known, settings)
             look = _look(searcher, tally, (audit, surveyed.plan), looking)
@@ -167,3 +170,17 @@ def _refuse_unreadable(opened: OpenedRun, tally: Tally) -> None:
             f"{opened.run.path}: none of its {len(opened.run)} images could be read; {tally.first_reason}",
             mend="check that the data files are complete and beside the master",
         )
+
+
+def _refuse_gone(run: Run, tally: Tally) -> None:
+    """A file that has gone since, with its disk or share, says nothing of its images: they are not unreadable."""
+    spoiled = np.setdiff1d(tally.images(State.UNREADABLE), np.fromiter(run.images.unreadable, dtype=np.int64))
+    numbers = np.unique(run.images.file[spoiled])
+    for path in (run.files[number].path for number in numbers[numbers >= 0].tolist()):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise SourceError(
+                f"{path}: was there when the run was opened, and cannot be read any more: {error.strerror}",
+                mend="see that its disk or share is there, and start again",
+            ) from None

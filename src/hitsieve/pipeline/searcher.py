@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import SourceError
+from hitsieve.index.gpu import CardIndexing
 from hitsieve.model import Run
 from hitsieve.source import OpenedRun
 from hitsieve.spots import Finder, Searched
@@ -50,6 +51,49 @@ Scan = Callable[[Run, Images], Scanning]
 as `Finder.scan` does."""
 
 
+class Remembered:
+    """What was found on images before they come in their turn, batch by batch, as it was found."""
+
+    def __init__(self, found: Iterable[tuple[Images, Searched]] = ()) -> None:
+        self._found: list[Searched] = []
+        self._images: list[Images] = []
+        self._sorted: tuple[Images, Images] | None = None
+        for images, searched in found:
+            self.add(images, searched)
+
+    def add(self, images: Images, searched: Searched) -> None:
+        """Remember what was found on some images (indices in the run)."""
+        self._found.append(searched)
+        self._images.append(images)
+        self._sorted = None
+
+    def knows(self, images: Images) -> npt.NDArray[np.bool_]:
+        """Which of some images these are."""
+        known, _ = self._in_order()
+        if not len(known):
+            return np.zeros(len(images), dtype=np.bool_)
+        nearest = known[np.minimum(np.searchsorted(known, images), len(known) - 1)]
+        return np.asarray(nearest == images)
+
+    def of(self, images: Images) -> Searched:
+        """What was found on images, one or more, each of which is known."""
+        known, place = self._in_order()
+        at = place[np.searchsorted(known, images)]
+        starts = np.cumsum([0, *map(len, self._images)])
+        batch = np.searchsorted(starts, at, side="right") - 1
+        order = np.argsort(batch, kind="stable")
+        parts = [self._found[n].take(at[batch == n] - starts[n]) for n in np.unique(batch).tolist()]
+        return Searched.joined(parts).take(np.argsort(order))
+
+    def _in_order(self) -> tuple[Images, Images]:
+        """All images, sorted, and the place of each in all batches together."""
+        if self._sorted is None:
+            images = np.concatenate([np.zeros(0, dtype=np.int64), *self._images])
+            place = np.argsort(images, kind="stable")
+            self._sorted = images[place], place
+        return self._sorted
+
+
 @dataclass(frozen=True, slots=True)
 class Searcher:
     """A run, its finder, and those who work on it."""
@@ -59,8 +103,10 @@ class Searcher:
     scan: Scan
     """Who searches stored images."""
     pool: ThreadPoolExecutor
-    found: dict[int, Searched] = field(default_factory=dict)
-    """What is known of images that were searched before: they are not searched again."""
+    found: Remembered = field(default_factory=Remembered)
+    """Images that were searched before: they are not searched again."""
+    cards: CardIndexing | None = None
+    """Who indexes batches; None: the pool."""
 
     @contextmanager
     def searching(self, images: Images) -> Iterator[Iterator[tuple[Images, Searched]]]:
@@ -70,8 +116,10 @@ class Searcher:
         """
         images = np.ascontiguousarray(images, dtype=np.int64)
         asked = images.copy()
-        if self.found:
-            asked[np.isin(images, np.fromiter(self.found, dtype=np.int64))] = -1
+        asked[self.found.knows(images)] = -1
+        if len(asked) and (asked < 0).all():
+            yield self._whole(images, _nothing(len(asked)))
+            return
         with closing(self.scan(self.opened.run, asked)) as scan:
             yield self._whole(images, scan)
 
@@ -83,20 +131,38 @@ class Searcher:
             return Searched.failed(str(error))
 
     def _whole(self, images: Images, scan: Iterator[Searched]) -> Iterator[tuple[Images, Searched]]:
-        table = self.opened.run.images
         first = 0
         for searched in scan:
             these = images[first : first + len(searched)]
             first += len(searched)
-            open_ = [i for i, why in searched.reasons.items() if not why]
-            lost = [i for i in open_ if int(these[i]) in table.missing or int(these[i]) in table.unreadable]
-            known = {i: self.found.pop(int(these[i])) for i in open_ if int(these[i]) in self.found}
-            by_library = [i for i in open_ if i not in known and i not in lost]
-            # What the core cannot read by itself is searched from its pixels.
-            known |= zip(by_library, self.pool.map(self.find, these[by_library].tolist()), strict=True)
-            yield these, filled(searched, known) if known else searched
+            open_ = np.array([i for i, why in searched.reasons.items() if not why], dtype=np.int64)
+            yield these, self._filled(these, searched, open_) if len(open_) else searched
+
+    def _filled(self, images: Images, searched: Searched, open_: Images) -> Searched:
+        """A batch, and what is known from before, or can be learnt, of its images at the positions that are open."""
+        known = self.found.knows(images[open_])
+        before = [self.found.of(images[open_[known]])] if known.any() else []
+        # What the core cannot read by itself is searched from its pixels.
+        by_library = [i for i in open_[~known].tolist() if not self._is_lost(int(images[i]))]
+        read = self.pool.map(self.find, images[by_library].tolist())
+        return filled(searched, [*open_[known].tolist(), *by_library], [*before, *read])
+
+    def _is_lost(self, image: int) -> bool:
+        table = self.opened.run.images
+        return image in table.missing or image in table.unreadable
 
 
-def filled(searched: Searched, known: Mapping[int, Searched]) -> Searched:
-    """A batch, with what is known of some of its images, by position, from elsewhere."""
-    return Searched.joined([known[i] if i in known else searched.one(i) for i in range(len(searched))])
+def filled(searched: Searched, positions: Sequence[int], known: Sequence[Searched]) -> Searched:
+    """A batch, with what is known of some of its images, by position and in this order, from elsewhere."""
+    if not known:
+        return searched
+    order = np.arange(len(searched), dtype=np.int64)
+    order[list(positions)] = len(searched) + np.arange(len(positions))
+    return Searched.joined([searched, *known]).take(order)
+
+
+def _nothing(n: int) -> Iterator[Searched]:
+    """As of a scan that was asked for none of n images."""
+    one = Searched.failed("")
+    for start in range(0, n, BATCH):
+        yield Searched.joined([one] * min(BATCH, n - start))

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import MetadataError, SettingsError
-from hitsieve.index import FEWEST_AGREEING, FoundCell, another_cell, find_cell, read_cell
+from hitsieve.index import FEWEST_AGREEING, FoundCell, Vectors, another_cell, find_cell, read_cell
 from hitsieve.model import ImageResults, Problem, Run, UnitCell
-from hitsieve.pipeline.lattices import LatticeSearch, Vectors, candidates
+from hitsieve.pipeline.lattices import LatticeSearch, candidates
 from hitsieve.pipeline.search import Plan, search
 from hitsieve.pipeline.searcher import Images, Searcher
 from hitsieve.settings import IndexSettings, RunSettings
@@ -100,7 +100,7 @@ def _lattices(
     """The search for lattices of a cell; or, where there is no cell, the reason, if the user should hear it."""
     run = searcher.opened.run
     if isinstance(cell, UnitCell):
-        return LatticeSearch(run, cell, settings.index, searcher.pool)
+        return LatticeSearch(run, cell, settings.index, searcher.pool, searcher.cards)
     return cell or _why_not(run, settings)
 
 
@@ -226,9 +226,8 @@ class _Pilot:
 
     def indexed(self, lattices: LatticeSearch) -> npt.NDArray[np.bool_]:
         """Which of the images of `counts` have a lattice."""
-        tried = ((image, q) for image, q in self._candidates.items() if len(q) >= self._min_indexed)
-        begun = [(image, lattices.begin(image, q)) for image, q in tried]
-        found = [image for image, lattice in begun if lattice.result()]
+        tried = {image: q for image, q in self._candidates.items() if len(q) >= self._min_indexed}
+        found = [image for image, lattices_of in lattices.begin(tried).items() if lattices_of()]
         return np.isin(np.concatenate([np.zeros(0, dtype=np.int64), *self._readable]), found)
 
     def take(self) -> None:
@@ -258,8 +257,7 @@ class _Pilot:
             if can_index(run):
                 chosen = candidates(run, images, searched, rated, min(self._min_indexed, MIN_SPOTS))
                 self._candidates |= zip(images[chosen.positions].tolist(), chosen.q, strict=True)
-            for i, image in enumerate(images.tolist()):
-                self.searcher.found[image] = searched.one(i)
+            self.searcher.found.add(images, searched)
             self._taken.append(images)
             self.n += len(images)
 

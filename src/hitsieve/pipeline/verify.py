@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,12 @@ from hitsieve.source import OpenedRun, open_run
 from hitsieve.write import VerifyReport, verify_hits
 
 
-def verify(hits: str | Path, source: str | Path | Sequence[str | Path] | None = None) -> VerifyReport:
+def verify(
+    hits: str | Path,
+    source: str | Path | Sequence[str | Path] | None = None,
+    *,
+    step: Callable[[], None] | None = None,
+) -> VerifyReport:
     """Check every chunk of hits and audit sample, or of misses, and the bytes of unreadable images.
 
     Parameters
@@ -24,6 +29,8 @@ def verify(hits: str | Path, source: str | Path | Sequence[str | Path] | None = 
     source : str, Path, or sequence of them, optional
         The run that it came from, named as it was for `hitsieve run`: its master, or all its data files or images.
         They may have moved, as long as their names are the same.
+    step : callable, optional
+        Called before each image that is compared with its source; what it raises ends the comparison.
 
     Returns
     -------
@@ -42,15 +49,15 @@ def verify(hits: str | Path, source: str | Path | Sequence[str | Path] | None = 
         return verify_hits(hits)
     # Only the images are compared: what the files state may differ, as it may where the user set it for the run.
     with open_run(source, compare=False) as opened:
-        originals = _Originals(opened)
+        originals = _Originals(opened, step)
         return verify_hits(hits, originals.stored, originals.pixels, originals.salvaged)
 
 
 class _Originals:
     """Finds images of a run by file, dataset and row."""
 
-    def __init__(self, opened: OpenedRun) -> None:
-        self._opened = opened
+    def __init__(self, opened: OpenedRun, step: Callable[[], None] | None) -> None:
+        self._opened, self._step = opened, step
         run = opened.run
         self._files = {(str(file.path.resolve()), file.dataset): number for number, file in enumerate(run.files)}
         names = [(file.path.name, file.dataset) for file in run.files]
@@ -83,6 +90,8 @@ class _Originals:
         return None if image is None else self._opened.pixels(image)
 
     def _find(self, file: str, dataset: str, row: int) -> int | None:
+        if self._step is not None:
+            self._step()
         number = self._files.get((file, dataset), self._names.get((Path(file).name, dataset)))
         return None if number is None else self._image(number, row)
 

@@ -40,9 +40,11 @@ def create_app(settings: ServeSettings, *, token: str | None = None) -> FastAPI:
         Visitors from other computers could come in, and nothing asks who they are.
     """
     check_doors(settings, token)
-    doors = Middleware(Doors, token=None if token is None else Token(token), hosts=_hosts(settings, token))
+    secret = None if token is None else Token(token, settings.base_path)
+    doors = Middleware(Doors, token=secret, hosts=_hosts(settings, token), base=settings.base_path)
     # The pages that FastAPI makes by itself load scripts from elsewhere.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, middleware=[doors])
+    app.state.base = settings.base_path
     app.state.live = settings.live
     app.state.token = token is not None
     _add_refusals(app)

@@ -49,6 +49,7 @@ def campaign_page(campaign: Campaign, told: Sequence[str]) -> str:
     by_bytes = all(file.bytes_so_far is not None for file in campaign.files)
     context = {
         "style": style,
+        "hashes": (),
         "totals": campaign.totals,
         "told": told,
         "rows": rows,

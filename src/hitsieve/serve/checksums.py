@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from hitsieve.serve.ranges import opened
+from hitsieve.serve.plainly import opened
 from hitsieve.serve.refusals import Gone, refuse
 from hitsieve.serve.runs import Runs
 

@@ -17,8 +17,8 @@ TOOLS: tuple[Tool, ...] = ("curl", "wget")
 
 
 def origin_of(request: Request) -> str:
-    """Scheme, name and port by which the visitor came."""
-    return f"{request.scope['scheme']}://{request.headers['host']}"
+    """Scheme, name and port by which the visitor came, and the path below which this server is."""
+    return f"{request.scope['scheme']}://{request.headers['host']}{request.app.state.base}"
 
 
 def file_path(record: Record, name: str) -> str:

@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
@@ -60,10 +60,16 @@ class Doors:
     hosts : frozenset of str, optional
         Names of this server, in small letters, without port; None: any. A page of another site that has its own name
         lead here (DNS rebinding) is refused by them.
+    base : str
+        Path below which a proxy shows this server, without a slash at its end; what comes is answered with and without
+        it, for some proxies take it away.
     """
 
-    def __init__(self, app: ASGIApp, *, token: Token | None = None, hosts: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, token: Token | None = None, hosts: frozenset[str] | None = None, base: str = ""
+    ) -> None:
         self._app = app
+        self._base = base
         self._token = token
         self._hosts = hosts
         self._now = {True: 0, False: 0}
@@ -73,6 +79,7 @@ class Doors:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = _below(scope, self._base)
         begun = False
         head = scope["method"] == "HEAD" and not _is_stream(scope["path"])
 
@@ -133,7 +140,7 @@ class Doors:
         if given and token.fits(given[-1]):
             rest = urlencode([(name, value) for name, value in pairs if name != "token"])
             # Two slashes at its start would lead to another host.
-            path = "/" + request.scope["raw_path"].decode("ascii", "replace").lstrip("/")
+            path = self._base + "/" + request.scope["raw_path"].decode("ascii", "replace").lstrip("/")
             answer = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
             token.remember(request, answer)
             return answer
@@ -156,6 +163,15 @@ class Doors:
             yield admitted
         finally:
             self._now[stream] -= admitted
+
+
+def _below(scope: Scope, base: str) -> Scope:
+    """A request without the path below which the server is."""
+    path: str = scope["path"]
+    if not base or not (path == base or path.startswith(f"{base}/")):
+        return scope
+    inner = path.removeprefix(base) or "/"
+    return {**scope, "path": inner, "raw_path": quote(inner).encode()}
 
 
 def _broken(request: Request) -> Response:

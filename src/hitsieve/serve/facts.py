@@ -28,12 +28,12 @@ SECTIONS = {
         *("n_spots_hits", "background", "ice_fraction", "saturated_fraction", "n_jet_stops", "n_without_jet"),
     ),
     "Measurement": (
-        *("title", "sample_name", "experiment", "instrument", "facility", "start_time", "end_time"),
+        *("title", "sample_name", "sample_id", "experiment", "instrument", "facility", "start_time", "end_time"),
         *("detector", "distance", "wavelength", "photon_energy", "pump"),
     ),
     "Provenance": (
         *("source_path", "n_files", "source_bytes", "place", "date", "program", "version", "verdict_on"),
-        *("hit_bytes", "n_audit", "hits_digest", "seconds", "id"),
+        *("hit_bytes", "miss_bytes", "n_audit", "hits_digest", "seconds", "id"),
     ),
 }
 """Fields of the record, as they stand together; intervals stand with their rates, and the cell is one line."""
@@ -83,14 +83,14 @@ def router(runs: Runs) -> APIRouter:
         try:
             served = runs.served(identity)
             if served.outputs.misses is not None:
-                names[served.outputs.misses.name] = "misses"  # type: ignore[assignment]
+                names[served.outputs.misses.name] = "misses"
         except HitsieveError as error:
             lost = error
         context = {
             "record": record,
             "sections": {title: list(_facts(record, fields)) for title, fields in SECTIONS.items()},
             "files": [_file(runs, record, name, kind, request) for name, kind in names.items()],
-            "settings": _rooms(record.settings),
+            "settings": rooms_of(record.settings),
             "lost": lost,
         }
         return page(request, "facts.html", context)
@@ -138,15 +138,23 @@ def _file(runs: Runs, record: Record, name: str, kind: str, request: Request) ->
     return ShownFile(name, KINDS[kind], size, known.sha256 if known and same else None, path, commands)
 
 
-def _rooms(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Settings by room, as text."""
+def rooms_of(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Settings by room, as text; those of a room within a room have its name before theirs."""
     rooms: dict[str, dict[str, str]] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            rooms[name] = {inner: _plain(given) for inner, given in value.items()}
+            rooms[name] = dict(_texts(value))
         else:
             rooms.setdefault("run", {})[name] = _plain(value)
     return rooms
+
+
+def _texts(room: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in room.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", text) for inner, text in _texts(value))
+        else:
+            yield name, _plain(value)
 
 
 def _plain(value: Any) -> str:

@@ -29,10 +29,10 @@ def router(runs: Runs) -> APIRouter:
     opened = OpenedRuns(runs)
 
     @routes.get("/runs/{identity}/images")
-    def first(identity: str) -> Response:
+    def first(request: Request, identity: str) -> Response:
         with opened.images(identity) as (_, images):
             _, hit = images.around(-1, "hit")
-        return RedirectResponse(f"/runs/{identity}/images/{hit or 0}", 303)
+        return RedirectResponse(f"{request.app.state.base}/runs/{identity}/images/{hit or 0}", 303)
 
     @routes.get("/runs/{identity}/images/{number}")
     def one(
@@ -41,7 +41,7 @@ def router(runs: Runs) -> APIRouter:
         with opened.images(identity) as (served, images):
             if next is not None or previous is not None:
                 to = _beyond(served, images, number, next=next, previous=previous)
-                return RedirectResponse(f"/runs/{identity}/images/{to}", 303)
+                return RedirectResponse(f"{request.app.state.base}/runs/{identity}/images/{to}", 303)
             _check(served, images, number)
             account = images.account(number)
             context = {

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.index import Predicted
 from hitsieve.model import SpotFlag, Spots
 from hitsieve.picture import round_d
 from hitsieve.pipeline.view.image import ImageFacts, Shown
+from hitsieve.pipeline.view.lattice import Prediction
 from hitsieve.pipeline.view.sheet import Ring, Sheet
 from hitsieve.pipeline.words import headline, rows
 
@@ -41,8 +41,7 @@ def facts_as_json(facts: ImageFacts) -> dict[str, Any]:
             {
                 "cell": numbers(lattices.cell[i], 3),
                 "indexed": int(lattices.n_indexed[i]),
-                "reach": facts.reach[i] if i < len(facts.reach) else None,
-                "predicted": _predicted(facts.predicted[i]) if i < len(facts.predicted) else None,
+                **_predicted(facts.predicted[i] if i < len(facts.predicted) else None),
             }
             for i in range(len(lattices))
         ],
@@ -99,9 +98,13 @@ def _spots(spots: Spots, kinds: npt.NDArray[np.uint8]) -> dict[str, list[Any]]:
     }
 
 
-def _predicted(predicted: Predicted) -> dict[str, list[Any]]:
-    h, k, l = predicted.hkl.T.tolist()  # noqa: E741 - their names
-    return {"x": numbers(predicted.x, 2), "y": numbers(predicted.y, 2), "h": h, "k": k, "l": l}
+def _predicted(prediction: Prediction | None) -> dict[str, Any]:
+    if prediction is None:
+        return {"reach": None, "predicted": None, "why_not": ""}
+    made = prediction.reflections
+    h, k, l = made.hkl.T.tolist()  # noqa: E741 - their names
+    told = {"x": numbers(made.x, 2), "y": numbers(made.y, 2), "h": h, "k": k, "l": l}
+    return {"reach": prediction.reach, "predicted": told, "why_not": prediction.why_not}
 
 
 def _sheet(sheet: Sheet) -> dict[str, Any]:

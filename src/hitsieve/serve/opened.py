@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from hitsieve.pipeline.view.image import Picture, RunImages
 from hitsieve.pipeline.view.pyramid import Recent
 from hitsieve.serve.refusals import Gone, NotFound
 from hitsieve.serve.runs import Runs, Served
-from hitsieve.write import open_results
 
 MOST_OPEN = 8
 """Runs whose results stay open; each has the mask, and perhaps the bins, of a detector in memory."""
@@ -107,12 +106,12 @@ class OpenedRuns:
             return found
 
     def _opened(self, served: Served) -> RunImages:
-        def admit(path: Path, source: bool) -> Path:
-            return self._runs.allowed(path, of=served.record, source=source)
+        def hold(path: Path, source: bool) -> AbstractContextManager[Path]:
+            return self._runs.holding(path, of=served.record, source=source)
 
-        stored = open_results(served.outputs.summary)
+        stored = self._runs.open_results(served)
         try:
-            images = RunImages(stored, self._recent, admit, confined=self._runs.confined)
+            images = RunImages(stored, self._recent, hold, confined=self._runs.confined)
             # Read once, and not by each of the first requests at the same time.
             _ = images.run
         except BaseException:

@@ -31,6 +31,8 @@ def _environment() -> Environment:
     made.filters |= words.FILTERS
     made.filters |= {"line": marks.line_of, "along": marks.said_of, "share": marks.share_of}
     made.globals["version"] = hitsieve.__version__
+    # Of a page that stands for itself.
+    made.globals["base"] = ""
     return made
 
 
@@ -45,7 +47,7 @@ def render(name: str, context: Mapping[str, Any]) -> str:
 def page(request: Request, name: str, context: Mapping[str, Any], *, status: int = 200) -> HTMLResponse:
     """Answer with a page, made from a template that extends base.html."""
     state = request.app.state
-    shared = {"path": request.scope["path"], "live": state.live, "token": state.token}
+    shared = {"path": request.scope["path"], "base": state.base, "live": state.live, "token": state.token}
     return HTMLResponse(render(name, shared | dict(context)), status)
 
 

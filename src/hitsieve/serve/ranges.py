@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 from io import FileIO
@@ -14,7 +13,8 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from hitsieve.serve.refusals import Gone, refuse
+from hitsieve.serve.plainly import opened
+from hitsieve.serve.refusals import refuse
 
 BLOCK = 1 << 20
 """Bytes that are read at a time."""
@@ -91,44 +91,6 @@ async def _blocks(file: FileIO, span: tuple[int, int]) -> AsyncIterator[bytes]:
                 raise OSError(f"{file.name} was cut short while it was sent")
             at += len(block)
             yield block
-
-
-def opened(path: Path) -> FileIO:
-    """Open a file that is one: no link, no pipe.
-
-    Parameters
-    ----------
-    path : Path
-        Absolute, and without links: a folder that was put in place of one of its folders since it was looked at, as a
-        link, is not followed.
-
-    Raises
-    ------
-    Gone
-        It cannot be opened, or is no file.
-    """
-    try:
-        file = FileIO(str(path), opener=_plainly)
-    except OSError as error:
-        raise Gone(f"{path.name} cannot be opened: {(error.strerror or str(error)).lower()}") from None
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise Gone(f"{path.name} is no file any more")
-    return file
-
-
-def _plainly(name: str, flags: int) -> int:
-    """Open a file, folder by folder, through no link."""
-    *folders, last = Path(name).parts
-    at = os.open(folders[0], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for folder in folders[1:]:
-            inner = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
-            os.close(at)
-            at = inner
-        return os.open(last, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
-    finally:
-        os.close(at)
 
 
 def _span(request: Request, size: int, stamps: tuple[str, str]) -> tuple[int, int] | None:

@@ -24,7 +24,7 @@ from hitsieve.serve.runs import Runs
 from hitsieve.write import SUMMARY_SUFFIX, open_results
 from hitsieve.write.export import writing_files
 
-_MODULES = ("numbers.js", "charts.js", "grid.js", "run.js")
+_MODULES = ("numbers.js", "tables.js", "charts.js", "grid.js", "run.js")
 """Scripts of the page, each after those that it imports."""
 _SUFFIXES = (".html", ".htm")
 _OURS = b'<meta name="generator" content="hitsieve '

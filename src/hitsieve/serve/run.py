@@ -11,11 +11,11 @@ from hitsieve.pipeline.view.along import MOST_BINS, stretch
 from hitsieve.pipeline.view.byfile import by_file
 from hitsieve.pipeline.view.grid import Grid, Window, grid_of, view_grid
 from hitsieve.pipeline.view.overview import Overview, read_overview
+from hitsieve.serve.facts import rooms_of
 from hitsieve.serve.figures import as_json, grid_json, stretch_json
 from hitsieve.serve.pages import page
 from hitsieve.serve.refusals import NotFound
 from hitsieve.serve.runs import Runs, Served
-from hitsieve.write import open_results
 
 MOST = 2**40
 """Beyond any number of an image."""
@@ -31,9 +31,10 @@ def router(runs: Runs) -> APIRouter:
     def run_page(request: Request, identity: str, grid: GridText = "") -> Response:
         served = runs.served(identity)
         overview = overview_of(runs, served)
+        base = request.app.state.base
         charts = {
-            "api": f"/api/runs/{identity}",
-            "images": f"/runs/{identity}/images",
+            "api": f"{base}/api/runs/{identity}",
+            "images": f"{base}/runs/{identity}/images",
             "n_images": len(overview),
             "grid_text": grid,
         }
@@ -95,6 +96,7 @@ def contents(overview: Overview, grid: str = "") -> dict[str, Any]:
         "has_lattices": bool(overview.cell),
         "grid": of,
         "grid_text": grid,
+        "settings": rooms_of(overview.summary.settings),
     }
 
 
@@ -121,8 +123,7 @@ def _read(runs: Runs, served: Served) -> Overview:
     if before is not None and not served.outputs.annotated.exists():
         what = f"{served.record.stem} is another verdict on {before}, written without --hits: it has no images to show"
         raise NotFound(what, mend="look at that run, or call hitsieve rethink again with --hits")
-    runs.allowed(served.outputs.annotated, of=served.record)
-    with open_results(served.outputs.summary) as stored:
+    with runs.open_results(served) as stored:
         return read_overview(stored)
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from hitsieve.catalogue import Catalogue, Record, default_catalogue
+from hitsieve.errors import SourceError
 from hitsieve.serve.kept import Kept
+from hitsieve.serve.plainly import check_same, held
 from hitsieve.serve.refusals import Forbidden, Gone, NotFound
 from hitsieve.settings import ServeSettings
-from hitsieve.write import SUMMARY_SUFFIX, Outputs, Summary, read_summary
+from hitsieve.write import SUMMARY_SUFFIX, Outputs, StoredResults, Summary, open_results, read_summary
 
 MOST_KEPT = 64
 """Values that are kept from one request to the next, of all runs together."""
@@ -103,7 +105,7 @@ class Runs:
         stamp = _stamp(path)
         if stamp is None or stamp[1] > MOST_SUMMARY:
             raise Forbidden(f"{path.name} is too large to be a summary")
-        summary = self._kept.get(("summary", path, stamp), lambda: read_summary(path))
+        summary = self._kept.get(("summary", path, stamp), lambda: self._summary(path, record))
         states = summary.pump.states if summary.pump else ()
         # Names in a summary are text that anybody may have written: only those of outputs of this run are its files.
         own = re.compile(rf"{re.escape(stem)}_[A-Za-z0-9.+=-]+_hits\.h5")
@@ -111,6 +113,29 @@ class Runs:
         outputs = Outputs.of(path.parent, stem, misses=(path.parent / f"{stem}_misses.h5").is_file())
         outputs = replace(outputs, pump_hits=tuple(path.parent / name for name in names))
         return Served(record, outputs, summary)
+
+    def _summary(self, path: Path, record: Record) -> Summary:
+        with self.holding(path, of=record) as held_one:
+            return read_summary(held_one)
+
+    def open_results(self, served: Served) -> StoredResults:
+        """The results of a run, open; to be closed by the caller.
+
+        Raises
+        ------
+        Gone, Forbidden
+            Its annotated master is not there any more, or is not to be shown.
+        SourceError
+            They are damaged.
+        """
+        self.allowed(served.outputs.annotated, of=served.record)
+        with ExitStack() as undo:
+            stored = undo.enter_context(open_results(served.outputs.summary))
+            self.check_opened(served.outputs.annotated, stored.fileno(), of=served.record)
+            if stored.summary != served.summary:
+                raise Gone(f"{served.outputs.summary.name} changed while it was read", mend="ask again")
+            undo.pop_all()
+        return stored
 
     def remember(self, served: Served, what: str, make: Callable[[], T], *, large: bool = False) -> T:
         """Something that is made of the files of a run, kept until its summary or its table changes.
@@ -176,6 +201,50 @@ class Runs:
         if roots and not any(root in real.parents for root in roots):
             raise Forbidden(f"{path.name} lies outside the folders that are shown", mend="add its folder with --root")
         return real
+
+    @contextmanager
+    def holding(self, path: Path, *, of: Record, source: bool = False) -> Iterator[Path]:
+        """A path by which just the file is opened that may be: what replaces it, or a folder of it, since is not.
+
+        Parameters
+        ----------
+        path, of, source
+            As for `allowed`. Of a source that may lie anywhere, it is the path itself.
+
+        Raises
+        ------
+        Gone, Forbidden
+            As `allowed`.
+        SourceError
+            As the caller does, with the name of the file as it was given.
+        """
+        real = self.allowed(path, of=of, source=source)
+        if source and not self._roots:
+            yield path
+            return
+        with held(real) as there:
+            try:
+                yield there
+            except SourceError as error:
+                raise SourceError(error.what.replace(str(there), str(path)), mend=error.mend) from None
+
+    def check_opened(self, path: Path, handle: int, *, of: Record) -> None:
+        """See that a file that was opened by its path, through whatever was there, is one that may be shown.
+
+        Parameters
+        ----------
+        path : Path
+        handle : int
+            Descriptor of the open file.
+        of : Record
+            The run that it belongs to.
+
+        Raises
+        ------
+        Gone, Forbidden
+            As `allowed`; or it is another file.
+        """
+        check_same(self.allowed(path, of=of), handle)
 
 
 def _real(folder: Path) -> Path:

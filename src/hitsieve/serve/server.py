@@ -61,7 +61,7 @@ class Server(Closing):
         """Port that it listens at."""
         # An address that stands for all of them is none to visit.
         shown = socket.gethostname() if host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared only
-        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}{settings.base_path}/"
         """Address of the first page, without any token."""
         config = uvicorn.Config(
             app,

@@ -14,13 +14,13 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from hitsieve.errors import HitsieveError, SettingsError
-from hitsieve.pipeline.view.subset import Choice, NothingChosenError, choose, count_chosen, read_numbers
+from hitsieve.pipeline.view.subset import Choice, HitNumbers, NothingChosenError, compose, count_chosen
 from hitsieve.serve.kept import Kept
 from hitsieve.serve.pages import page
 from hitsieve.serve.ranges import ranged
 from hitsieve.serve.refusals import Gone
 from hitsieve.serve.runs import Runs, Served
-from hitsieve.write import ComposedFile
+from hitsieve.write import ComposedFile, HitsToChoose
 
 MOST_KEPT = 4
 """Choices whose metadata are kept for the next request: a download may come in several parts."""
@@ -59,7 +59,7 @@ def router(runs: Runs) -> APIRouter:
         served = runs.served(identity)
         choice, hits = choice_of(request.query_params), _hits_of(runs, served)
         with _briefly(hits):
-            found = count_chosen(numbers.get(_key(hits), lambda: read_numbers(hits)), choice)
+            found = count_chosen(numbers.get(_key(hits), lambda: _numbers_of(runs, served, hits)), choice)
         told = {"n_hits": found.n_hits, "n_of": found.n_of, "n_bytes": found.n_bytes, "name": _name(served, choice)}
         return JSONResponse({**told, "query": urlencode(choice.given)})
 
@@ -68,7 +68,7 @@ def router(runs: Runs) -> APIRouter:
         served = runs.served(identity)
         choice, hits = choice_of(request.query_params), _hits_of(runs, served)
         with _briefly(hits):
-            composed = kept.get((*_key(hits), choice), lambda: choose(hits, choice))
+            composed = kept.get((*_key(hits), choice), lambda: _composed(runs, served, hits, choice))
             composed.check()
         return _answer(request, composed, _name(served, choice))
 
@@ -101,6 +101,23 @@ def choice_of(query: Mapping[str, str]) -> Choice:
 
 def _hits_of(runs: Runs, served: Served) -> Path:
     return runs.allowed(served.outputs.hits, of=served.record)
+
+
+@contextmanager
+def _opened(runs: Runs, served: Served, hits: Path) -> Iterator[HitsToChoose]:
+    with HitsToChoose(hits) as file:
+        runs.check_opened(hits, file.fileno(), of=served.record)
+        yield file
+
+
+def _numbers_of(runs: Runs, served: Served, hits: Path) -> HitNumbers:
+    with _opened(runs, served, hits) as file:
+        return HitNumbers.of(file)
+
+
+def _composed(runs: Runs, served: Served, hits: Path, choice: Choice) -> ComposedFile:
+    with _opened(runs, served, hits) as file:
+        return compose(file, choice)
 
 
 def _key(hits: Path) -> tuple[Path, int, int, int]:

@@ -63,10 +63,13 @@ class Token:
     Parameters
     ----------
     text : str
+    base : str
+        Path below which this server is, without a slash at its end.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, base: str = "") -> None:
         self._text = text.encode()
+        self._base = base
         # A cookie that leaks does not tell the token; nor do servers on one host take each other's.
         self._mark = hmac.digest(self._text, b"hitsieve serve, cookie", "sha256").hex()
         self.cookie = f"hitsieve_{self._mark[:8]}"
@@ -88,5 +91,12 @@ class Token:
         secure = request.scope["scheme"] == "https"
         # A link in a letter leads here from another site: strict would not send the cookie after it.
         answer.set_cookie(
-            self.cookie, self._mark, max_age=MONTH, path="/", httponly=True, samesite="lax", secure=secure
+            self.cookie,
+            self._mark,
+            max_age=MONTH,
+            # Other servers of the host, beside this path, do not get it.
+            path=f"{self._base}/",
+            httponly=True,
+            samesite="lax",
+            secure=secure,
         )

@@ -20,6 +20,8 @@ COSTLY = {
 """Tags whose values may be far larger than their bytes, or take far longer to make."""
 LONG = 1 << 16
 """Byte strings of so many bytes are taken out of a message before it is decoded, and put back then."""
+_MOST_OF_IT = 0.5
+"""Share of a message from which on a byte string is given as a view: it holds no more than twice its size."""
 _TAKEN_OUT = 0xFFFFFFFF
 """Stands for one that was taken out: a tag that is registered as one that means nothing."""
 _BYTES = 2
@@ -31,6 +33,8 @@ _BREAK = b"\xff"
 
 def loads(message: bytes | memoryview) -> Any:
     """Decode a message that is safe.
+
+    Of a memoryview, a byte string that is most of the message is given as a view of it, not copied.
 
     Raises
     ------
@@ -53,7 +57,8 @@ def loads(message: bytes | memoryview) -> Any:
             return tag
         # Once: a message may hold such tags of its own, and must not become larger than it is.
         start, stop = long.pop(tag.value)[1:]
-        return bytes(message[start:stop])
+        string = message[start:stop]
+        return string if stop - start >= _MOST_OF_IT * len(message) else bytes(string)
 
     return cbor2.loads(b"".join([*pieces, message[place:]]), tag_hook=put_back)
 

@@ -7,16 +7,15 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from socket import getaddrinfo
 from threading import Condition, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from hitsieve.errors import SettingsError, SourceError
 from hitsieve.model import Message, SeriesImage
+from hitsieve.source.line import Line, check_host
 from hitsieve.source.stream2 import read_message
 
 if TYPE_CHECKING:
@@ -27,15 +26,16 @@ LARGEST_MESSAGE = 1 << 29
 """Bytes; whoever sends more is cut off."""
 QUEUED = 64
 """Messages that ZeroMQ holds for each socket."""
-ALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 30, zmq.TCP_KEEPALIVE_INTVL: 10, zmq.TCP_KEEPALIVE_CNT: 3}
+ALIVE: dict[zmq.SocketOption, int] = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 30,
+    zmq.TCP_KEEPALIVE_INTVL: 10,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+}
 """A detector whose machine has lost its power ends no connection: after a minute (s) of silence it is called anew."""
 PAUSE = 100
 """Longest time (ms) until a request to stop is seen."""
-GIVEN_UP = 1.0
-"""Time (s) without a further attempt to connect after which ZeroMQ makes none any more."""
 _CUT_OFF = f"cut off, and called anew: it sent more than {LARGEST_MESSAGE >> 20} MiB at once, or is no PUSH socket"
-_LOST = zmq.Event.DISCONNECTED
-_CALLS = zmq.Event.CONNECT_RETRIED | zmq.Event.CONNECT_DELAYED | zmq.Event.CONNECTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,12 @@ class Endpoints:
         self._stopped = False
         self._failed: Exception | None = None
         self._context = zmq.Context()
-        self._lines: list[_Line] = []
+        self._lines: list[Line] = []
+        options: dict[zmq.SocketOption, int | bytes] = {zmq.RCVHWM: QUEUED, zmq.MAXMSGSIZE: LARGEST_MESSAGE, **ALIVE}
         try:
             for address in self.addresses:
                 check_host(address)
-                self._lines.append(_Line(self._context, address))
+                self._lines.append(Line(self._context, zmq.PULL, address, options))
         except SettingsError:
             self._context.destroy(linger=0)
             raise
@@ -139,10 +140,10 @@ class Endpoints:
                 ready = dict(poller.poll(PAUSE))
                 for number, line in enumerate(self._lines):
                     if line.socket in ready:
-                        # Images are large: what is taken out of a message is copied once, not twice.
+                        # Images are large: they stay where ZeroMQ has put them, and are not copied.
                         self._put(number, [frame.buffer for frame in line.socket.recv_multipart(copy=False)])
                     elif line.given_up():
-                        self._lines[number] = line.anew()
+                        line.call_anew()
                         poller = self._poller()
                         self._arrive(Arrived(number, SourceError(_CUT_OFF), time.monotonic(), 0))
         except Exception as error:  # noqa: BLE001 - whoever takes what arrived must hear of it
@@ -169,68 +170,6 @@ class Endpoints:
             self._queue.append(arrived)
             self._held += 0 if arrived.dropped else arrived.size
             self._changed.notify()
-
-
-class _Line:
-    """A socket, and whether ZeroMQ still calls its other end.
-
-    It does as long as a connection breaks. Where what comes is too large or no message of its own, it cuts the
-    connection and never calls again: a detector would not be heard any more, and wait.
-    """
-
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
-        self._context = context
-        self._address = address
-        self._lost: float | None = None
-        self.socket = context.socket(zmq.PULL)
-        self.socket.setsockopt(zmq.RCVHWM, QUEUED)
-        self.socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
-        self.socket.setsockopt(zmq.LINGER, 0)
-        for option, value in ALIVE.items():
-            self.socket.setsockopt(option, value)
-        self._events = self.socket.get_monitor_socket(_LOST | _CALLS)
-        try:
-            # Whoever starts first waits for the other: a detector may come later, and come back.
-            self.socket.connect(address)
-        except zmq.ZMQError as error:
-            raise SettingsError(
-                f"{address!r} is no address to receive from: {error}", mend="name one as tcp://HOST:PORT"
-            ) from None
-
-    def given_up(self) -> bool:
-        """Whether it was cut off for good; what had come before can still be read."""
-        while self._events.poll(0):
-            event = recv_monitor_message(self._events)["event"]
-            self._lost = time.monotonic() if event == _LOST else None
-        return self._lost is not None and time.monotonic() - self._lost >= GIVEN_UP
-
-    def anew(self) -> _Line:
-        """Another socket in place of this one."""
-        self.socket.disable_monitor()
-        self._events.close(0)
-        self.socket.close(0)
-        return _Line(self._context, self._address)
-
-
-def check_host(address: str) -> None:
-    """Refuse a port or a host that cannot be: ZeroMQ would wait for it for ever, without a word.
-
-    Raises
-    ------
-    SettingsError
-        That is so.
-    """
-    scheme, _, place = address.partition("://")
-    host, colon, port = place.rpartition(":")
-    if scheme != "tcp" or not colon:
-        return
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise SettingsError(f"{address!r}: {port!r} is no port", mend="name one from 1 to 65535")
-    try:
-        getaddrinfo(host.rpartition(";")[2].strip("[]"), int(port))
-    except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise SettingsError(f"{address!r}: no such host is known: {why}", mend="check its name") from None
 
 
 def _message(frames: list[memoryview]) -> Message | SourceError | None:

@@ -71,11 +71,13 @@ class _Array:
     dims: tuple[int, ...]
     dtype: np.dtype[np.generic]
     codec: Codec | None
-    data: bytes
+    data: bytes | memoryview
 
 
 def read_message(message: bytes | memoryview) -> SeriesStart | SeriesImage | SeriesEnd | None:
     """Read one message; None for kinds that are not used, such as calibrations.
+
+    An image that is most of a message given as a memoryview is a view of it: nobody may write to it any more.
 
     Raises
     ------
@@ -214,9 +216,9 @@ def _tagged(value: Any) -> tuple[int, Any]:
     return int(value.tag), value.value
 
 
-def _bytes(content: Any, dtype: np.dtype[np.generic]) -> tuple[Codec | None, bytes]:
+def _bytes(content: Any, dtype: np.dtype[np.generic]) -> tuple[Codec | None, bytes | memoryview]:
     """Bytes of a typed array, and how they are compressed."""
-    if isinstance(content, bytes):
+    if isinstance(content, bytes | memoryview):
         return None, content
     tag, parts = _tagged(content)
     if tag != COMPRESSED or not isinstance(parts, list | tuple) or len(parts) != 3:
@@ -225,7 +227,7 @@ def _bytes(content: Any, dtype: np.dtype[np.generic]) -> tuple[Codec | None, byt
     codec = CODECS.get(algorithm) if isinstance(algorithm, str) else None
     if codec is None:
         raise _Nonsense(f"its compression {str(algorithm)[:32]!r} is unknown")
-    if not isinstance(data, bytes) or not data:
+    if not isinstance(data, bytes | memoryview) or not data:
         raise _Nonsense("its compressed array is empty")
     if codec != "lz4" and size != dtype.itemsize:
         raise _Nonsense(f"its data are compressed as elements of {size} bytes and are {dtype.name}")
@@ -323,7 +325,7 @@ def _mask(value: Any, shape: tuple[int, int], where: str, problems: list[Problem
     data = array.data
     if array.codec is not None:
         try:
-            data = _unpacked(array.codec, data, array.dtype.itemsize, math.prod(shape) * array.dtype.itemsize)
+            data = _unpacked(array.codec, bytes(data), array.dtype.itemsize, math.prod(shape) * array.dtype.itemsize)
         except ValueError as error:
             problems.append(Problem(where, f"its pixel mask is not used: {error}", "--mask FILE:/path"))
             return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Searched:
     @classmethod
     def of(cls, batch: Batch) -> Searched:
         """The columns of a batch of the core."""
-        return cls(**{field.name: getattr(batch, field.name) for field in fields(cls)})
+        return cls(**{name: getattr(batch, name) for name in ("reasons", "offsets", *IMAGE_COLUMNS, *SPOT_COLUMNS)})
 
     def one(self, i: int) -> Searched:
         """The i-th image alone."""
@@ -56,21 +57,32 @@ class Searched:
     def part(self, first: int, end: int) -> Searched:
         """Images from `first` to before `end` alone."""
         spots = slice(int(self.offsets[first]), int(self.offsets[end]))
-        cut = {
-            field.name: getattr(self, field.name)[spots if field.name in SPOT_COLUMNS else slice(first, end)]
-            for field in fields(self)
-            if field.name not in ("reasons", "offsets")
-        }
         reasons = {i - first: why for i, why in self.reasons.items() if first <= i < end}
-        return Searched(reasons=reasons, offsets=self.offsets[first : end + 1] - self.offsets[first], **cut)
+        return Searched(
+            reasons=reasons,
+            offsets=self.offsets[first : end + 1] - self.offsets[first],
+            **{name: getattr(self, name)[first:end] for name in IMAGE_COLUMNS},
+            **{name: getattr(self, name)[spots] for name in SPOT_COLUMNS},
+        )
+
+    def take(self, which: IntArray) -> Searched:
+        """Images by their positions, in the order given."""
+        lengths = np.diff(self.offsets)[which]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        spots = np.repeat(self.offsets[which] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        known = self.reasons
+        return Searched(
+            reasons={n: known[i] for n, i in enumerate(which.tolist()) if i in known} if known else {},
+            offsets=offsets,
+            **{name: getattr(self, name)[which] for name in IMAGE_COLUMNS},
+            **{name: getattr(self, name)[spots] for name in SPOT_COLUMNS},
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Searched]) -> Searched:
         """Consecutive parts as one."""
         columns = {
-            field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(cls)
-            if field.name not in ("reasons", "offsets")
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in (*IMAGE_COLUMNS, *SPOT_COLUMNS)
         }
         starts = np.cumsum([0, *(len(part) for part in parts)])
         reasons = {
@@ -103,6 +115,7 @@ class Searched:
         )
 
 
+IMAGE_COLUMNS = ("n_spots", "n_strong", "n_saturated", "max_count", "background")
 SPOT_COLUMNS = ("x", "y", "intensity", "spot_background", "snr", "n_pixels", "peak", "flags")
 
 
@@ -134,15 +147,46 @@ class Ground:
     error_value: int | None
 
 
-@dataclass(frozen=True, slots=True)
 class Finder:
-    """Finds the spots of a run's images; may be shared between threads."""
+    """Finds the spots of a run's images; may be shared between threads.
 
-    core: SpotFinder
-    background_ring: tuple[float, float] | None
-    """Resolution limits (angstrom) of the ring that gives the background level; None: the whole image."""
-    ground: Ground
-    settings: SpotSettings
+    It is set up when it is first used: where all is known of all images, that is never.
+
+    Parameters
+    ----------
+    ground : callable
+        Gives what it needs of the run.
+    settings : SpotSettings
+    """
+
+    def __init__(self, ground: Callable[[], Ground], settings: SpotSettings) -> None:
+        self.settings = settings
+        self._find_ground = ground
+        self._lock = Lock()
+        self._made: tuple[Ground, SpotFinder] | None = None
+
+    def set_up(self) -> tuple[Ground, SpotFinder]:
+        """Set it up, if it is not."""
+        with self._lock:
+            if self._made is None:
+                ground = self._find_ground()
+                self._made = (ground, _core(ground, self.settings))
+            return self._made
+
+    @property
+    def ground(self) -> Ground:
+        """What it needs of the run."""
+        return self.set_up()[0]
+
+    @property
+    def core(self) -> SpotFinder:
+        """The finder of the compiled core."""
+        return self.set_up()[1]
+
+    @property
+    def background_ring(self) -> tuple[float, float] | None:
+        """Resolution limits (angstrom) of the ring that gives the background level; None: the whole image."""
+        return self.ground.bins.ring
 
     @property
     def bins(self) -> Bins:
@@ -157,15 +201,15 @@ class Finder:
         ValueError
             The bins are others.
         """
-        if settings.bin_width != self.ground.bin_width:
-            raise ValueError(f"bins of {settings.bin_width} pixels are not those of {self.ground.bin_width}")
-        return _tuned(self.ground, settings)
+        if settings.bin_width != self.settings.bin_width:
+            raise ValueError(f"bins of {settings.bin_width} pixels are not those of {self.settings.bin_width}")
+        return Finder(lambda: self.ground, settings)
 
     def find(self, image: npt.NDArray[np.generic]) -> Searched:
         """Search one image of unpacked counts, shape (slow, fast)."""
         return Searched.of(self.core.find(image))
 
-    def find_stored(self, stored: bytes, codec: Codec) -> Searched:
+    def find_stored(self, stored: bytes | npt.NDArray[np.uint8], codec: Codec) -> Searched:
         """Search one image in its stored form."""
         return Searched.of(self.core.find_stored(stored, codec))
 
@@ -205,28 +249,32 @@ def stored_places(run: Run, images: npt.NDArray[np.int64]) -> tuple[npt.NDArray[
 
 
 def build_finder(run: Run, settings: SpotSettings) -> Finder:
-    """Set up the finder for a run's detector and pixel type.
+    """The finder for a run's detector and pixel type.
 
     Raises
     ------
     SourceError
         The pixels are not integers of at most 32 bits.
     """
-    detector = run.detector
     if run.dtype.kind not in "iu" or run.dtype.itemsize > 4:
         raise SourceError(f"{run.path}: pixels are {run.dtype}", mend="images of integer counts are needed")
+    return Finder(lambda: _ground(run, settings.bin_width), settings)
+
+
+def _ground(run: Run, bin_width: float) -> Ground:
+    detector = run.detector
     valid = np.ones(detector.shape, dtype=np.bool_) if detector.pixel_mask is None else detector.pixel_mask == 0
     panels = None
     if detector.panels:
         panel_map = detector.panel_map()
         valid &= panel_map < len(detector.panels)
         panels = panel_map if len(detector.panels) > 1 else None
-        bins = rings(detector, run.beam, settings.bin_width, valid)
+        bins = rings(detector, run.beam, bin_width, valid)
     else:
         bins = tiles(detector)
-    ground = Ground(
+    return Ground(
         bins=bins,
-        bin_width=settings.bin_width,
+        bin_width=bin_width,
         valid=valid,
         panels=panels,
         dtype=run.dtype.newbyteorder("=").name,
@@ -234,11 +282,10 @@ def build_finder(run: Run, settings: SpotSettings) -> Finder:
         saturation=_saturation(run),
         error_value=_error_value(run),
     )
-    return _tuned(ground, settings)
 
 
-def _tuned(ground: Ground, settings: SpotSettings) -> Finder:
-    core = SpotFinder(
+def _core(ground: Ground, settings: SpotSettings) -> SpotFinder:
+    return SpotFinder(
         bins=ground.bins.number,
         valid=ground.valid,
         dtype=ground.dtype,
@@ -249,7 +296,6 @@ def _tuned(ground: Ground, settings: SpotSettings) -> Finder:
         panels=ground.panels,
         **settings.model_dump(exclude={"bin_width"}),
     )
-    return Finder(core, ground.bins.ring, ground, settings)
 
 
 def good_pixels(run: Run, image: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

@@ -24,6 +24,8 @@ TAGS = {"uint8": 64, "int8": 72, "uint16": 69, "uint32": 70, "int16": 77, "int32
 """Tag of RFC 8746 of each little-endian type."""
 ROW_MAJOR, COMPRESSED = 40, 56500
 CHANNEL = "threshold_1"
+ROOM = 512
+"""Bytes before an image that is held, for the rest of its message: the image itself need not be copied to be sent."""
 PATIENCE = 60_000
 """Longest time (ms) that a message waits for somebody who takes it."""
 
@@ -33,7 +35,7 @@ class StreamedSeries:
     """A series as messages."""
 
     start: dict[str, Any]
-    pieces: Sequence[bytes]
+    pieces: Sequence[bytes | memoryview]
     """Encoded `data` of each image."""
     n_images: int
     """More than there are pieces: they are sent over and over."""
@@ -81,7 +83,8 @@ class StreamedSeries:
             start["unit_cell"] = dict(zip(names, run.sample_cell.parameters, strict=True))
             start["space_group"] = f"{run.sample_cell.centring} 1"
         stored = _Stored(opened, min(n, len(run)))
-        return cls(start, tuple(stored) if at_once else stored, n, frozenset(run.images.missing))
+        pieces = tuple(map(_with_room, stored)) if at_once else stored
+        return cls(start, pieces, n, frozenset(run.images.missing))
 
     @property
     def key(self) -> dict[str, Any]:
@@ -90,10 +93,30 @@ class StreamedSeries:
 
     def image(self, number: int) -> bytes:
         """The message of one image."""
+        return b"".join((self._head(number), self.piece(number)))
+
+    def in_place(self, number: int) -> memoryview | None:
+        """The message of one image, made in the memory that holds its piece; None where there is no room before it.
+
+        The next message made of the same piece overwrites it.
+        """
+        piece, head = self.piece(number), self._head(number)
+        memory = piece.obj if isinstance(piece, memoryview) else None
+        if not isinstance(memory, bytearray) or len(memory) != ROOM + len(piece) or len(head) > ROOM:
+            return None
+        memory[ROOM - len(head) : ROOM] = head
+        return memoryview(memory)[ROOM - len(head) :]
+
+    def piece(self, number: int) -> bytes | memoryview:
+        """What is sent as `data` of one image."""
+        return self.pieces[number % len(self.pieces)]
+
+    def _head(self, number: int) -> bytes:
+        """All of a message that comes before the piece."""
         times = {"real_time": [1, 1000], "start_time": [number, 1000], "stop_time": [number + 1, 1000]}
         head = cbor2.dumps({"type": "image", **self.key, "image_id": number, "series_date": "", **times})
         # One more entry in the map, whose head is the first byte.
-        return b"".join((bytes((head[0] + 1,)), head[1:], cbor2.dumps("data"), self.pieces[number % len(self.pieces)]))
+        return b"".join((bytes((head[0] + 1,)), head[1:], cbor2.dumps("data")))
 
     @property
     def end(self) -> bytes:
@@ -112,6 +135,12 @@ def packed(shape: tuple[int, int], dtype: np.dtype[Any], codec: str, data: bytes
     size = 0 if codec == "lz4" else dtype.itemsize
     bytes_ = cbor2.CBORTag(COMPRESSED, [codec, size, data])
     return cbor2.CBORTag(ROW_MAJOR, [list(shape), cbor2.CBORTag(TAGS[dtype.name], bytes_)])
+
+
+def _with_room(piece: bytes) -> memoryview:
+    memory = bytearray(ROOM + len(piece))
+    memory[ROOM:] = piece
+    return memoryview(memory)[ROOM:]
 
 
 class _Stored(Sequence[bytes]):
@@ -163,6 +192,8 @@ class StreamSender:
     def __init__(self, addresses: Sequence[str]) -> None:
         hold_memory()
         self._context = zmq.Context()
+        self._lent: dict[int, tuple[bytes | memoryview, zmq.MessageTracker]] = {}
+        """Pieces in whose memory messages were made, by id, and who tells whether ZeroMQ still reads them."""
         self._sockets = []
         for address in addresses:
             socket = self._context.socket(zmq.PUSH)
@@ -201,13 +232,14 @@ class StreamSender:
         if not settings.no_start:
             self._all(cbor2.dumps(series.start))
         sent: list[int] = []
+        self._lent = {number: lent for number, lent in self._lent.items() if not lent[1].done}
         begun = time.monotonic()
         for number in order(series.n_images, settings):
             if number in series.absent:
                 continue
             if settings.rate:
                 time.sleep(max(0.0, begun + len(sent) / settings.rate - time.monotonic()))
-            self._one(number % len(self._sockets), series.image(number))
+            self._image(series, number)
             sent.append(number)
             if progress is not None:
                 progress(len(sent), series.n_images)
@@ -223,10 +255,21 @@ class StreamSender:
         for number in range(len(self._sockets)):
             self._one(number, message)
 
-    def _one(self, number: int, message: bytes) -> None:
+    def _image(self, series: StreamedSeries, number: int) -> None:
+        """Send an image: where it lies, unless what was sent from there before is still on its way."""
+        piece, socket = series.piece(number), number % len(self._sockets)
+        lent = self._lent.get(id(piece))
+        message = series.in_place(number) if lent is None or lent[1].done else None
+        if message is None:
+            self._one(socket, series.image(number))
+        else:
+            self._lent[id(piece)] = (piece, self._one(socket, message))
+
+    def _one(self, number: int, message: bytes | memoryview) -> zmq.MessageTracker:
+        """Send a message; gives who tells whether ZeroMQ still reads it."""
         try:
             # Large ones are sent from where they lie.
-            self._sockets[number].send(message, copy=False)
+            return self._sockets[number].send(message, copy=False, track=True)
         except zmq.Again:
             raise SettingsError(
                 f"nobody has taken what is sent for {PATIENCE / 1000:g} s", mend="start hitsieve live first"

@@ -5,7 +5,8 @@ from hitsieve.write.audit import choose_audit
 from hitsieve.write.belonging import pump_state_of
 from hitsieve.write.composed import ComposedFile
 from hitsieve.write.copied import changed_copy
-from hitsieve.write.described import Described, describe, digest_of_hits
+from hitsieve.write.described import Described, Responsible, describe, digest_of_hits, responsible
+from hitsieve.write.droppedtable import write_dropped
 from hitsieve.write.everyimage import Compared, compare_images, damaged_sample, not_shown
 from hitsieve.write.given import mask_digest
 from hitsieve.write.held import held_at
@@ -14,7 +15,7 @@ from hitsieve.write.keptrun import KeptRun, source_names
 from hitsieve.write.outputs import SUMMARY_SUFFIX, Outputs, find_outputs, read_summary
 from hitsieve.write.ownvalues import OwnValue, Remainder, merged, remainder_of, shown_as, size_of_metadata
 from hitsieve.write.packing import Packed, PackRequest, packing
-from hitsieve.write.received import ReceivedSeries
+from hitsieve.write.received import Part, ReceivedSeries
 from hitsieve.write.releasefile import (
     PROOF_SUFFIX,
     Deletion,
@@ -80,12 +81,14 @@ __all__ = [
     "OwnValue",
     "PackRequest",
     "Packed",
+    "Part",
     "Percentiles",
     "PumpStateSummary",
     "PumpSummary",
     "ReceivedSeries",
     "ReleaseProof",
     "Remainder",
+    "Responsible",
     "Restored",
     "RunWriter",
     "SegmentSummary",
@@ -117,6 +120,7 @@ __all__ = [
     "read_summary",
     "remainder_of",
     "remove_leftovers",
+    "responsible",
     "restore_run",
     "restored_metadata",
     "rewrite",
@@ -128,6 +132,7 @@ __all__ = [
     "spooled",
     "store",
     "verify_hits",
+    "write_dropped",
     "write_proof",
     "write_texts",
     "writing",

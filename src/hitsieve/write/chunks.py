@@ -58,7 +58,7 @@ class ImageChunks:
         self._source_filters: dict[int, Filters | None] = {}
         self._dataset = self._create(group)
         self._filters = filters_of(self._dataset)
-        self._n = 0
+        self._n = self._room = 0
         # Of millions of images, a few bytes each.
         self._images = array("q")
         self._verbatim = bytearray()
@@ -92,8 +92,9 @@ class ImageChunks:
     def add(self, image: int, stored: bytes | npt.NDArray[Any]) -> None:
         """Append one image of the run, as stored bytes or as pixels."""
         place = self._n
-        if place >= self._dataset.shape[0]:
+        if place >= self._room:
             self._dataset.resize(place + _GROWTH, axis=0)
+            self._room = place + _GROWTH
         if isinstance(stored, bytes) and self.fits(image):
             verbatim, chunk = True, stored
             self._dataset.id.write_direct_chunk((place, 0, 0), chunk)

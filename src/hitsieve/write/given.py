@@ -59,7 +59,7 @@ def record_inputs(run: Run, process: h5py.Group) -> None:
 
 def mask_digest(mask: npt.NDArray[np.uint32]) -> str:
     """SHA-256 of a pixel mask: little-endian uint32, row by row."""
-    return hashlib.sha256(np.ascontiguousarray(mask, dtype="<u4").tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(mask, dtype="<u4").reshape(-1).data).hexdigest()
 
 
 def write_given(run: Run, entry: h5py.Group) -> list[str]:

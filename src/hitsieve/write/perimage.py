@@ -157,7 +157,7 @@ def write_array(array: PerImageArray, target: Target, images: Index | None, open
     wanted = np.arange(len(array.row)) if images is None else images
     file, row = array.file[wanted], array.row[wanted]
     numeric = template.dtype.kind in "iufcb"
-    if images is None and numeric and _row_bytes(template) >= _VIRTUAL_ROW_BYTES:
+    if images is None and numeric and row_bytes(template) >= _VIRTUAL_ROW_BYTES:
         sources: list[SourceArray | None] = []
         for number, path in enumerate(array.files):
             dataset = array.opened(number, opened)
@@ -166,9 +166,9 @@ def write_array(array: PerImageArray, target: Target, images: Index | None, open
         made = virtual_dataset(target.output, array.target, mosaic, target.folder)
         copy_attributes(template, made)
         return None
-    made = _create(target.output, array.target, template, (len(wanted), *shape))
+    made = make_like(target.output, array.target, template, (len(wanted), *shape))
     lost = 0
-    for start, stop in _blocks(len(wanted), _row_bytes(template)):
+    for start, stop in row_blocks(len(wanted), row_bytes(template)):
         values, absent = _gather(array, template, file[start:stop], row[start:stop], opened)
         made[start:stop] = values
         target.stream.check()
@@ -176,17 +176,19 @@ def write_array(array: PerImageArray, target: Target, images: Index | None, open
     return f"{lost} of {len(wanted)} rows are absent and hold the fill value" if lost else None
 
 
-def _row_bytes(dataset: h5py.Dataset) -> int:
+def row_bytes(dataset: h5py.Dataset) -> int:
+    """Bytes of a row, unpacked."""
     return int(np.prod(dataset.shape[1:], dtype=np.int64)) * int(dataset.dtype.itemsize)
 
 
-def _blocks(length: int, row_bytes: int) -> Iterator[tuple[int, int]]:
-    step = max(1, _BLOCK_BYTES // max(row_bytes, 1))
+def row_blocks(length: int, n_bytes: int) -> Iterator[tuple[int, int]]:
+    """First row, and the one after the last, of blocks of bounded size of rows of so many bytes."""
+    step = max(1, _BLOCK_BYTES // max(n_bytes, 1))
     for start in range(0, length, step):
         yield start, min(start + step, length)
 
 
-def _create(output: h5py.File, path: str, template: h5py.Dataset, shape: tuple[int, ...]) -> h5py.Dataset:
+def make_like(output: h5py.File, path: str, template: h5py.Dataset, shape: tuple[int, ...]) -> h5py.Dataset:
     """An empty dataset with the template's type, attributes and, where it is chunked, filters."""
     parent, _, name = path.rpartition("/")
     group = output.require_group(parent or "/")
@@ -199,8 +201,8 @@ def _create(output: h5py.File, path: str, template: h5py.Dataset, shape: tuple[i
             options["shuffle"] = template.shuffle
         elif template.dtype.kind in "iufcb" and template.id.get_create_plist().get_nfilters():
             options["compression"] = "lzf"
-    elif _row_bytes(template) * shape[0] > _BLOCK_BYTES and template.dtype.kind in "iufcb":
-        rows = max(1, min(shape[0], (1 << 20) // max(_row_bytes(template), 1)))
+    elif row_bytes(template) * shape[0] > _BLOCK_BYTES and template.dtype.kind in "iufcb":
+        rows = max(1, min(shape[0], (1 << 20) // max(row_bytes(template), 1)))
         options = {"chunks": (rows, *shape[1:]), "maxshape": (None, *shape[1:]), "compression": "lzf"}
     fill = absent_value(template.dtype)
     if fill is not None:
@@ -220,15 +222,16 @@ def _gather(
     if template.dtype.kind == "O":
         values[...] = b""
     absent = 0
-    for number in np.unique(file):
-        dataset = array.opened(int(number), opened)
-        here = file == number
-        inside = here & (row >= 0) & (row < (0 if dataset is None else dataset.shape[0]))
-        absent += int(here.sum() - inside.sum())
-        if dataset is not None and dataset.shape[1:] == template.shape[1:] and inside.any():
+    order = np.argsort(file, kind="stable")
+    for here in np.split(order, np.flatnonzero(np.diff(file[order])) + 1) if len(order) else ():
+        dataset = array.opened(int(file[here[0]]), opened)
+        rows = row[here]
+        inside = here[(rows >= 0) & (rows < (0 if dataset is None else dataset.shape[0]))]
+        if dataset is None or dataset.shape[1:] != template.shape[1:]:
+            inside = inside[:0]
+        absent += len(here) - len(inside)
+        if dataset is not None and len(inside):
             values[inside] = read_rows(dataset, row[inside])
-        elif inside.any():
-            absent += int(inside.sum())
     return values, absent
 
 
@@ -247,8 +250,8 @@ def read_rows(dataset: h5py.Dataset, rows: Sequence[int] | Index) -> npt.NDArray
     order = np.argsort(wanted, kind="stable")
     ordered = wanted[order]
     values = np.empty((len(wanted), *dataset.shape[1:]), dataset.dtype)
-    span = max(1, _BLOCK_BYTES // max(_row_bytes(dataset), 1))
-    gaps = np.flatnonzero(np.diff(ordered) > max(1, _GAP_BYTES // max(_row_bytes(dataset), 1))) + 1
+    span = max(1, _BLOCK_BYTES // max(row_bytes(dataset), 1))
+    gaps = np.flatnonzero(np.diff(ordered) > max(1, _GAP_BYTES // max(row_bytes(dataset), 1))) + 1
     bounds = iter([*gaps.tolist(), len(ordered)])
     bound = next(bounds)
     start = 0

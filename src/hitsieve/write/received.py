@@ -8,6 +8,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ RESERVE = 2 << 20
 MOST_CELLS = 1 << 20
 """Values of images that are written while a series is received: the master file is written anew each time."""
 _PLACE = "/entry/instrument/detector/transformations/translation"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Images of a series that is still received, none of which is to come."""
+
+    master: Path
+    first: int
+    """Number of the first image."""
+    n: int
 
 
 class ReceivedSeries:
@@ -62,6 +73,8 @@ class ReceivedSeries:
         self._name = name
         self._start = start
         self._open: OrderedDict[int, h5py.File] = OrderedDict()
+        self._datasets: dict[int, h5py.Dataset] = {}
+        """Those of the open files: to look one up for each image takes its time."""
         self._files: dict[int, Path] = {}
         self._rows: dict[int, int] = {}
         self._last = -1
@@ -81,8 +94,10 @@ class ReceivedSeries:
 
     def why_not(self, packed: PackedImage) -> str:
         """Why an image does not fit the others of its series; empty where it does."""
+        if (packed.shape, packed.dtype, packed.codec) == (self.shape, self.dtype, self.codec):
+            return ""
         mine, other = (f"{x.dtype.name} {x.shape}, {x.codec or 'not packed'}" for x in (self, packed))
-        return "" if mine == other else f"received, but it is {other}; the series is {mine}"
+        return f"received, but it is {other}; the series is {mine}"
 
     def add(self, number: int, packed: PackedImage) -> None:
         """Keep image `number`.
@@ -140,9 +155,35 @@ class ReceivedSeries:
             if (last + 1) * IMAGES_PER_FILE > n:
                 self._rows[last] = n - last * IMAGES_PER_FILE
                 self._dataset(last).resize(self._rows[last], axis=0)
+            self._datasets.clear()
             while self._open:
                 self._open.popitem()[1].close()
         self._write_master()
+
+    def part_of(self, number: int) -> tuple[int, int]:
+        """Data file that an image lies in, from 0, and how many have room there."""
+        return number // IMAGES_PER_FILE, IMAGES_PER_FILE
+
+    def part(self, part: int) -> Part | None:
+        """Close a data file all images of which have come, and write a master file over it alone.
+
+        None where nothing of it could be kept. No more may be added to it.
+
+        Raises
+        ------
+        OutputError
+            No space or permission.
+        """
+        if part not in self._files:
+            return None
+        master = self.folder / f"{self._name}_part_{part + 1:06d}_master.h5"
+        with writing(master):
+            # Who has it open for writing would be in the way of those who read it.
+            if (opened := self._open.pop(part, None)) is not None:
+                self._close(opened)
+            with h5py.File(master, "w") as file:
+                self._state(file, part)
+        return Part(master, part * IMAGES_PER_FILE, IMAGES_PER_FILE)
 
     def _path(self, part: int) -> Path:
         return self.folder / f"{self._name}_data_{part + 1:06d}.h5"
@@ -150,9 +191,17 @@ class ReceivedSeries:
     def _dataset(self, part: int) -> h5py.Dataset:
         if part in self._open:
             self._open.move_to_end(part)
+        if part not in self._datasets:
+            self._datasets[part] = self._opened(part)
+        return self._datasets[part]
+
+    def _opened(self, part: int) -> h5py.Dataset:
+        if part in self._open:
             return self._open[part]["entry/data/data"]
         while len(self._open) >= MOST_OPEN:
-            self._close(self._open.popitem(last=False)[1])
+            other, file = self._open.popitem(last=False)
+            self._datasets.pop(other, None)
+            self._close(file)
         if part in self._files:
             self._open[part] = h5py.File(self._files[part], "r+")
             return self._open[part]["entry/data/data"]
@@ -192,7 +241,9 @@ class ReceivedSeries:
             raise
         self._mastered = self._stated()
 
-    def _state(self, file: h5py.File) -> None:
+    def _state(self, file: h5py.File, part: int | None = None) -> None:
+        """Write a master file, over all data files or over one."""
+        n = len(self) if part is None else IMAGES_PER_FILE
         file.attrs["default"] = "entry"
         entry = _group(file, "entry", "NXentry")
         entry.attrs["default"] = "data"
@@ -201,19 +252,20 @@ class ReceivedSeries:
         detector = _group(instrument, "detector", "NXdetector")
         if self._start is not None:
             _write_start(entry, self._start, self.shape)
-        _field(_specific(detector), "nimages", len(self))
+        _field(_specific(detector), "nimages", n)
         if self.dropping:
             _field(_specific(detector), DROPPED_FIELD, self.dropping)
-        self._link(entry, len(self))
-        if len(self.values) and (self._finished or len(self) * len(self.values) <= MOST_CELLS):
+        self._link(entry, n, part)
+        if part is None and len(self.values) and (self._finished or len(self) * len(self.values) <= MOST_CELLS):
             self.values.write(_group(_specific(detector), IMAGE_VALUES, "NXcollection"), len(self))
 
-    def _link(self, entry: h5py.Group, n: int) -> None:
+    def _link(self, entry: h5py.Group, n: int, only: int | None) -> None:
         data = _group(entry, "data", "NXdata")
         data.attrs["signal"] = "data"
         virtual = h5py.VirtualLayout((n, *self.shape), self.dtype)
-        for part, path in sorted(self._files.items()):
-            first, rows = part * IMAGES_PER_FILE, self._rows[part]
+        files = self._files if only is None else {only: self._files[only]}
+        for part, path in sorted(files.items()):
+            first, rows = (part - (only or 0)) * IMAGES_PER_FILE, self._rows[part]
             count = min(rows, n - first)
             source = h5py.VirtualSource(path.name, "/entry/data/data", (rows, *self.shape), self.dtype)
             virtual[first : first + count] = source[:count]

@@ -278,6 +278,10 @@ class StoredResults(Closing):
         with self._reading():
             return scan_positions(self._file, len(self))
 
+    def fileno(self) -> int:
+        """Descriptor of the annotated master."""
+        return int(self._file.id.get_vfd_handle())
+
     def _column(self, name: str, images: Images | None) -> npt.NDArray[Any]:
         if name == "image":
             return np.arange(len(self)) if images is None else images

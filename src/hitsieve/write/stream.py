@@ -54,8 +54,9 @@ class OutputStream(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place in the file."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: os.fstat(self._handle).st_size}[whence]
-        self._place = base + offset
+        if whence == os.SEEK_END:
+            offset += os.fstat(self._handle).st_size
+        self._place = offset + (self._place if whence == os.SEEK_CUR else 0)
         return self._place
 
     def readinto(self, buffer: Buffer) -> int:

@@ -24,9 +24,9 @@ from hitsieve.write.counts import SOURCE_COUNTS, correct_counts, restore_counts
 from hitsieve.write.hits import PEAK_LISTS
 from hitsieve.write.lattices import LATTICE_COLUMNS, OFFSETS
 from hitsieve.write.metadata import entry_of
-from hitsieve.write.perimage import OpenFiles, PerImageArray, Target, write_array
 from hitsieve.write.places import open_output
 from hitsieve.write.process import HITS, RESTORE, SUBSET, contents_of, write_choice, write_contents
+from hitsieve.write.rows import write_rows
 from hitsieve.write.selfcontained import leads_elsewhere
 from hitsieve.write.tree import TreeCopy
 
@@ -110,6 +110,10 @@ class HitsToChoose(Closing):
         """Stored bytes of each hit."""
         return self._chunks.size
 
+    def fileno(self) -> int:
+        """Descriptor of the file."""
+        return int(self._file.id.get_vfd_handle())
+
     def column(self, name: str) -> npt.NDArray[Any]:
         """One number of every hit: a column of ImageResults."""
         with self._reading():
@@ -160,11 +164,9 @@ class HitsToChoose(Closing):
         left_out = [self._data.name, *(f"{own}/{name}" for name in _LEFT_OUT), *counts]
         tree = TreeCopy(self._file, output, left_out=left_out, rows=[*per_image, *lattices])
         tree.copy()
-        with OpenFiles() as opened:
-            target = Target(output, stream, self.path.parent)
-            self._cut(per_image, len(self), target, rows, opened)
-            n_lattices, chosen = self._lattices(output, rows)
-            self._cut(lattices, n_lattices, target, chosen, opened)
+        self._cut(per_image, len(self), (output, stream), rows)
+        n_lattices, chosen = self._lattices(output, rows)
+        self._cut(lattices, n_lattices, (output, stream), chosen)
         tree.name_again()
         process = output[own]
         write_contents(process, SUBSET)
@@ -173,7 +175,7 @@ class HitsToChoose(Closing):
         correct_counts(output[self._entry], process, len(rows))
         self._leave_room(output, stream, rows)
 
-    def _cut(self, paths: list[str], n: int, target: Target, rows: Index, opened: OpenFiles) -> None:
+    def _cut(self, paths: list[str], n: int, target: tuple[h5py.File, ImagelessStream], rows: Index) -> None:
         """Write rows of arrays that have n; what they state is seen before room is made for it."""
         for path in paths:
             item = self._file[path]
@@ -181,8 +183,7 @@ class HitsToChoose(Closing):
                 raise ValueError(f"{path} has not {n:,} rows")
             if item.nbytes > _LARGEST_ROW * max(n, 1):
                 raise ValueError(f"{path} has rows of more than {_LARGEST_ROW:,} bytes")
-            array = PerImageArray(path, (self.path,), path, np.zeros(n, dtype=np.int32), np.arange(n))
-            write_array(array, target, rows, opened)
+            write_rows(item, *target, rows)
 
     def _lattices(self, output: h5py.File, rows: Index) -> tuple[int, Index]:
         """Write the offsets of the lattices of the hits chosen; gives how many there are, and the rows of these."""

@@ -7,7 +7,7 @@ from hitsieve.catalogue.scicat.bodies import DataFile
 from hitsieve.catalogue.scicat.client import PATIENCE, SciCat
 from hitsieve.catalogue.scicat.credentials import PASSWORD, TOKEN, USER, Credentials, hide, known_credentials
 from hitsieve.catalogue.scicat.facility import Facility, facility_names, read_facility
-from hitsieve.catalogue.scicat.facts import Facts, all_facts, find_facts, read_facts, wrong_facts
+from hitsieve.catalogue.scicat.facts import Facts, all_facts, facts_of_texts, read_facts, wrong_facts
 from hitsieve.catalogue.scicat.ingest import ingest
 from hitsieve.catalogue.scicat.journal import Journal
 from hitsieve.catalogue.scicat.outbox import Entry, Errand, Outbox, default_outbox
@@ -41,7 +41,7 @@ __all__ = [
     "checked_url",
     "default_outbox",
     "facility_names",
-    "find_facts",
+    "facts_of_texts",
     "hide",
     "in_archive",
     "ingest",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -57,8 +57,11 @@ def retry_after(answer: httpx.Response) -> float | None:
         return None
 
 
-def http_date(updated: str) -> str:
-    """The first whole second after a time: v4 refuses the very time of the change, and the header has no fractions."""
-    at = datetime.fromisoformat(updated.replace("Z", "+00:00"))
-    later = datetime.fromtimestamp(int(at.timestamp()) + 1, tz=timezone.utc)
-    return later.strftime("%a, %d %b %Y %H:%M:%S GMT")
+def just_after(updated: str) -> str:
+    """The time after a change for If-Unmodified-Since: v4 refuses the very time of it.
+
+    Whole seconds, as HTTP has them, would let pass what somebody else changes within the same second; both versions
+    read ISO 8601, which their times are in, and count milliseconds.
+    """
+    at = datetime.fromisoformat(updated.replace("Z", "+00:00")) + timedelta(milliseconds=1)
+    return at.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

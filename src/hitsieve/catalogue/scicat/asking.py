@@ -26,8 +26,7 @@ from hitsieve.catalogue.conditions import (
 )
 from hitsieve.catalogue.query import FIELDS
 from hitsieve.catalogue.record import Record
-from hitsieve.catalogue.schema import WORDS
-from hitsieve.catalogue.sql import ROUNDING
+from hitsieve.catalogue.sql import ROUNDING, WORDS
 
 Where = dict[str, Any]
 _OPPOSITE: dict[Operator, Operator] = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}

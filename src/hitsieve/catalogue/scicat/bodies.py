@@ -26,9 +26,12 @@ RUN = "hitsieve_id"
 """Key of the run whose facts a dataset carries."""
 SOURCE = "source_file"
 """Key of the file that was sieved, in the folder of a raw dataset."""
-MEASURED = ("sample_name", "facility", "n_files", "detector", "distance", "wavelength", "photon_energy", "source_bytes")
+MEASURED = (
+    *("sample_name", "sample_id", "facility", "n_files"),
+    *("detector", "distance", "wavelength", "photon_energy", "source_bytes"),
+)
 """Fields of the measurement, which others may have told of a raw dataset before."""
-_OF_OUTPUTS = ("hit_bytes", "n_audit", "hits_digest", "seconds")
+_OF_OUTPUTS = ("hit_bytes", "miss_bytes", "n_audit", "hits_digest", "seconds")
 """Fields that say nothing of raw data."""
 _MOST_BYTES = 12_000_000
 """Of the body of a block; the server takes 16 MB, and answers more with a fault."""

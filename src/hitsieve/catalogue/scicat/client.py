@@ -18,7 +18,7 @@ import httpx
 import tenacity
 
 from hitsieve.catalogue.scicat.address import NO_SCICAT, checked_url, is_local
-from hitsieve.catalogue.scicat.answers import NotPermitted, Refused, Unavailable, http_date, json_of, retry_after
+from hitsieve.catalogue.scicat.answers import NotPermitted, Refused, Unavailable, json_of, just_after, retry_after
 from hitsieve.catalogue.scicat.credentials import Credentials, fits_a_header, has_expired, hide
 from hitsieve.model import Closing
 
@@ -184,7 +184,7 @@ class SciCat(Closing):
         """
         headers = {"Content-Type": MERGE}
         if unmodified_since is not None:
-            headers["If-Unmodified-Since"] = http_date(unmodified_since)
+            headers["If-Unmodified-Since"] = just_after(unmodified_since)
         return self._ask("PATCH", path, body=body, headers=headers)
 
     def _ask(

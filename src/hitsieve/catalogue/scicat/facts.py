@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from hitsieve.catalogue.factsfile import FILES
 from hitsieve.catalogue.publication import TABLE as PUBLICATION
 from hitsieve.catalogue.publication import several
 from hitsieve.catalogue.record import Record
@@ -33,12 +33,13 @@ TECHNIQUES = {
     "macromolecular": ("PaNET01164", "macromolecular crystallography"),
 }
 """Word: identifier and name in the PaNET ontology."""
-FILES = ("{stem}_facts.toml", "hitsieve-facts.toml")
-"""Names of files with facts; the first that is there counts, beside the results, then beside the source."""
+
+
+_MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
 
 def _mail(text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", text):
+    if text is not None and not _MAIL.fullmatch(text):
         raise ValueError(f"{text!r} is no e-mail address")
     return text
 
@@ -76,11 +77,11 @@ class Facts(BaseModel):
     sample_name: Shown | None = None
     """Name of the sample; by default that in the source."""
     sample_id: Shown | None = None
-    """Identifier of the sample, such as a HEIDI id."""
+    """Identifier of the sample, such as a HEIDI id; by default that in the source."""
     proposal: Shown | None = None
     """Identifier of the proposal; by default the experiment that the source names."""
     pi: Shown | None = None
-    """Principal investigator."""
+    """Principal investigator; by default whom the source names in this role."""
     pi_email: Mail = None
     """E-mail address of the principal investigator."""
     owner: Shown | None = None
@@ -109,6 +110,12 @@ class Facts(BaseModel):
     """Words to find the datasets by."""
 
 
+_MAILS = ("pi_email", "owner_email", "contact_email")
+_OF_SOURCE = (
+    *("title", "description", "sample_name", "sample_id", "proposal", "pi", "owner", "owner_group"),
+    *("creation_location", "instrument_id", *_MAILS),
+)
+"""Facts that a source may send along."""
 NEEDED = ("owner", "owner_group", "contact_email")
 """Without these SciCat takes no dataset."""
 
@@ -147,18 +154,6 @@ def wrong_facts(error: ValidationError) -> str:
     return "; ".join(said)
 
 
-def find_facts(stem: str, folders: Iterable[Path]) -> Path | None:
-    """The file with the facts of a run; None where there is none, or none that may be seen."""
-    for folder in folders:
-        for name in FILES:
-            path = folder / name.format(stem=stem)
-            # Raw data may lie where whoever publishes the results is not let in.
-            with suppress(OSError):
-                if path.is_file():
-                    return path
-    return None
-
-
 def all_facts(record: Record, given: Iterable[Facts], facility: Facility) -> Facts:
     """Join what is known: first what was given, in order, then what the source says, then what the facility is used to.
 
@@ -170,7 +165,11 @@ def all_facts(record: Record, given: Iterable[Facts], facility: Facility) -> Fac
     beamline = facility.beamline(record)
     said = [
         *given,
-        Facts(sample_name=_cleaned(record.sample_name), proposal=_cleaned(record.experiment)),
+        Facts(
+            sample_name=_cleaned(record.sample_name),
+            sample_id=_cleaned(record.sample_id),
+            proposal=_cleaned(record.experiment),
+        ),
         Facts(
             owner_group=facility.group(record),
             creation_location=beamline.creation_location if beamline else None,
@@ -199,6 +198,13 @@ def _cleaned(text: str | None) -> str | None:
     """What a source says, as far as it can be shown; None where nothing is left."""
     shown = "".join(letter if letter.isprintable() else " " for letter in text or "")
     return shown.strip()[:LONGEST].strip() or None
+
+
+def facts_of_texts(texts: Mapping[str, str]) -> Facts:
+    """What a source says under the names of facts, as far as it can be used."""
+    known = {name: _cleaned(texts[name]) for name in _OF_SOURCE if name in texts}
+    usable = {name: text for name, text in known.items() if text and (name not in _MAILS or _MAIL.fullmatch(text))}
+    return Facts.model_validate(usable)
 
 
 def techniques(record: Record, beam: Beam | None, delivery: str | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from hitsieve.catalogue.scicat import lookup
@@ -368,7 +369,15 @@ class _Ingestion:
             )
             return
         body = archive_job(pid, self._plan.facts)
-        self._client.post("/api/v4/jobs", body, landed=lambda: lookup.archive_job(self._client, pid))
+        try:
+            self._client.post("/api/v4/jobs", body, landed=lambda: lookup.archive_job(self._client, pid))
+        except Refused as error:
+            if error.status != HTTPStatus.BAD_REQUEST:
+                raise
+            # It may have become so since it was looked at; everything else is there.
+            report.archive = "left alone"
+            self._warn(f"{pid}: cannot be archived, SciCat says: {error.what}")
+            return
         report.archive = "created"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from hitsieve.catalogue import Catalogue
 from hitsieve.errors import HitsieveError
 from hitsieve.pipeline.archive import ScanRequest, results_of, runs_in
-from hitsieve.pipeline.engine import lasting, scanning
+from hitsieve.pipeline.engine import check_engine, lasting, scanning
 from hitsieve.pipeline.searcher import Searcher, working
 from hitsieve.settings import RunSettings
 from hitsieve.source import Master, OpenedRun, open_run
@@ -78,7 +78,10 @@ def cost_of(request: ScanRequest, *, step: Callable[[int, int], None], looking: 
     ------
     SourceError
         A folder does not exist.
+    SettingsError
+        No graphics card can be used that is asked for.
     """
+    check_engine(request.settings)
     bad: list[tuple[Path, str]] = []
     masters = runs_in(request, lambda path, why: bad.append((path, why)), looking)
     known = _known(request.catalogue)

@@ -22,6 +22,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster
 import hitsieve
 from hitsieve.errors import ServerError, SettingsError
 from hitsieve.model import Run
+from hitsieve.pipeline.cards import engine_for
 from hitsieve.pipeline.cluster.worker import Found, Job, Refused, search_unit
 from hitsieve.pipeline.searcher import Images, Scan, filled
 from hitsieve.pipeline.units import fingerprint, units
@@ -38,6 +39,7 @@ UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 """What workers on this computer begin with: Ctrl-C reaches them as well, but it is this process that stops them."""
 PATIENT = 10.0
 """Time (s) after which a user is told what is waited for."""
+_WAITS = "Slurm has the jobs (squeue), and this waits until one runs"
 LOOK = 1.0
 """Time (s) between looks at who is there."""
 _log = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings, 
         spots=settings.spots,
         version=hitsieve.__version__,
         fingerprint=fingerprint(run),
+        engine=engine_for(settings.engine, len(run)),
     )
     with _joined(settings) as members:
         yield lambda of, images: _Scanning(members, (job, of, images), here)
@@ -193,18 +196,27 @@ class _Members:
     """Computers whose workers cannot read what can be read here."""
     _looked: float = 0.0
     _seen: float = 0.0
+    _told: set[tuple[str, str]] = field(default_factory=set)
+
+    def tell(self, found: Found) -> None:
+        """Say once what of a computer searches, and why a card of it no longer does."""
+        said = [(logging.INFO, "a worker on %s searches on %s", found.who)]
+        what = "a graphics card of %s is used no more, and the compiled finder goes on in its place: %s"
+        said += [(logging.WARNING, what, why) for why in found.failures]
+        for level, form, words in said:
+            if (found.where, words) not in self._told:
+                self._told.add((found.where, words))
+                _log.log(level, form, found.where, words)
 
     def await_first(self, *, for_ever: bool) -> None:
         """Wait until there is a worker; jobs may have to queue for long."""
         began = self._seen = time.monotonic()
-        told = not for_ever
+        told = False
         while not self.look():
             time.sleep(0.05)
             if not told and time.monotonic() - began > PATIENT:
                 told = True
-                _log.warning(
-                    "no worker yet: Slurm has the jobs (squeue), and this waits until one runs; Ctrl-C stops it"
-                )
+                _log.warning("no worker yet: %s; Ctrl-C stops it", _WAITS if for_ever else f"waiting {self.wait:g} s")
             if for_ever:
                 self._seen = time.monotonic()
 
@@ -311,6 +323,7 @@ class _Scanning:
         """What a worker found; images that it cannot read may be read here, where its file system has gone."""
         if isinstance(answer, Refused):
             raise ServerError(f"the worker on {answer.where} {answer.what}", mend=answer.mend)
+        self._members.tell(answer)
         lost = [i for i, why in answer.searched.reasons.items() if why]
         if not lost:
             return answer.searched
@@ -319,7 +332,7 @@ class _Scanning:
             self._members.blind.add(answer.where)
             why = answer.searched.reasons[lost[0]]
             _log.warning("a worker on %s cannot read what is read here: %s", answer.where, why)
-        return filled(answer.searched, {i: again.one(n) for n, i in enumerate(lost)})
+        return filled(answer.searched, lost, [again])
 
     def _instead(self, unit: _Unit) -> Searched:
         """What is found here on images that a worker keeps for itself."""

@@ -9,13 +9,15 @@ from pathlib import Path
 from threading import Lock
 
 import hitsieve
-from hitsieve.errors import HitsieveError
+from hitsieve.errors import HitsieveError, SettingsError
 from hitsieve.model import Run
+from hitsieve.pipeline.cards import Share, share_of_worker
 from hitsieve.pipeline.searcher import BATCH, Images
 from hitsieve.pipeline.units import fingerprint
 from hitsieve.settings import SourceSettings, SpotSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Finder, Searched, build_finder
+from hitsieve.spots.gpu import Streams
 
 KEPT = 4
 """Runs that stay open: several may be searched in turn by one cluster."""
@@ -33,6 +35,8 @@ class Job:
     """Version of hitsieve."""
     fingerprint: str
     """Of the run as whoever writes it has opened it."""
+    engine: str = "cpu"
+    """auto, cpu or gpu: whether a worker uses the cards of its computer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,10 @@ class Found:
     where: str
     """Computer."""
     searched: Searched
+    who: str
+    """What of the computer searched, in words."""
+    failures: tuple[str, ...]
+    """Why its graphics card is used no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +61,19 @@ class Refused:
     mend: str
 
 
-_opened: dict[Job, tuple[Run, Finder, str]] = {}
-"""Runs with their fingerprints."""
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A run that is open, and what it is searched with."""
+
+    run: Run
+    finder: Finder
+    fingerprint: str
+    share: Share
+
+
+_opened: dict[Job, _Ready] = {}
+_on_card: list[Streams] = []
+"""Those of the one run that has memory on the card."""
 _lock = Lock()
 
 
@@ -76,23 +95,43 @@ def search_unit(job: Job, images: Images) -> Found | Refused:
         what = f"has hitsieve {hitsieve.__version__}, and the run is of {job.version}"
         return Refused(here, what, "install the same version everywhere")
     try:
-        run, finder, mark = _prepared(job)
+        ready = _prepared(job)
+    except SettingsError as error:
+        return Refused(here, f"cannot search: {error.what}", error.mend)
     except HitsieveError as error:
         return Refused(here, f"cannot open the run: {error.what}", error.mend)
     except OSError as error:
         return Refused(here, f"cannot open the run: {error}", "give it the same file systems")
-    if mark != job.fingerprint:
+    if ready.fingerprint != job.fingerprint:
         return Refused(here, f"sees other files as {job.paths[0]}", "give it the same file systems")
-    with closing(finder.scan(run, images, 1, BATCH)) as scan:
-        return Found(here, Searched.joined(list(scan)))
+    streams = ready.share.streams
+    scan = ready.finder.scan(ready.run, images, 1, BATCH) if streams is None else streams.scan(images, BATCH)
+    with closing(scan):
+        searched = Searched.joined(list(scan))
+    return Found(here, searched, ready.share.who, () if streams is None else streams.failures)
 
 
-def _prepared(job: Job) -> tuple[Run, Finder, str]:
+def _prepared(job: Job) -> _Ready:
     with _lock:
         if job not in _opened:
             while len(_opened) >= KEPT:
-                del _opened[next(iter(_opened))]
-            with open_run(list(job.paths), job.source) as source:
-                finder = build_finder(source.run, job.spots)
-                _opened[job] = (source.run, finder, fingerprint(source.run))
-        return _opened[job]
+                gone = _opened.pop(next(iter(_opened))).share.streams
+                if gone is not None:
+                    gone.close()
+            _opened[job] = _ready(job)
+        ready = _opened[job]
+        if ready.share.streams is not None and ready.share.streams not in _on_card:
+            for other in _on_card:
+                other.rest()
+            _on_card[:] = [ready.share.streams]
+        return ready
+
+
+def _ready(job: Job) -> _Ready:
+    with open_run(list(job.paths), job.source) as source:
+        run = source.run
+        finder = build_finder(run, job.spots)
+        mark = fingerprint(run)
+    # Who is to be refused takes no card from others.
+    engine = job.engine if mark == job.fingerprint else "cpu"
+    return _Ready(run, finder, mark, share_of_worker(run, finder, engine))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 from threading import Lock, Thread
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from hitsieve.errors import SettingsError
 from hitsieve.model import Closing
 from hitsieve.pipeline.live.heard import Heard
-from hitsieve.source.endpoints import check_host
+from hitsieve.source.line import Line, check_host
 
 _log = logging.getLogger(__name__)
 QUEUED = 10_000
@@ -22,8 +20,15 @@ LARGEST = 1 << 20
 """Bytes of a message; whoever sends more is cut off."""
 PAUSE = 200
 """Longest time (ms) until a request to stop is seen."""
-AGAIN = 3.0
-"""Time (s) without a connection after which one is asked for anew: ZeroMQ gives up where a message was too large."""
+# A machine that has gone without a word is found out, and looked for again.
+OPTIONS: dict[zmq.SocketOption, int | bytes] = {
+    zmq.RCVHWM: QUEUED,
+    zmq.MAXMSGSIZE: LARGEST,
+    zmq.HEARTBEAT_IVL: 2000,
+    zmq.HEARTBEAT_TIMEOUT: 6000,
+    zmq.RECONNECT_IVL_MAX: 2000,
+    zmq.SUBSCRIBE: b"",
+}
 AT_ONCE = 200
 """Messages that are taken in before others may look."""
 
@@ -50,23 +55,11 @@ class Following(Closing):
         self._stopped = False
         check_host(address)
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.RCVHWM, QUEUED)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        # A machine that has gone without a word is found out, and looked for again.
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
-        self._socket.setsockopt(zmq.SUBSCRIBE, b"")
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         try:
-            self._socket.connect(address)
-        except zmq.ZMQError as error:
+            self._line = Line(self._context, zmq.SUB, address, OPTIONS)
+        except SettingsError:
             self._context.destroy(linger=0)
-            raise SettingsError(
-                f"{address!r} is no address that results are published at: {error}", mend="name one as tcp://HOST:5556"
-            ) from None
+            raise
         self._thread = Thread(target=self._follow, name="follow", daemon=True)
         self._thread.start()
 
@@ -88,38 +81,33 @@ class Following(Closing):
             return self._heard.name_of(number)
 
     def _follow(self) -> None:
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
-        asked = time.monotonic()
+        poller = self._poller()
         while not self._stopped:
             try:
                 ready = dict(poller.poll(PAUSE))
-                if self._monitor in ready:
-                    event = recv_monitor_message(self._monitor)
-                    self._connected = event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
-                if self._socket in ready:
+                given_up = self._line.given_up()
+                self._connected = self._line.is_heard
+                if self._line.socket in ready:
                     self._take()
-                if self._connected:
-                    asked = time.monotonic()
-                elif time.monotonic() - asked > AGAIN:
-                    asked = time.monotonic()
-                    self._connect_again()
+                elif given_up:
+                    self._line.call_anew()
+                    poller = self._poller()
             except Exception:  # noqa: BLE001 - as below
                 # The page goes on with what comes next; the pause keeps a fault that stays from filling the log.
                 _log.exception("%s: a message could not be taken in", self.address)
                 time.sleep(1.0)
 
-    def _connect_again(self) -> None:
-        with suppress(zmq.ZMQError):
-            self._socket.disconnect(self.address)
-        self._socket.connect(self.address)
+    def _poller(self) -> zmq.Poller:
+        poller = zmq.Poller()
+        poller.register(self._line.socket, zmq.POLLIN)
+        poller.register(self._line.events, zmq.POLLIN)
+        return poller
 
     def _take(self) -> None:
         with self._lock:
             for _ in range(AT_ONCE):
                 try:
-                    frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                    frames = self._line.socket.recv_multipart(zmq.NOBLOCK)
                 except zmq.Again:
                     return
                 self._heard.take(frames)
@@ -130,5 +118,5 @@ class Following(Closing):
             return
         self._stopped = True
         self._thread.join()
-        self._socket.disable_monitor()
+        self._line.socket.disable_monitor()
         self._context.destroy(linger=0)

@@ -75,7 +75,9 @@ class Workers:
 
     def equip(self, ground: Ground, run: Run, settings: RunSettings) -> tuple[Run, Finder]:
         """Set up the finder for the detector, beam and pixel type of a run."""
-        self._last = (ground, run, build_finder(run, settings.spots))
+        finder = build_finder(run, settings.spots)
+        finder.set_up()
+        self._last = (ground, run, finder)
         return self._last[1:]
 
 
@@ -144,6 +146,15 @@ class Judge:
         with self._changed:
             self._bytes -= len(packed.data)
         return image, packed
+
+    def so_far(self) -> tuple[tuple[Images, Searched], ...]:
+        """What was found on the images that have a verdict."""
+        return self._found.take()
+
+    @property
+    def min_spots(self) -> int:
+        """Spots that are enough, as far as is known."""
+        return self._threshold.min_spots
 
     def finish(self) -> tuple[tuple[Images, Searched], ...]:
         """Wait for all verdicts; what was found on the images."""
@@ -220,7 +231,7 @@ def sure(settings: RunSettings) -> bool:
 def search_packed(finder: Finder, packed: PackedImage) -> Searched:
     """Find the spots of an image that is in memory."""
     if packed.codec is not None:
-        return finder.find_stored(packed.data, packed.codec)
+        return finder.find_stored(np.frombuffer(packed.data, np.uint8), packed.codec)
     return finder.find(np.frombuffer(packed.data, packed.dtype).reshape(packed.shape))
 
 
@@ -229,7 +240,7 @@ class Threshold:
 
     def __init__(self, settings: VerdictSettings) -> None:
         self._settings = settings
-        self._min_spots = DEFAULT_MIN_SPOTS if settings.min_spots is None else settings.min_spots
+        self.min_spots = DEFAULT_MIN_SPOTS if settings.min_spots is None else settings.min_spots
         self._counts: list[int] = []
         self._backgrounds: list[float] = []
         self._next = FIRST
@@ -238,18 +249,18 @@ class Threshold:
     def of(self, counted: int, background: float) -> int:
         """Take in an image; the threshold for it."""
         if self._settings.min_spots is not None:
-            return self._min_spots
+            return self.min_spots
         with self._lock:
             self._counts.append(counted)
             self._backgrounds.append(background)
             if len(self._counts) < self._next:
-                return self._min_spots
+                return self.min_spots
             self._next *= 2
             counts: npt.NDArray[np.int32] = np.array(self._counts, dtype=np.int32)
             backgrounds = np.array(self._backgrounds, dtype=np.float32)
         found = calibrate(counts, background=backgrounds, false_hit_rate=self._settings.false_hit_rate)
-        self._min_spots = found.min_spots
-        return self._min_spots
+        self.min_spots = found.min_spots
+        return self.min_spots
 
 
 class _Found:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from hitsieve.errors import SettingsError
 from hitsieve.model import Closing, SeriesKey
 from hitsieve.pipeline.live.watching import Ended, Load, Verdict
+from hitsieve.pipeline.prometheus import Served
 
 LATENCIES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Upper ends (s) of the histogram's bins."""
@@ -49,18 +49,12 @@ class Metrics(Closing):
             "free": ("hitsieve_spool_free_bytes", "Bytes free where received images lie"),
         }
         self._load = {name: Gauge(*about, registry=registry) for name, about in named.items()}
-        host, _, port = address.rpartition(":")
-        try:
-            self._server, self._thread = start_http_server(int(port), host or "0.0.0.0", registry)  # noqa: S104
-        except (OSError, ValueError, OverflowError) as error:
-            raise SettingsError(
-                f"metrics cannot be served at {address!r}: {error}", mend="name a free port, as :9100"
-            ) from None
+        self._served = Served(address, registry)
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return int(self._server.server_port)
+        return self._served.port
 
     def started(self, name: str, key: SeriesKey, n_images: int | None) -> None:
         """Count nothing: `load` tells of open series."""
@@ -93,6 +87,4 @@ class Metrics(Closing):
 
     def close(self) -> None:
         """Serve no more."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._served.close()

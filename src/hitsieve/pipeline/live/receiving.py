@@ -8,7 +8,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from threading import Event
 from typing import Literal
 
@@ -16,7 +16,9 @@ from hitsieve._core import hold_memory
 from hitsieve.errors import SettingsError, SourceError
 from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.apart import Apart
+from hitsieve.pipeline.engine import check_engine
 from hitsieve.pipeline.live.judging import Workers, sure
+from hitsieve.pipeline.live.parts import Parts
 from hitsieve.pipeline.live.series import Means, Series
 from hitsieve.pipeline.live.spool import check_folders, claimed, free_bytes, left_empty, sweep, tell_left
 from hitsieve.pipeline.live.watching import Ended, Everyone, Load, Watcher
@@ -72,13 +74,14 @@ def receive(
     Raises
     ------
     SettingsError
-        An address makes no sense.
+        An address makes no sense, or no graphics card can be used that is asked for.
     OutputError
         The folder cannot be written.
     """
     in_doubt = losing_nothing(settings) if live.veto != "off" else None
     hold_memory()
     settings = losing_nothing(settings, live)
+    check_engine(settings)
     workers = settings.workers or len(os.sched_getaffinity(0))
     spool = live.spool or settings.write.output / "received"
     check_folders(settings.write.output, spool)
@@ -88,6 +91,7 @@ def receive(
     with (
         Endpoints(addresses, live.buffer << 20) as endpoints,
         Apart() as apart,
+        Parts() if live.parts else nullcontext() as parts,
         left_empty(spool if live.spool is None else None),
         working(workers) as pool,
         # Whoever ends a series waits for those who work on it.
@@ -97,7 +101,7 @@ def receive(
         everyone = Everyone(watchers)
         receiver = _Receiver(endpoints, finisher, live, everyone)
         told = Workers(pool, everyone.judged)
-        receiver.means = Means(settings, spool, live.keep_received, in_doubt, told, apart)
+        receiver.means = Means(settings, spool, live.keep_received, in_doubt, told, apart, parts)
         if ready is not None:
             ready()
         receiver.go(stop or Event())
@@ -117,6 +121,10 @@ def losing_nothing(settings: RunSettings, live: LiveSettings = _NO_VETO) -> RunS
     update: dict[str, object] = {"overwrite": False}
     said = "misses" in settings.write.model_fields_set
     if live.veto != "off":
+        if live.parts:
+            raise SettingsError(
+                "--veto leaves no part of a series whole, as --parts needs", mend="leave out one of them"
+            )
         if settings.verdict.min_spots is None or not sure(settings):
             what = "--veto drops images for good, and needs verdicts that nothing changes later"
             raise SettingsError(what, mend="give --min-spots, and --rule spots or --indexing off")

@@ -15,6 +15,8 @@ from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.live.finishing import Job, Sieved, sieve_apart
 from hitsieve.pipeline.live.judging import Ground, Judge, Workers
+from hitsieve.pipeline.live.lost import keep_numbers
+from hitsieve.pipeline.live.parts import Arriving, Parts
 from hitsieve.pipeline.live.watching import Ended, Verdict
 from hitsieve.pipeline.veto import Dropped, Veto
 from hitsieve.settings import RunSettings
@@ -37,6 +39,8 @@ class Means:
     """Sure misses are not written; how a series is sieved of which none is sure. None: all images are written."""
     workers: Workers
     apart: Apart
+    parts: Parts | None = None
+    """Who writes hits while a series comes; None: nobody does."""
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class Series:
     """Why images cannot be kept, as it was told."""
     _odd: tuple[SeriesImage, float] | None = None
     """The first image, and when it arrived, where it is not as the start states."""
+    _arriving: Arriving = field(default_factory=Arriving)
     _differs: bool = False
     """Other sockets state other geometry or another mask."""
 
@@ -114,6 +119,24 @@ class Series:
         self.n_received += 1
         for one, came in self._in_order(image, at):
             self._take(one, came)
+        if self.means.parts is not None and self._received is not None:
+            self._write_part(self.means.parts, self._received, number)
+
+    def _write_part(self, parts: Parts, received: ReceivedSeries, number: int) -> None:
+        """Have hits written, where this image was the last that was to come of its part."""
+        place, size = received.part_of(number)
+        if not self._arriving.is_full(place, size) or self._judge is None:
+            return
+        try:
+            part = received.part(place)
+        except OutputError as error:
+            _log.warning("%s: hits are not written before the end: %s", self.name, error)
+            return
+        if part is not None:
+            update = {"verdict": self.means.settings.verdict.model_copy(update={"min_spots": self._judge.min_spots})}
+            settings = self.means.settings.model_copy(update=update)
+            known = Known(self._judge.so_far(), self._missing.copy())
+            self._arriving.writing.append(parts.begin(part, known, settings))
 
     def _in_order(self, image: SeriesImage, at: float) -> list[tuple[SeriesImage, float]]:
         """What is to be taken now: the first image tells what the others must be like; an odd one waits for another."""
@@ -169,6 +192,7 @@ class Series:
         """Wait for the verdicts, and sieve the series; called by the thread that ends series."""
         if self._odd is not None:
             self._take(*self._odd)
+        self._arriving.wait()
         found = self._judge.finish() if self._judge is not None else ()
         self.settle()
         problems = tuple(map(str, self.start.problems if self.start else ()))
@@ -208,7 +232,11 @@ class Series:
         if not sieved.failed:
             return sieved
         again = f"hitsieve run {received.master} --misses keep -o {self.means.settings.write.output}"
-        return replace(sieved, failed=f"{sieved.failed}; what was received is kept: {again}")
+        told = f"{sieved.failed}; what was received is kept: {again}"
+        numbers = keep_numbers(received.master, known, self._settings)
+        if numbers is not None:
+            told += f"; what is known of {len(known.dropped.images):,} images that were dropped is in {numbers}"
+        return replace(sieved, failed=told)
 
     def _held(self, image: SeriesImage, at: float) -> bool:
         """Have an image judged before it is written; False where it must be written first."""

@@ -7,6 +7,7 @@ have a million images.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.errors import HitsieveError, SourceError
-from hitsieve.index import Predicted, predict, reach_of
 from hitsieve.model import Beam, ImageTable, Place, Run, Spots, State
 from hitsieve.picture import IceBands, Scene
 from hitsieve.pipeline.account import Account
 from hitsieve.pipeline.facts import disagreements, facts_of
 from hitsieve.pipeline.recorded import original_place, recorded
 from hitsieve.pipeline.scene import Finders, scene_of, searched_again, spot_kinds
+from hitsieve.pipeline.view.lattice import Prediction, predictions
 from hitsieve.pipeline.view.pyramid import Pyramid, Recent
 from hitsieve.pipeline.view.sheet import Sheet, sheet_of
 from hitsieve.source import metadata_of, read_image
@@ -34,9 +35,6 @@ Floats = npt.NDArray[np.float64]
 Kind = Literal["image", "hit", "miss", "unreadable", "missing", "indexed"]
 KINDS: tuple[Kind, ...] = ("image", "hit", "miss", "unreadable", "missing", "indexed")
 """What one can go on to; image: any."""
-MOST_PREDICTED = 20_000
-"""Reflections of an image that are given at most, of each lattice those nearest to the Ewald sphere."""
-
 MOST_SHEETS = 16
 """Layouts of the detector that are kept: of a run whose images have a wavelength each."""
 
@@ -56,10 +54,8 @@ class ImageFacts:
     kinds: npt.NDArray[np.uint8]
     """SpotKind of each of its spots."""
     sheet: Sheet
-    predicted: tuple[Predicted, ...]
+    predicted: tuple[Prediction, ...]
     """Reflections of each of its lattices; empty where geometry or wavelength is unknown."""
-    reach: tuple[float | None, ...]
-    """Distance (1/angstrom) from the Ewald sphere up to which they are predicted; None where they are not."""
     saturated_above: int | None
 
 
@@ -122,8 +118,9 @@ class Shown:
         )
 
 
-Admit = Callable[[Path, bool], object]
-"""Raises HitsieveError for a file that is not to be read; told whether it is one that the run was made from."""
+Hold = Callable[[Path, bool], AbstractContextManager[Path]]
+"""Gives the path by which a file is to be opened, and raises HitsieveError for one that is not to be read; told whether
+the run was made from it."""
 
 
 class RunImages:
@@ -135,8 +132,8 @@ class RunImages:
         Stays open as long as this is used; whoever opened it closes it.
     recent : Recent, optional
         Keeps images that were unpacked; may be shared between runs.
-    admit : callable, optional
-        Asked before a file that holds images is read; all may be, by default.
+    hold : callable, optional
+        Asked before a file is read; all may be, by default.
     confined : bool
         Files that lead to other files by links or virtual datasets are not followed.
     """
@@ -145,13 +142,13 @@ class RunImages:
         self,
         stored: StoredResults,
         recent: Recent[Picture] | None = None,
-        admit: Admit | None = None,
+        hold: Hold | None = None,
         *,
         confined: bool = False,
     ) -> None:
         self.stored = stored
         self._recent = Recent() if recent is None else recent
-        self._admit = admit
+        self._hold = hold or (lambda path, _: nullcontext(path))
         self._confined = confined
         self._lock = Lock()
         self._building = Lock()
@@ -172,7 +169,8 @@ class RunImages:
         """
         stored, source = self.stored, self.stored.summary.source
         path, dtype = stored.outputs.annotated, np.dtype(source.dtype)
-        said = metadata_of(path, source.image_shape, len(stored), dtype)
+        with self._hold(path, False) as there:
+            said = metadata_of(there, source.image_shape, len(stored), dtype)
         none = np.zeros(0, dtype=np.int64)
         table = ImageTable(none.astype(np.int32), none, none, none)
         run = Run(path, source.stem, (), table, dtype, said.detector, said.beam, "described")
@@ -230,15 +228,13 @@ class RunImages:
         """
         account = self.account(image)
         run, beam = self.run, self.run.beam.of(image)
-        predicted, reach = self._predicted(account, beam)
         return ImageFacts(
             account=account,
             n_images=len(self),
             around={kind: self.around(image, kind) for kind in KINDS},
             kinds=spot_kinds(account.results.spots, ice=account.verdict.ice),
             sheet=self._sheet(beam),
-            predicted=predicted,
-            reach=reach,
+            predicted=self._predicted(account, beam),
             saturated_above=run.detector.saturation_value,
         )
 
@@ -254,32 +250,9 @@ class RunImages:
                 self._sheets[beam.wavelength] = found
         return found
 
-    def _predicted(self, account: Account, beam: Beam) -> tuple[tuple[Predicted, ...], tuple[float | None, ...]]:
-        """Reflections of each lattice, up to the resolution of the spots that it indexes."""
-        lattices, spots, detector = account.results.lattices, account.results.spots, self.run.detector
-        if not detector.panels or beam.wavelength is None:
-            return (), ()
+    def _predicted(self, account: Account, beam: Beam) -> tuple[Prediction, ...]:
         index = self.stored.summary.index
-        centring = "P" if index is None else index.cell.centring
-        found: list[Predicted] = []
-        reaches: list[float | None] = []
-        most = MOST_PREDICTED // max(len(lattices), 1)
-        for number in range(len(lattices)):
-            own = spots.take(spots.lattice == number)
-            d = own.resolution[np.isfinite(own.resolution) & (own.resolution > 0)]
-            A = lattices.A[number]
-            if not len(d) or not np.isfinite(A).all() or not np.linalg.det(A):
-                # None of its spots is among those that were kept, or the file is damaged.
-                found.append(Predicted.none())
-                reaches.append(None)
-                continue
-            reach = reach_of(A, np.stack([own.h, own.k, own.l], axis=1), beam)
-            reaches.append(reach)
-            made = predict(A, detector, beam, reach=reach, d_min=float(d.min()), centring=centring)
-            if len(made) > most:
-                made = made.take(np.argsort(np.abs(made.excitation))[:most])
-            found.append(made)
-        return tuple(found), tuple(reaches)
+        return predictions(account.results, self.run.detector, beam, "P" if index is None else index.cell.centring)
 
     def picture(self, image: int) -> Picture:
         """Counts of an image: of the original, or of the outputs where that is gone or cannot be read.
@@ -325,9 +298,9 @@ class RunImages:
             raise NotShown(f"image {image} cannot be shown: {why}; {error.what}", mend=error.mend) from error
 
     def _read_at(self, place: Place, *, source: bool) -> npt.NDArray[np.generic]:
-        if self._admit is not None:
-            self._admit(place.path, source)
-        return read_image(place, self.run.detector, self.run.dtype, confined=self._confined)
+        with self._hold(place.path, source) as path:
+            there = replace(place, path=path)
+            return read_image(there, self.run.detector, self.run.dtype, confined=self._confined)
 
     def shown(self, image: int) -> Shown:
         """What the search sees on an image now.

@@ -148,18 +148,6 @@ class SubsetRequest:
     """Replace the file if it exists."""
 
 
-def read_numbers(hits: Path) -> HitNumbers:
-    """What the hits of a hit-only file are chosen by.
-
-    Raises
-    ------
-    SourceError
-        It is no such file, or is damaged.
-    """
-    with HitsToChoose(hits) as file:
-        return HitNumbers.of(file)
-
-
 def count_chosen(numbers: HitNumbers, choice: Choice) -> Chosen:
     """How many hits a choice gives, and how many bytes of images; none is no error.
 
@@ -198,11 +186,16 @@ def choose(hits: Path, choice: Choice) -> ComposedFile:
         There is no space for the metadata in the folder for temporary files.
     """
     with HitsToChoose(hits) as file:
-        rows = HitNumbers.of(file).rows(choice)
-        if not len(rows):
-            what = f"{hits}: none of its {len(file):,} hits is chosen by {choice}"
-            raise NothingChosenError(what, mend="choose otherwise")
-        return file.compose(rows, {"choice": choice.given})
+        return compose(file, choice)
+
+
+def compose(file: HitsToChoose, choice: Choice) -> ComposedFile:
+    """As `choose`, of a file that is open."""
+    rows = HitNumbers.of(file).rows(choice)
+    if not len(rows):
+        what = f"{file.path}: none of its {len(file):,} hits is chosen by {choice}"
+        raise NothingChosenError(what, mend="choose otherwise")
+    return file.compose(rows, {"choice": choice.given})
 
 
 def write_subset(request: SubsetRequest, *, progress: Step | None = None) -> Chosen:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from hitsieve.source import Looked, choose_masters, hdf5_files, look, open_run
 
 LONGEST = 300.0
 """Time (s) that it may take to look into one file: a share that is away may never answer."""
+EARLY = 2.0
+"""Time (s) after which some of what was found is told, though not all is."""
 LookedInto = Looked | str
 """What a file is like, or why it cannot be read."""
 
@@ -58,24 +61,36 @@ class Finder:
         self._top, self._leave_out, self._apart, self._step = top, leave_out, apart, step
         self._known: dict[Path, tuple[Stamp, LookedInto]] = {}
 
-    def find(self) -> Found:
-        """All runs that are there now."""
+    def find(self, early: Callable[[Mapping[Path, tuple[Path, ...]]], None]) -> Found:
+        """All runs that are there now.
+
+        Parameters
+        ----------
+        early : callable
+            Called on the way with some of the runs that were not known: where there are many, the first need not wait
+            for the last to be looked at.
+        """
         bad: dict[Path, str] = {}
         looked: list[Looked] = []
         there: dict[Path, tuple[Stamp, LookedInto]] = {}
+        fresh = _Fresh()
         for path in self._files(bad):
             self._step()
+            if (found := fresh.take()) is not None:
+                early(found)
             stamp = Stamp.of(path)
             if stamp is None:
                 continue
             before = self._known.get(path)
-            seen = before[1] if before is not None and before[0] == stamp else self._look(path)
+            is_known = before is not None and before[0] == stamp
+            seen = before[1] if before is not None and is_known else self._look(path)
             if isinstance(seen, str):
                 bad[path] = seen
-            else:
-                # What cannot be read yet may be readable soon, though nothing tells from outside.
-                there[path] = (stamp, seen)
-                looked.append(seen)
+                continue
+            # What cannot be read yet may be readable soon, though nothing tells from outside.
+            self._known[path] = there[path] = (stamp, seen)
+            looked.append(seen)
+            fresh.add(seen, is_known=is_known)
         self._known = there
         return Found({one.path: one.images_in for one in choose_masters(looked)}, bad)
 
@@ -98,6 +113,38 @@ class Finder:
             return self._apart.do(look_into, path, LONGEST)
         except Died as died:
             return str(died)
+
+
+class _Fresh:
+    """Runs that a look at the tree has found so far, and that were not known before."""
+
+    def __init__(self) -> None:
+        self._looked: list[Looked] = []
+        self._taken: set[frozenset[Path]] = set()
+        self._told = time.monotonic()
+
+    def add(self, looked: Looked, *, is_known: bool) -> None:
+        if not is_known:
+            self._looked.append(looked)
+        elif looked.images_in:
+            self._taken.add(frozenset(looked.images_in))
+
+    def take(self) -> dict[Path, tuple[Path, ...]] | None:
+        """Runs that can be taken in; None where it is too soon for that.
+
+        Whether a file that holds its own images is shown by another one is known in the end only, and so is which of
+        several names of a file is taken.
+        """
+        if not self._looked or time.monotonic() - self._told < EARLY:
+            return None
+        found = {}
+        for one in choose_masters(self._looked):
+            files = frozenset(one.images_in)
+            if files and files not in self._taken and not one.path.is_symlink():
+                self._taken.add(files)
+                found[one.path] = one.images_in
+        self._looked, self._told = [], time.monotonic()
+        return found
 
 
 def look_into(path: Path) -> LookedInto:

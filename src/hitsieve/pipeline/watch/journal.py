@@ -29,6 +29,8 @@ _DUE = (
     "WHERE state = 'running' OR (state IN ('waiting', 'failed') AND (next_try <= ? OR ended > ?))"
 )
 _TROUBLED = "SELECT run FROM steps WHERE state IN ('failed', 'held')"
+_WRITTEN = "CAST(substr(identity, instr(identity, ':') + 1) AS INTEGER)"
+"""When the master was last changed."""
 _BELOW = "substr(path, 1, length(?)) = ?"
 HEARD = 60.0
 """Time (s) for which a watcher that says nothing is taken to be alive; it says something far more often."""
@@ -123,10 +125,11 @@ class Journal(Closing):
         return [_row(values, steps.get(values[0], ())) for values in runs]
 
     def due(self, top: Path, now: float, most: int) -> list[RunRow]:
-        """The first whole runs below a folder with something to be done now, in the order in which they were found."""
+        """Whole runs below a folder with something to be done now, that of the newest master first."""
         which = f"{_BELOW} AND identity != '' AND gone = '' AND key IN ({_DUE})"
-        first = f"key IN (SELECT key FROM runs WHERE {which} ORDER BY key LIMIT ?)"  # noqa: S608
-        return self.rows(first, (*_below(top), now, now, most))
+        first = f"key IN (SELECT key FROM runs WHERE {which} ORDER BY {_WRITTEN} DESC, key LIMIT ?)"  # noqa: S608
+        rows = self.rows(first, (*_below(top), now, now, most))
+        return sorted(rows, key=lambda row: (-row.files[0].seconds, row.key))
 
     def open(self, top: Path) -> list[RunRow]:
         """Runs below a folder that are not whole yet."""
@@ -163,16 +166,17 @@ class Journal(Closing):
 
     # How runs come and go.
 
-    def see(self, top: Path, path: Path) -> None:
-        """Enter a run that is not whole yet, if it is not there."""
+    def see(self, top: Path, *paths: Path) -> None:
+        """Enter runs that are not whole yet, those that are not there."""
         with self._using(), self._together():
-            cursor = self._connection.execute(
-                "INSERT OR IGNORE INTO runs (top, path, identity, found, folder, stem, files, as_it_is, gone) "
-                "VALUES (?, ?, '', ?, NULL, '', '[]', 0, '')",
-                (str(top), str(path), time.time()),
-            )
-            if cursor.rowcount:
-                self._add_steps(int(cursor.lastrowid or 0), (ARRIVE,))
+            for path in paths:
+                cursor = self._connection.execute(
+                    "INSERT OR IGNORE INTO runs (top, path, identity, found, folder, stem, files, as_it_is, gone) "
+                    "VALUES (?, ?, '', ?, NULL, '', '[]', 0, '')",
+                    (str(top), str(path), time.time()),
+                )
+                if cursor.rowcount:
+                    self._add_steps(int(cursor.lastrowid or 0), (ARRIVE,))
 
     def arrive(self, row: RunRow, files: Sequence[Stamp], place: tuple[Path, str], steps: Sequence[str]) -> None:
         """A run is whole: from now on it is this one, and what takes the place of its master is another one.

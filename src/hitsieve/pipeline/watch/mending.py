@@ -16,7 +16,7 @@ from hitsieve.errors import (
     SourceError,
     VerificationError,
 )
-from hitsieve.pipeline.apart import Died
+from hitsieve.pipeline.apart import Died, Hung
 from hitsieve.pipeline.watch.rows import RunRow, State, Step
 from hitsieve.pipeline.watch.settings import WatchSettings
 
@@ -74,11 +74,12 @@ def judge(error: Exception, row: RunRow, step: Step, settings: WatchSettings) ->
         said, mend = f"internal error: {type(error).__name__}: {error}", "please report it; then hitsieve retry"
         passes = step.attempts < MOST_INTERNAL
     elif isinstance(error, Died):
-        said, mend = (
-            f"{error.what}, {step.deaths} times one after the other",
-            "see the system's log; then hitsieve retry",
-        )
-        passes = step.deaths < MOST_DEATHS
+        hung = isinstance(error, Hung)
+        times = f"{step.deaths} times one after the other" if step.deaths != 1 else "once"
+        said = f"{error.what}, {times}"
+        mend = f"see {'whether its share answers' if hung else 'the system log'}; then hitsieve retry"
+        # A share may not answer for as long as files may be away.
+        passes = step.deaths < MOST_DEATHS or (hung and not _is_old(row, settings))
     else:
         said, mend = " ".join(error.what.split()), error.mend
         passes = _passes(error, row, confirmed=step.said == said)
@@ -89,6 +90,9 @@ def judge(error: Exception, row: RunRow, step: Step, settings: WatchSettings) ->
         return Outcome("held", said, mend)
     doublings = min(max(step.attempts - 1, 0), 30)
     delay = min(settings.retry_first * 2.0**doublings, settings.retry_longest)
+    if isinstance(error, Hung):
+        # Others wait while it hangs: they have at least as much time.
+        delay = max(delay, settings.hung)
     return Outcome("failed", said, mend, time.time() + delay)
 
 
@@ -109,7 +113,11 @@ def _passes(error: HitsieveError, row: RunRow, *, confirmed: bool) -> bool:
 
 def _is_lost(row: RunRow, settings: WatchSettings) -> bool:
     """Whether files of the source have been away, or other ones, for too long."""
-    return time.time() - row.found > settings.give_up * _HOUR and not row.is_as_found
+    return _is_old(row, settings) and not row.is_as_found
+
+
+def _is_old(row: RunRow, settings: WatchSettings) -> bool:
+    return time.time() - row.found > settings.give_up * _HOUR
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -13,6 +13,7 @@ import zmq
 from hitsieve.errors import SettingsError
 from hitsieve.model import Closing
 from hitsieve.source.cbor import loads
+from hitsieve.source.line import Line
 
 _log = logging.getLogger(__name__)
 LARGEST = 1 << 20
@@ -46,17 +47,14 @@ class Notices(Closing):
         self._told = told
         self._stopped = False
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB if kind == "sub" else zmq.PULL)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
-        self._socket.setsockopt(zmq.LINGER, 0)
+        options: dict[zmq.SocketOption, int | bytes] = {zmq.MAXMSGSIZE: LARGEST}
         if kind == "sub":
-            self._socket.subscribe(b"")
+            options[zmq.SUBSCRIBE] = b""
         try:
-            self._socket.connect(address)
-        except zmq.ZMQError as error:
+            self._line = Line(self._context, zmq.SUB if kind == "sub" else zmq.PULL, address, options)
+        except SettingsError as error:
             self._context.destroy(linger=0)
-            what = f"watch.notify: {address!r} is no address to receive from: {error}"
-            raise SettingsError(what, mend="name one as tcp://HOST:PORT") from None
+            raise SettingsError(f"watch.notify: {error.what}", mend=error.mend) from None
         self._thread = Thread(target=self._listen, name="notices", daemon=True)
         self._thread.start()
 
@@ -69,8 +67,10 @@ class Notices(Closing):
     def _listen(self) -> None:
         while not self._stopped:
             try:
-                if self._socket.poll(PAUSE):
-                    self._told(names_in(self._socket.recv_multipart()))
+                if self._line.socket.poll(PAUSE):
+                    self._told(names_in(self._line.socket.recv_multipart()))
+                elif self._line.given_up():
+                    self._line.call_anew()
             except Exception:  # noqa: BLE001 - whatever is sent, files are found without it
                 _log.debug("a message of the writer was not used", exc_info=True)
 
@@ -91,9 +91,11 @@ def _decoded(frame: bytes) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        return loads(frame)
+        decoded = loads(frame)
     except Exception:  # noqa: BLE001 - a decoder of others' bytes may raise anything
-        return frame.decode("utf-8", errors="replace").strip()
+        decoded = None
+    # A path begins like a number of CBOR, and most texts like something shorter.
+    return decoded if isinstance(decoded, (dict, list)) else frame.decode("utf-8", errors="replace").strip()
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from hitsieve.settings import Input, RunSettings, Settings
 
+SLOWEST = 1e9 / 60
+"""Bytes a second that each step gets through, though it tells nothing meanwhile."""
 PLACES = ("folder", "top", "inside", "stem")
 """Names in a template of the folder of outputs."""
 
@@ -53,11 +55,16 @@ class WatchSettings(Settings):
     """Time (s) until something that may mend itself is tried again; it doubles each time ..."""
     retry_longest: Annotated[float, Field(gt=0)] = 900.0
     """... up to this (s)."""
+    hung: Annotated[float, Field(gt=0)] = 1800.0
+    """Time (s) without progress, and a minute more for each GB of the run, after which a step is taken for hung: it is
+    ended, and tried again later. What waits for a share that never answers ends in no other way."""
     stop_wait: Annotated[float, Field(ge=0)] = 60.0
     """Longest time (s) that whoever stops the watcher waits for what cannot be stopped at once."""
     journal: Input = None
     """File that holds what was done; made if absent. By default what HITSIEVE_JOURNAL names, else watch.sqlite beside
     the local catalogue. It must lie on a disk of this computer."""
+    metrics: str | None = None
+    """Where Prometheus reads how many runs are how far: [HOST]:PORT, such as :9101."""
     notify: str | None = None
     """Address of the program that writes the files and tells when one is finished, such as tcp://writer:5557."""
     notify_socket: Literal["sub", "pull"] = "sub"
@@ -123,6 +130,13 @@ def folder_for(master: Path, top: Path, stem: str, settings: WatchSettings) -> P
     inside = master.parent.relative_to(top)
     places = {"folder": str(master.parent), "top": str(top), "inside": str(inside), "stem": stem}
     return Path(settings.output.format(**places))
+
+
+def longest_silence(n_bytes: int, settings: BeamlineSettings) -> float:
+    """Time (s) without progress after which a step of a run of so many bytes is taken for hung."""
+    cluster = settings.cluster
+    waits = cluster.wait if cluster.slurm or cluster.scheduler is not None else 0.0
+    return settings.watch.hung + waits + n_bytes / SLOWEST
 
 
 def root_of(settings: WatchSettings, top: Path) -> Path:

@@ -23,11 +23,11 @@ from hitsieve.catalogue.scicat import (
 )
 from hitsieve.check import Severity
 from hitsieve.errors import ServerError, SettingsError, VerificationError
-from hitsieve.pipeline.apart import is_asked_to_stop
+from hitsieve.pipeline.apart import goes_on, is_asked_to_stop
 from hitsieve.pipeline.check import check
 from hitsieve.pipeline.claim import finished
 from hitsieve.pipeline.ingest import Connection, errand_of, ingest
-from hitsieve.pipeline.record import record_of
+from hitsieve.pipeline.register import known_record
 from hitsieve.pipeline.run import run
 from hitsieve.pipeline.verify import verify
 from hitsieve.pipeline.watch.finding import is_whole
@@ -137,6 +137,8 @@ def _is_of(summary: Summary, row: RunRow, journal: Journal) -> bool:
 
 
 def _stop_where_asked() -> None:
+    """Called wherever a step has got further."""
+    goes_on()
     if is_asked_to_stop():
         raise Stopped
 
@@ -183,8 +185,7 @@ def _verify(row: RunRow, settings: BeamlineSettings, journal: Journal) -> str:
     for path in (outputs.hits, outputs.misses):
         if path is None:
             continue
-        _stop_where_asked()
-        report = verify(path, row.path)
+        report = verify(path, row.path, step=_stop_where_asked)
         n += report.n
         if report.failures:
             first = report.failures[0]
@@ -200,7 +201,7 @@ def _enter(row: RunRow, settings: BeamlineSettings, journal: Journal) -> str:
     outputs, summary = _whole(row, settings)
     place = settings.catalogue.catalogue or default_catalogue()
     with Catalogue(place, create=True) as catalogue:
-        change = catalogue.add(record_of(outputs, summary))
+        change = catalogue.add(known_record(outputs, summary))
     return " ".join(filter(None, (change.what, change.why and f"({change.why})", f"in {place}")))
 
 

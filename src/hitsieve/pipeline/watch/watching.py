@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ from queue import SimpleQueue
 from threading import Event
 
 from hitsieve.errors import HitsieveError, SourceError
-from hitsieve.model import Closing
 from hitsieve.pipeline.apart import Apart, Died
 from hitsieve.pipeline.claim import claimed, lock_of
+from hitsieve.pipeline.engine import check_engine
 from hitsieve.pipeline.watch.events import Events
 from hitsieve.pipeline.watch.finding import Finder, inside
 from hitsieve.pipeline.watch.finished import Arrivals
 from hitsieve.pipeline.watch.journal import Journal
 from hitsieve.pipeline.watch.mending import judge
+from hitsieve.pipeline.watch.processes import Processes
 from hitsieve.pipeline.watch.rows import RunRow, Stamp, is_folder
-from hitsieve.pipeline.watch.settings import BeamlineSettings
+from hitsieve.pipeline.watch.settings import BeamlineSettings, longest_silence
 from hitsieve.pipeline.watch.telling import tell
 from hitsieve.pipeline.watch.work import Job, Worked, work
 
@@ -54,26 +55,6 @@ class WatchRequest:
     """End when nothing can be done now that is not waited for."""
 
 
-class Processes(Closing):
-    """Those that do the work; each may die at it, and is begun again.
-
-    Parameters
-    ----------
-    n : int
-        Runs that are seen to at a time.
-    """
-
-    def __init__(self, n: int) -> None:
-        self.looking = Apart()
-        """Looks into files."""
-        self.working = tuple(Apart() for _ in range(n))
-
-    def close(self) -> None:
-        """End them when they have done what they do."""
-        for apart in (self.looking, *self.working):
-            apart.close()
-
-
 def watch(request: WatchRequest, stop: Event, processes: Processes | None = None) -> list[RunRow]:
     """See to all runs below a folder until asked to stop; those that failed, are held or stuck at the end.
 
@@ -92,8 +73,9 @@ def watch(request: WatchRequest, stop: Event, processes: Processes | None = None
     OutputError
         The journal cannot be written.
     SettingsError
-        The address of the writer makes no sense.
+        The address of the writer makes no sense, or no graphics card can be used that is asked for.
     """
+    check_engine(request.settings)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(request.journal))
         if not is_folder(request.top) and not journal.identities(request.top):
@@ -103,8 +85,6 @@ def watch(request: WatchRequest, stop: Event, processes: Processes | None = None
         watcher = _Watcher(request, journal, processes)
         stack.enter_context(watcher.workers())
         stack.enter_context(watcher.listening())
-        for row in journal.below(request.top):
-            _sweep(row)
         tell("READY=1")
         watcher.go(stop)
         tell("STOPPING=1")
@@ -185,11 +165,19 @@ class _Watcher:
                 from hitsieve.pipeline.watch.notices import Notices
 
                 stack.enter_context(Notices(chosen.notify, chosen.notify_socket, self._hear))
+            if chosen.metrics is not None:
+                from hitsieve.pipeline.watch.metrics import Metrics
+
+                stack.enter_context(Metrics(chosen.metrics, self._place, self._top))
             yield
 
     def go(self, stop: Event) -> None:
         """Watch until asked to stop."""
         self._stop = stop
+        with suppress(_Left, HitsieveError):
+            for row in self._journal.below(self._top):
+                self._step()
+                _sweep(row)
         while not stop.is_set():
             for part in (self._beat, self._scan_if_due, self._look_at_arrivals, self._collect, self._give_out):
                 try:
@@ -275,27 +263,39 @@ class _Watcher:
         return there
 
     def _scan(self) -> None:
-        found = self._finder.find()
+        found = self._finder.find(self._meet)
         unread = found.bad.pop(self._top, None)
         if unread is not None and unread != self._unread:
             _log.warning("%s: %s; runs in it wait until it can be", self._top, unread)
         self._unread = unread
         if unread is not None:
             return
-        self._arrivals.update(found.masters, found.bad)
-        known = self._journal.identities(self._top)
-        for path in (*found.masters, *found.bad):
-            stamp = Stamp.of(path)
-            had = known.get(path, set())
-            if stamp is not None and stamp.identity not in had and "" not in had:
-                self._journal.see(self._top, path)
-                _log.info("%s: found", path)
+        self._take_in(found.masters, found.bad)
         here = {*found.masters, *found.bad}
         for row in self._journal.open(self._top):
             known_to_be_gone = row.path not in here and not any(folder in found.bad for folder in row.path.parents)
             if known_to_be_gone and is_folder(self._top):
                 self._journal.forget(row)
         self._arrivals.keep(here)
+
+    def _meet(self, masters: Mapping[Path, tuple[Path, ...]]) -> None:
+        """See to the first runs while others are still looked for."""
+        self._take_in(masters, {})
+        for part in (self._look_at_arrivals, self._collect, self._give_out):
+            part()
+
+    def _take_in(self, masters: Mapping[Path, tuple[Path, ...]], bad: Mapping[Path, str]) -> None:
+        self._arrivals.update(masters, bad)
+        known = self._journal.identities(self._top)
+        fresh = []
+        for path in (*masters, *bad):
+            stamp = Stamp.of(path)
+            had = known.get(path, set())
+            if stamp is not None and stamp.identity not in had and "" not in had:
+                fresh.append(path)
+        self._journal.see(self._top, *fresh)
+        for path in fresh:
+            _log.info("%s: found", path)
 
     def _look_at_arrivals(self) -> None:
         began = time.monotonic()
@@ -330,12 +330,13 @@ class _Watcher:
             if len(self._in_work) >= len(self._aparts):
                 return
             job = Job(self._place, row.key, self._settings)
-            self._in_work[row.key] = self._pool.submit(self._worked, job)
+            longest = longest_silence(sum(stamp.size for stamp in row.files), self._settings)
+            self._in_work[row.key] = self._pool.submit(self._worked, job, longest)
 
-    def _worked(self, job: Job) -> Worked:
+    def _worked(self, job: Job, longest: float) -> Worked:
         apart = self._idle.get()
         try:
-            return apart.do(work, job)
+            return apart.do(work, job, longest)
         finally:
             self._idle.put(apart)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from hitsieve.errors import HitsieveError, OutputError
-from hitsieve.pipeline.apart import is_asked_to_stop
+from hitsieve.pipeline.apart import goes_on, is_asked_to_stop
 from hitsieve.pipeline.claim import claimed
 from hitsieve.pipeline.watch.journal import Journal
 from hitsieve.pipeline.watch.mending import Later, judge
@@ -86,6 +86,7 @@ def _one_step(job: Job, journal: Journal) -> bool:
     if step is None or not step.is_due(time.time()):
         return False
     journal.begin(row.key, step.name)
+    goes_on()
     try:
         said = DO[step.name](row, job.settings, journal)
     except Stopped:

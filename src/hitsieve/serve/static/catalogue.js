@@ -121,7 +121,7 @@ function address() {
   if (query.value.trim()) values.set("q", query.value.trim());
   for (const name of ["sort", "size"]) if (now.get(name)) values.set(name, now.get(name));
   const text = values.toString();
-  return text ? `/?${text}` : "/";
+  return `${form.getAttribute("action")}${text ? `?${text}` : ""}`;
 }
 
 for (const slider of sliders) {

@@ -1,6 +1,7 @@
 // What the charts of a run look like.
 
 import { count, percent, sum } from "./numbers.js";
+import { tabulate } from "./tables.js";
 
 const STATES = ["missing", "unreadable", "miss", "hit"];
 const FEW = 20; // images in the largest bin: more are drawn on a logarithmic axis
@@ -183,6 +184,7 @@ export function drawHistograms(part) {
 function bars(id, edges, counts, names, look_, shapes) {
   const chart = element(id);
   if (!chart) return;
+  tabulate(`${id}-table`, names, counts);
   const { title = "", small = false, ...ticks } = look_;
   const x = edges.slice(1).map((edge, k) => (edges[k] + edge) / 2);
   const width = edges.slice(1).map((edge, k) => edge - edges[k]);

@@ -5,6 +5,7 @@ const form = document.getElementById("choose");
 const said = document.getElementById("count");
 const button = document.getElementById("download");
 const sizes = ["B", "kB", "MB", "GB", "TB", "PB"];
+const MANY = 10_000; // hits: the metadata of so many take about a second
 let asked = 0;
 let timer = 0;
 
@@ -62,7 +63,8 @@ async function count() {
       return;
     }
     const hits = `${told.n_hits.toLocaleString("en")} of ${told.n_of.toLocaleString("en")} hits`;
-    said.textContent = `${hits}, ${size(told.n_bytes)} of images`;
+    const wait = told.n_hits >= MANY ? "; the download begins when their metadata are ready, after some seconds" : "";
+    said.textContent = `${hits}, ${size(told.n_bytes)} of images${wait}`;
     said.classList.remove("error");
     button.disabled = false;
   } catch {

@@ -27,7 +27,7 @@ let coming = null;
 function plotly() {
   coming ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
-    script.src = "/static/plotly.min.js";
+    script.src = new URL("plotly.min.js", import.meta.url).href;
     script.addEventListener("load", () => resolve(window.Plotly));
     script.addEventListener("error", () => {
       coming = null;

@@ -6,7 +6,9 @@ import { ImageView } from "./image-view.js";
 
 const $ = (id) => document.getElementById(id);
 const viewer = $("viewer");
-const api = `/api/runs/${viewer.dataset.run}/images`;
+const base = document.documentElement.dataset.base ?? "";
+const pages = `${base}/runs/${viewer.dataset.run}/images`;
+const api = `${base}/api/runs/${viewer.dataset.run}/images`;
 const AHEAD = 4;
 const LAYERS = ["spots", "lattice", "rings", "ice", "mask", "centre"];
 const NAMES = { hit: "hits", miss: "misses", unreadable: "unreadable images", missing: "missing images", indexed: "indexed images", image: "images" };
@@ -61,7 +63,7 @@ async function show(to, { push = true } = {}) {
   if (mine !== turn) return;
   number = to;
   facts = told;
-  if (push) history.pushState(null, "", `/runs/${viewer.dataset.run}/images/${to}${location.hash}`);
+  if (push) history.pushState(null, "", `${pages}/${to}${location.hash}`);
   tellFacts();
   const failed = cells instanceof Error;
   complain(failed ? cells : null);
@@ -147,6 +149,7 @@ function tellFacts() {
   $("legend").textContent = [
     spotsInWords(kinds),
     reach.length ? `Predicted: reflections within ${reach.map((value) => value.toPrecision(2)).join(" and ")} 1/Å of the Ewald sphere.` : "",
+    ...facts.lattices.map(({ why_not: why }, k) => (why ? `No reflections of lattice ${k + 1} are predicted: ${why}.` : "")),
   ].join(" ");
   tellSteps();
 }
@@ -162,7 +165,7 @@ function spotsInWords([indexed, counted, uncounted]) {
 function tellSteps() {
   const by = $("by").value;
   for (const [id, to] of [["previous", facts.around[by][0]], ["next", facts.around[by][1]]]) {
-    $(id).href = `/runs/${viewer.dataset.run}/images/${to ?? number}`;
+    $(id).href = `${pages}/${to ?? number}`;
     $(id).setAttribute("aria-disabled", to === null);
     $(id).title = to === null ? `no ${id} one among the ${NAMES[by]}` : `image ${to}`;
   }

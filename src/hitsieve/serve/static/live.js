@@ -11,6 +11,7 @@ let source = null;
 let broken = false;
 let doneNow = "";
 
+const base = document.documentElement.dataset.base ?? "";
 const byId = (id) => document.getElementById(id);
 const count = (n) => n.toLocaleString("en");
 const percent = (x) => (x === null ? "–" : `${Number((100 * x).toPrecision(3))} %`);
@@ -40,7 +41,7 @@ function put(element, text) {
 }
 
 function listen() {
-  source = new EventSource("/api/live/events");
+  source = new EventSource(`${base}/api/live/events`);
   source.addEventListener("snapshot", (event) => {
     known.clear();
     take(JSON.parse(event.data));
@@ -216,7 +217,7 @@ function picture(element, series) {
 
 async function ask(element, number) {
   const asking = element.asking;
-  const answer = await fetch(`/api/live/series/${number}/images/${asking.image}.png`).catch(() => null);
+  const answer = await fetch(`${base}/api/live/series/${number}/images/${asking.image}.png`).catch(() => null);
   if (answer?.status === 200) {
     const drawn = element.querySelector("img");
     URL.revokeObjectURL(drawn.src);
@@ -272,7 +273,7 @@ function drawDone(done) {
       );
       if (series.run) {
         const link = document.createElement("a");
-        link.href = `/runs/${series.run}`;
+        link.href = `${base}/runs/${series.run}`;
         link.textContent = series.name;
         row.firstElementChild.replaceChildren(link);
       }

@@ -723,7 +723,8 @@ __device__ inline void measure_set(const Job *job, i64 image, i64 first, Spot *s
     i64 peak = (i64)pixels[brightest];
     int flags = 0;
     i64 seen = 0;
-    for (i64 i = first; seen < n_members; i++) {
+    // All members are there, unless memory has erred: then this must end all the same.
+    for (i64 i = first; seen < n_members && i < job->n_strong[image]; i++) {
         if ((i64)job->roots[room + i] != first) {
             continue;
         }

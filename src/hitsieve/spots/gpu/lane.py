@@ -3,52 +3,38 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.cards import Bytes, CardError, Device, OutOfMemoryError
 from hitsieve.model import Run
-from hitsieve.spots.finder import NOT_STORED, Finder, Searched, stored_places
-from hitsieve.spots.gpu.device import Bytes, CardError, Device, OutOfMemoryError
+from hitsieve.spots.finder import NOT_STORED, Finder, Searched
 from hitsieve.spots.gpu.plan import CardPlan
-from hitsieve.spots.gpu.stage import Chunks, Stage, placed
+from hitsieve.spots.gpu.reading import Images, Places, read_into
+from hitsieve.spots.gpu.stage import Chunks, Stage, image_bytes, placed
 
 _log = logging.getLogger(__name__)
-Images = npt.NDArray[np.int64]
-ON_CARDS = "bslz4"
-"""The stored form that the kernels unpack."""
 SLACK = 1 << 20
 """Bytes beyond four times the image's that a chunk may have: more is a lie that must not become memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where the stored forms of some images are, a column each."""
+class Bounds:
+    """How much a stream of a card has in hand at a time."""
 
-    images: Images
-    """Indices in the run; negative ones are passed over."""
-    file: npt.NDArray[np.int32]
-    """Number of the file; `NOT_STORED` of images that the kernels cannot unpack."""
-    offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int64]
-
-    def part(self, first: int, end: int) -> Places:
-        """Some that follow on one another."""
-        some = slice(first, end)
-        return Places(self.images[some], self.file[some], self.offset[some], self.size[some])
-
-    @classmethod
-    def of(cls, run: Run, images: Images) -> Places:
-        """Those of images of a run."""
-        file, offset, size = stored_places(run, images)
-        suits = np.array([each.codec == ON_CARDS for each in run.files], dtype=np.bool_)
-        stored = np.flatnonzero(file != NOT_STORED)
-        file[stored[~suits[file[stored]]]] = NOT_STORED
-        return cls(images, file, offset, size)
+    images: int = 512
+    """More of the smallest would not keep a card busier."""
+    on_card: int = 3 << 29
+    """Bytes on the card to search them in; one image may take more."""
+    share: int = 4
+    """And no more than one in so many of the card's free bytes: other streams and programs come after this one."""
+    stored: int = 1 << 28
+    """Bytes of their stored forms, on the card and here, in memory that is not swapped out; one image may have more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +48,16 @@ class Task:
     """Block size (bytes) as the headers of the chunks state it."""
     workers: int
     """Threads of the core."""
-    batch: int
-    """Images at a time."""
+    bounds: Bounds
+    readers: ThreadPoolExecutor
     told: set[str] = field(default_factory=set)
     """What was said of cards that failed: the streams of a card fail alike."""
+
+    @property
+    def batch(self) -> int:
+        """Most images at a time."""
+        fitting = self.bounds.on_card // image_bytes(self.plan, self.blocks)
+        return max(min(self.bounds.images, fitting), 1)
 
 
 class Lane:
@@ -92,9 +84,15 @@ class Lane:
         return Searched.joined([(found if done[i] else rest).one(i) for i in range(len(images))])
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Use the card no more; the core goes on."""
+        self._make = None
+        self.rest()
+
+    def rest(self) -> None:
+        """Give the memory back; the next search takes it again."""
         device = self._device
-        self._make = self._device = self._stage = None
+        self._device = self._stage = None
+        self._capacity = self._task.batch
         self._buffer = np.empty(0, dtype=np.uint8)
         if device is not None:
             # One that has failed may fail in this, too.
@@ -106,13 +104,14 @@ class Lane:
         none = np.zeros(len(places.images), dtype=np.bool_)
         if self._make is None:
             return None, none
+        size = self._sizes(places)
+        if not size.any():
+            return None, none
         chunks: Chunks | None = None
         try:
             if self._device is None:
                 self._device = self._make()
-            chunks = self._read(places, self._device)
-            if chunks is None:
-                return None, none
+            chunks = self._read(places, size, self._device)
             found, done = self._through(chunks, self._device)
         except CardError as error:
             why = str(error)
@@ -153,15 +152,16 @@ class Lane:
     def _through(self, chunks: Chunks, device: Device) -> tuple[Searched, npt.NDArray[np.bool_]]:
         """All chunks, as many at a time as the card's memory has room for."""
         parts: list[tuple[Searched, npt.NDArray[np.bool_]]] = []
+        stage: Stage | None = None
         at = 0
         while at < len(chunks):
-            end = min(at + self._capacity, len(chunks))
             try:
-                if self._stage is None:
-                    self._stage = Stage(device, self._task.plan, self._task.blocks, self._capacity)
-                parts.append(self._stage.search(chunks.part(at, end)))
+                stage = self._roomy(min(self._capacity, len(chunks)), device)
+                end = min(at + stage.capacity, len(chunks))
+                parts.append(stage.search(chunks.part(at, end)))
             except OutOfMemoryError:
-                self._stage = None
+                # Nobody may hold it: its memory is what there is too little of.
+                self._stage = stage = None
                 if self._capacity == 1:
                     raise
                 self._capacity //= 2
@@ -170,47 +170,34 @@ class Lane:
             at = end
         return Searched.joined([found for found, _ in parts]), np.concatenate([done for _, done in parts])
 
-    def _read(self, places: Places, device: Device) -> Chunks | None:
-        """The chunks of images; empty ones for those that the core has to see to. None where all are empty."""
-        run, plan = self._task.run, self._task.plan
+    def _roomy(self, images: int, device: Device) -> Stage:
+        """Memory on the card for so many images, or for as many as there is room for."""
+        if self._stage is not None and self._stage.capacity >= images:
+            return self._stage
+        # What is too small is given back before more is asked for.
+        self._stage = None
+        task = self._task
+        fair = device.free_bytes() // task.bounds.share
+        self._capacity = max(min(self._capacity, fair // image_bytes(task.plan, task.blocks)), 1)
+        self._stage = Stage(device, task.plan, task.blocks, min(images, self._capacity))
+        return self._stage
+
+    def _sizes(self, places: Places) -> npt.NDArray[np.int64]:
+        """Bytes of stored images; 0 for those that the core has to see to."""
+        plan = self._task.plan
         most = 4 * plan.n_pixels * plan.dtype.itemsize + SLACK
-        wanted = (places.file != NOT_STORED) & (places.size > 0) & (places.size <= most)
-        if not wanted.any():
-            return None
-        size = np.where(wanted, places.size, 0)
+        return np.where((places.file != NOT_STORED) & (places.size > 0) & (places.size <= most), places.size, 0)
+
+    def _read(self, places: Places, size: npt.NDArray[np.int64], device: Device) -> Chunks:
+        """The chunks of images; empty ones for those that the core has to see to."""
+        run = self._task.run
         starts, end = placed(size)
         if len(self._buffer) < end:
             self._buffer = np.empty(0, dtype=np.uint8)
-            self._buffer = device.host_room(end + end // 4)
-        for number in np.unique(places.file[wanted]).tolist():
-            mine = np.flatnonzero(wanted & (places.file == number))
-            try:
-                descriptor = os.open(run.files[number].path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                size[mine] = 0
-                continue
-            try:
-                for i in mine.tolist():
-                    space = self._buffer[int(starts[i]) : int(starts[i] + size[i])]
-                    size[i] = size[i] if _filled(descriptor, space, int(places.offset[i])) else 0
-            finally:
-                os.close(descriptor)
+            # Some more than now, so that it need not grow with every batch; but no more than is allowed.
+            self._buffer = device.host_room(max(end, min(end + end // 4, self._task.bounds.stored)))
+        read_into(self._buffer, run, places, (starts, size), self._task.readers)
         return Chunks(self._buffer[:end], starts, size)
-
-
-def _filled(descriptor: int, space: Bytes, offset: int) -> bool:
-    """Whether a file could be read into all of some space."""
-    view = space.data
-    done = 0
-    try:
-        while done < len(view):
-            n = os.preadv(descriptor, [view[done:]], offset + done)
-            if n == 0:
-                return False
-            done += n
-    except OSError:
-        return False
-    return True
 
 
 def is_same(a: Searched, b: Searched) -> bool:

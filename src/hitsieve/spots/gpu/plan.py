@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.cards import Numbers
 from hitsieve.settings import SpotSettings
 from hitsieve.spots.finder import Ground
-from hitsieve.spots.gpu.device import source
 
 NO_BIN = 0xFFFF
 """Bin of a pixel that is not valid."""
@@ -19,7 +18,6 @@ UNIT = 4096
 MOST = 2**62
 """Larger limits limit nothing, and would not fit."""
 
-Numbers = dict[str, int | float]
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
@@ -86,25 +84,3 @@ def card_plan(ground: Ground, settings: SpotSettings, units: npt.NDArray[np.uint
         "spot_snr": settings.spot_snr,
     }
     return CardPlan(np.dtype(ground.dtype), valid.size, len(background), settings.max_spots, numbers, arrays)
-
-
-def job_fields() -> dict[str, bool]:
-    """Fields of a job in the order of the kernels' own text; whether each is a floating-point number."""
-    body = re.search(r"struct Job \{(.*?)\n\};", source(), re.DOTALL)
-    if body is None:
-        raise ValueError("the kernels have no job")
-    lines = re.findall(r"^    ([^/\n]*?)(\w+);$", body[1], re.MULTILINE)
-    return {name: kind.strip() == "double" for kind, name in lines}
-
-
-def packed_job(values: Numbers) -> npt.NDArray[np.uint8]:
-    """The bytes of a job: eight for each field; those not given are zero."""
-    fields = job_fields()
-    unknown = values.keys() - fields.keys()
-    if unknown:
-        raise ValueError(f"a job has no {', '.join(sorted(unknown))}")
-    job = np.zeros(len(fields), dtype=np.int64)
-    for i, (name, is_float) in enumerate(fields.items()):
-        if name in values:
-            job[i] = np.float64(values[name]).view(np.int64) if is_float else int(values[name])
-    return job.view(np.uint8)

@@ -6,17 +6,18 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from queue import SimpleQueue
+from threading import Lock
 
 import numpy as np
 
+from hitsieve.cards import Card, Device, makers
 from hitsieve.model import Run
 from hitsieve.spots.finder import NOT_STORED, Finder, Searched
-from hitsieve.spots.gpu.cards import Card
-from hitsieve.spots.gpu.device import Device
-from hitsieve.spots.gpu.lane import Images, Lane, Places, Task
+from hitsieve.spots.gpu.kernels import kernels_for
+from hitsieve.spots.gpu.lane import Bounds, Lane, Task
 from hitsieve.spots.gpu.plan import card_plan
+from hitsieve.spots.gpu.reading import READERS, Images, Places
 from hitsieve.spots.gpu.stage import block_bytes
 
 STREAMS = 2
@@ -31,57 +32,46 @@ TRIES = 20
 class CardScanning(Iterator[Searched]):
     """A search on cards under way; close it to stop it."""
 
-    def __init__(self, lanes: Sequence[Lane], places: Places, batch: int) -> None:
-        self._lanes = list(lanes)
-        self._idle: SimpleQueue[Lane] = SimpleQueue()
-        for lane in lanes:
-            self._idle.put(lane)
-        self._pool = ThreadPoolExecutor(len(lanes))
-        self._rest = iter([places.part(first, first + batch) for first in range(0, len(places.images), batch)])
+    def __init__(self, streams: Streams, batches: Iterator[Places], batch: int, *, ends: bool) -> None:
+        self._streams = streams
+        self._batch = batch
+        self._ends = ends
+        self._pool = ThreadPoolExecutor(len(streams))
+        self._rest = batches
         self._due: deque[Future[Searched]] = deque()
+        self._parts: deque[Searched] = deque()
         self._fill()
 
     def __next__(self) -> Searched:
-        if not self._due:
-            self.close()
-            raise StopIteration
-        found = self._due.popleft().result()
-        self._fill()
-        return found
+        while not self._parts:
+            if not self._due:
+                self.close()
+                raise StopIteration
+            found = self._due.popleft().result()
+            self._fill()
+            n = len(found)
+            self._parts.extend(found.part(i, min(i + self._batch, n)) for i in range(0, n, self._batch))
+        return self._parts.popleft()
 
     def close(self) -> None:
-        """Stop, and give the memory of the cards back."""
+        """Stop, and give the memory of the cards back, unless the streams go on to other searches."""
         self._rest = iter(())
         self._due.clear()
+        self._parts.clear()
         self._pool.shutdown(cancel_futures=True)
-        for lane in self._lanes:
-            lane.close()
+        if self._ends:
+            self._streams.close()
 
     def _fill(self) -> None:
-        while len(self._due) < AHEAD * len(self._lanes):
+        while len(self._due) < AHEAD * len(self._streams):
             places = next(self._rest, None)
             if places is None:
                 return
-            self._due.append(self._pool.submit(self._search, places))
-
-    def _search(self, places: Places) -> Searched:
-        # There are as many threads as lanes: one is idle.
-        lane = self._idle.get()
-        try:
-            return lane.search(places)
-        finally:
-            self._idle.put(lane)
+            self._due.append(self._pool.submit(self._streams.search, places))
 
 
-def can_search(run: Run, finder: Finder) -> bool:
-    """Whether cards can search images of a run: the radial test, on stored images in the form that the kernels know."""
-    return finder.settings.algorithm == "radial" and _blocks(run, finder) is not None
-
-
-def scan_on(
-    devices: Sequence[Callable[[], Device]], run: Run, finder: Finder, images: Images, *, workers: int, batch: int
-) -> CardScanning:
-    """Search some images of a run as `Finder.scan` does, on devices, each for one batch at a time.
+class Streams:
+    """Streams of cards for one run, which several searches may share.
 
     Parameters
     ----------
@@ -89,35 +79,100 @@ def scan_on(
         Each makes a device when it is first used.
     run : Run
     finder : Finder
-    images : int64, shape (n,)
-        Indices in the run; negative ones are passed over.
     workers : int
         Threads of the compiled core, which searches what devices cannot.
-    batch : int
-        Images an item.
-
-    Returns
-    -------
-    CardScanning
+    bounds : Bounds, optional
+        How much each has in hand.
 
     Raises
     ------
     ValueError
         The run is none that cards can search.
     """
-    blocks = _blocks(run, finder)
-    if blocks is None:
-        raise ValueError(f"{run.path}: no images that cards can search")
-    plan = card_plan(finder.ground, finder.settings, finder.core.sample)
-    task = Task(run, finder, plan, blocks, workers, batch)
-    return CardScanning([Lane(make, task) for make in devices], Places.of(run, images), batch)
+
+    def __init__(
+        self,
+        devices: Sequence[Callable[[], Device]],
+        run: Run,
+        finder: Finder,
+        *,
+        workers: int,
+        bounds: Bounds | None = None,
+    ) -> None:
+        blocks = _blocks(run, finder)
+        if blocks is None:
+            raise ValueError(f"{run.path}: no images that cards can search")
+        plan = card_plan(finder.ground, finder.settings, finder.core.sample)
+        self._readers = ThreadPoolExecutor(READERS, "read")
+        self._task = Task(run, finder, plan, blocks, workers, bounds or Bounds(), self._readers)
+        self._lanes = [Lane(make, self._task) for make in devices]
+        self._idle: SimpleQueue[Lane] = SimpleQueue()
+        for lane in self._lanes:
+            self._idle.put(lane)
+        self._leaving = Lock()
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why cards are used no more."""
+        return tuple(sorted(self._task.told))
+
+    def scan(self, images: Images, batch: int, *, ends: bool = False) -> CardScanning:
+        """Search some images (indices; negative ones are passed over), at most `batch` an item, in order.
+
+        With `ends` the streams close with the search.
+        """
+        task = self._task
+        # Enough batches that all are busy: the last ones are not to wait for one.
+        each = max(-(-len(images) // (AHEAD * len(self._lanes))), batch)
+        batches = Places.of(task.run, images).batches(min(each, task.batch), task.bounds.stored)
+        return CardScanning(self, batches, batch, ends=ends)
+
+    def search(self, places: Places) -> Searched:
+        """Have the next idle stream search a batch."""
+        lane = self._idle.get()
+        try:
+            return lane.search(places)
+        finally:
+            self._idle.put(lane)
+
+    def rest(self) -> None:
+        """Give the memory of the cards back, once it is idle; the next search takes it again."""
+        self._all(Lane.rest)
+
+    def close(self) -> None:
+        """Use the cards no more; what is still searched is searched by the core."""
+        self._all(Lane.close)
+        self._readers.shutdown()
+
+    def _all(self, do: Callable[[Lane], None]) -> None:
+        # One at a time: two that each had some of the streams would wait for each other.
+        with self._leaving:
+            lanes = [self._idle.get() for _ in self._lanes]
+            for lane in lanes:
+                do(lane)
+                self._idle.put(lane)
+
+
+def can_search(run: Run, finder: Finder) -> bool:
+    """Whether cards can search images of a run: the radial test, on stored images in the form that the kernels know."""
+    return finder.settings.algorithm == "radial" and _blocks(run, finder) is not None
 
 
 def devices_of(cards: Sequence[Card], dtype: str) -> list[Callable[[], Device]]:
-    """The streams of some cards: cards take batches in turn."""
-    from hitsieve.spots.gpu.cupycard import CupyCard
+    """The streams of some cards: cards take batches in turn.
 
-    return [partial(CupyCard, card.number, dtype) for _ in range(STREAMS) for card in cards]
+    Raises
+    ------
+    Exception
+        CuPy cannot be imported.
+    CardError
+        It cannot compile.
+    """
+    each = makers(cards, kernels_for(dtype))
+    return [make for _ in range(STREAMS) for make in each]
 
 
 def _blocks(run: Run, finder: Finder) -> int | None:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.cards import Bytes, Device, Numbers, packed_job
 from hitsieve.spots.finder import Searched
-from hitsieve.spots.gpu.device import Bytes, Device
-from hitsieve.spots.gpu.plan import CardPlan, Numbers, packed_job
+from hitsieve.spots.gpu.kernels import source
+from hitsieve.spots.gpu.plan import CardPlan
 
 LIMIT = 1 << 15
 """Most strong pixels of an image that is searched on a card: a diffraction image has hundreds."""
@@ -75,6 +76,39 @@ def placed(sizes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
     return np.concatenate([[0], ends[:-1]]).astype(np.int64), int(ends[-1])
 
 
+def image_bytes(plan: CardPlan, blocks: int) -> int:
+    """Memory on a card that the search of an image takes, but for its stored form."""
+    return sum(_sizes(plan, _n_blocks(plan, blocks)[1], min(LIMIT, plan.n_pixels)).values())
+
+
+def _n_blocks(plan: CardPlan, blocks: int) -> tuple[int, int]:
+    """Pixels of a block, and blocks of an image."""
+    # As the core has it: no block is larger than the image.
+    per_block = min((blocks or DEFAULT_BLOCK) // plan.dtype.itemsize, max(-(-plan.n_pixels // 8) * 8, 8))
+    return per_block, -(-(plan.n_pixels // 8 * 8) // per_block)
+
+
+def _sizes(plan: CardPlan, n_blocks: int, limit: int) -> dict[str, int]:
+    """Bytes of working memory and results of an image."""
+    n_blocks = max(n_blocks, 1)
+    each_bin = dict.fromkeys(("bin_n", "bin_first", "bin_mean", "bin_sigma", "bin_threshold"), 8 * plan.n_bins)
+    each_strong = dict.fromkeys(("list", "parents", "roots", "n_members", "order"), 4 * limit)
+    each = dict.fromkeys(("tail_from", "n_strong", "n_saturated", "largest", "n_spots"), 8)
+    return {
+        "block_from": 8 * n_blocks,
+        "block_length": 4 * n_blocks,
+        "planes": plan.n_pixels * plan.dtype.itemsize,
+        "pixels": plan.n_pixels * plan.dtype.itemsize,
+        "marks": -(-plan.n_pixels // 8),
+        "tile_counts": 4 * -(-plan.n_pixels // TILE),
+        "measured": SPOT.itemsize * limit,
+        **each_bin,
+        **each_strong,
+        **each,
+        **dict.fromkeys(("status", "broken", "background"), 4),
+    }
+
+
 class Stage:
     """Memory on a card for some images at a time, and the way through it. One thread uses it at a time.
 
@@ -102,10 +136,7 @@ class Stage:
         self._rooms: dict[str, Any] = {}
         self._sent: dict[str, Bytes] = {}
         self._limit = min(limit, plan.n_pixels)
-        whole = plan.n_pixels // 8 * 8
-        # As the core has it: no block is larger than the image.
-        per_block = min((blocks or DEFAULT_BLOCK) // plan.dtype.itemsize, max(-(-plan.n_pixels // 8) * 8, 8))
-        self._n_blocks = -(-whole // per_block)
+        per_block, self._n_blocks = _n_blocks(plan, blocks)
         self._values: Numbers = plan.numbers | {
             "pixels_per_block": per_block,
             "n_blocks": self._n_blocks,
@@ -114,7 +145,7 @@ class Stage:
         }
         for name, array in plan.arrays.items():
             self._send(name, array)
-        for name, size in self._sizes().items():
+        for name, size in _sizes(plan, self._n_blocks, self._limit).items():
             self._make(name, capacity * size)
 
     def search(self, chunks: Chunks) -> tuple[Searched, npt.NDArray[np.bool_]]:
@@ -137,26 +168,6 @@ class Stage:
         n_spots = np.where(done, self._fetch("n_spots", np.int64, n), 0)
         return self._results(done, self._spots(n_spots)), done
 
-    def _sizes(self) -> dict[str, int]:
-        """Bytes of working memory and results of an image."""
-        plan, limit, n_blocks = self._plan, self._limit, max(self._n_blocks, 1)
-        each_bin = dict.fromkeys(("bin_n", "bin_first", "bin_mean", "bin_sigma", "bin_threshold"), 8 * plan.n_bins)
-        each_strong = dict.fromkeys(("list", "parents", "roots", "n_members", "order"), 4 * limit)
-        each = dict.fromkeys(("tail_from", "n_strong", "n_saturated", "largest", "n_spots"), 8)
-        return {
-            "block_from": 8 * n_blocks,
-            "block_length": 4 * n_blocks,
-            "planes": plan.n_pixels * plan.dtype.itemsize,
-            "pixels": plan.n_pixels * plan.dtype.itemsize,
-            "marks": -(-plan.n_pixels // 8),
-            "tile_counts": 4 * -(-plan.n_pixels // TILE),
-            "measured": SPOT.itemsize * limit,
-            **each_bin,
-            **each_strong,
-            **each,
-            **dict.fromkeys(("status", "broken", "background"), 4),
-        }
-
     def _make(self, name: str, n_bytes: int) -> None:
         # What is too small is given back before more is asked for.
         self._rooms.pop(name, None)
@@ -178,7 +189,7 @@ class Stage:
 
     def _launch(self, n: int) -> None:
         """All but the last step: how many spots there are decides where they go."""
-        self._send("job", packed_job(self._values))
+        self._send("job", packed_job(source(), self._values))
         lanes = self._device.lanes
         eights = -(-self._plan.n_pixels // (8 * lanes))
         self._start("walk", -(-n // lanes), 1)
@@ -200,7 +211,7 @@ class Stage:
         if "spots" not in self._rooms or self._rooms["spots"].nbytes < total * SPOT.itemsize:
             self._make("spots", total * SPOT.itemsize)
         self._send("offsets", ends)
-        self._send("job", packed_job(self._values))
+        self._send("job", packed_job(source(), self._values))
         self._start("emit", STRIDING, len(n_spots))
         return ends, self._fetch("spots", SPOT, total)
 

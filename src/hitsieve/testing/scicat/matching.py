@@ -44,12 +44,14 @@ def scientific(conditions: list[dict[str, Any]]) -> dict[str, Any]:
     """Turn the web page's conditions on scientificMetadata into a MongoDB query, as the server does.
 
     Conditions with a unit are kept by key, so that of two on one key the first is dropped. EQUAL_TO_NUMERIC and RANGE
-    look at `.value` alone: a bare number is missed.
+    look at `.value` alone: a bare number is missed. So is what is nested, or has a dot in its key.
     """
     query: dict[str, Any] = {}
     several: list[dict[str, Any]] = []
     for condition in conditions:
-        name, relation = f"scientificMetadata.{condition['lhs']}", condition.get("relation")
+        # The server takes a dot for a letter of the key: what is nested is not found.
+        name = f"scientificMetadata.{str(condition['lhs']).replace('.', '%2E')}"
+        relation = condition.get("relation")
         right, unit = condition.get("rhs"), condition.get("unit") or ""
         if relation == "EQUAL_TO_STRING":
             several.append(_anywhere(name, {"$eq": right}))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from email.utils import formatdate
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +65,8 @@ class FakeSciCat:
         How long a token lives.
     port : int
         0: a free one.
+    ahead : float
+        Seconds by which its clock is before that of this computer.
     """
 
     def __init__(
@@ -72,8 +76,9 @@ class FakeSciCat:
         accounts: Iterable[Account] = ACCOUNTS,
         token_seconds: float = 3600.0,
         port: int = 0,
+        ahead: float = 0.0,
     ) -> None:
-        self.store = Store(version, tuple(accounts), token_seconds)
+        self.store = Store(version, tuple(accounts), token_seconds, ahead)
         self.requests: list[Seen] = []
         """All requests, in order of their end."""
         self._transports: dict[tuple[str, int], asyncio.Transport] = {}
@@ -85,6 +90,7 @@ class FakeSciCat:
             log_level="critical",
             lifespan="off",
             ws="none",
+            date_header=False,
             http=_protocol(self._transports),
         )
         self._server = uvicorn.Server(config)
@@ -168,6 +174,8 @@ class FakeSciCat:
             # Before the client has its answer, so that it finds its request noted.
             if message["type"] == "http.response.start":
                 note(message["status"])
+                date = formatdate(time.time() + self.store.ahead, usegmt=True).encode()
+                message["headers"] = [*message.get("headers", ()), (b"date", date)]
             await send(message)
 
         try:

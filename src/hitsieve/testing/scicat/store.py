@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 from hitsieve.testing.scicat.refusal import Refusal
@@ -62,6 +62,8 @@ class Store:
     version: Version = "v5"
     accounts: tuple[Account, ...] = ACCOUNTS
     token_seconds: float = 3600.0
+    ahead: float = 0.0
+    """Seconds by which the server's clock is before that of this computer."""
     datasets: dict[str, Document] = field(default_factory=dict)
     """By pid."""
     blocks: list[Document] = field(default_factory=list)
@@ -93,7 +95,7 @@ class Store:
                     "id": token,
                     "expires_in": int(self.token_seconds),
                     "ttl": int(self.token_seconds),
-                    "created": now(),
+                    "created": self.now(),
                     "userId": username,
                     "user": user,
                 }
@@ -175,7 +177,7 @@ class Store:
         self.blocks.append(block)
         dataset["size"] += block["size"]
         dataset["numberOfFiles"] += len(block["dataFileList"])
-        dataset["updatedAt"] = now()
+        dataset["updatedAt"] = self.now()
         return block
 
     def add_attachment(self, attachment: Document, pid: str, account: Account) -> Document:
@@ -199,7 +201,7 @@ class Store:
 
     def stamps(self, account: Account) -> Document:
         """Who and when."""
-        time_now = now()
+        time_now = self.now()
         name = account.username
         return {
             "createdBy": name,
@@ -209,16 +211,16 @@ class Store:
             "_order": next(self._numbers),
         }
 
+    def now(self) -> str:
+        """The time as the server writes it: UTC, milliseconds."""
+        moment = datetime.now(timezone.utc) + timedelta(seconds=self.ahead)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
     @contextmanager
     def held(self) -> Iterator[Store]:
         """The store, while nobody else changes it."""
         with self.lock:
             yield self
-
-
-def now() -> str:
-    """The time as the server writes it: UTC, milliseconds."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def in_utc(text: str) -> str:

@@ -1,17 +1,14 @@
-"""What the engine asks of a card: memory, copies and launches."""
+"""What is asked of a card: memory, copies and launches."""
 
 from __future__ import annotations
 
-from importlib.resources import files
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
-
-PIXELS = {"uint8": "u8", "int8": "i8", "uint16": "u16", "int16": "i16", "uint32": "u32", "int32": "i32"}
-"""What the kernels call each pixel type."""
 
 
 class CardError(Exception):
@@ -22,8 +19,18 @@ class OutOfMemoryError(CardError):
     """A card has too little memory left."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """What a card is to be able to do."""
+
+    text: str
+    """CUDA C++."""
+    defines: tuple[str, ...] = ()
+    """What the text leaves open, each `NAME=VALUE`."""
+
+
 class Device(Protocol):
-    """A card with the kernels for one pixel type, or what acts as one. One thread uses it at a time.
+    """A card with some kernels, or what acts as one. One thread uses it at a time.
 
     All methods raise CardError where the card fails, and OutOfMemoryError where its memory does not do.
     """
@@ -33,6 +40,9 @@ class Device(Protocol):
 
     def room(self, n_bytes: int) -> Any:
         """Memory on the card; it is given back when nobody holds it any more."""
+
+    def free_bytes(self) -> int:
+        """Memory on the card that nobody has."""
 
     def address(self, room: Any) -> int:
         """Where that memory is, for the kernels."""
@@ -51,8 +61,3 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Wait for what was begun, and let others have the memory that nobody holds any more."""
-
-
-def source() -> str:
-    """Text of the kernels."""
-    return files("hitsieve.spots.gpu").joinpath("kernels.cu").read_text(encoding="utf-8")

@@ -12,8 +12,10 @@ OLDEST_DRIVER = 12_000
 """CUDA 12.0, as the driver writes it."""
 OLDEST_CARD = (7, 0)
 """Compute capability from which on the lanes of a warp wait for each other where they are told to."""
-MAJOR, MINOR = 75, 76
+MAJOR, MINOR, MODE = 75, 76, 20
 """Attributes of a card."""
+FORBIDDEN, ALONE = 2, 3
+"""Modes of a card: nobody, or one process at a time, may use it."""
 NO_CARD = 100
 """What the driver says where it has no card, or none that this process may see."""
 INSTALL = 'pip install "hitsieve[gpu]"'
@@ -28,6 +30,25 @@ class Card:
     memory: int
     """Bytes in all."""
     capability: tuple[int, int]
+    mode: int = 0
+    """Who may use it, as the driver writes it."""
+    uuid: str = ""
+    """What tells it from all others; hexadecimal, and empty where the driver does not say."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can search."""
+        return self.capability >= OLDEST_CARD and self.mode != FORBIDDEN
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether only one process at a time may use it."""
+        return self.mode == ALONE
+
+    @property
+    def identity(self) -> str:
+        """What tells it from others of this computer, whatever a process knows it by."""
+        return self.uuid or f"number-{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +66,7 @@ class Cards:
     @property
     def usable(self) -> tuple[Card, ...]:
         """Those that can search."""
-        return () if self.lack else tuple(card for card in self.cards if card.capability >= OLDEST_CARD)
+        return () if self.lack else tuple(card for card in self.cards if card.is_usable)
 
 
 def find_cards(library: str = LIBRARY) -> Cards:
@@ -71,7 +92,9 @@ def _lack(cards: tuple[Card, ...], version: int) -> tuple[str, str]:
     if not cards:
         mend = "see whether nvidia-smi shows it, and what CUDA_VISIBLE_DEVICES hides"
         return "the NVIDIA driver has no card", mend
-    if not any(card.capability >= OLDEST_CARD for card in cards):
+    if not any(card.is_usable for card in cards):
+        if cards[0].mode == FORBIDDEN:
+            return f"{cards[0].name} is closed to all", "open it: nvidia-smi --compute-mode=DEFAULT"
         return f"{cards[0].name} is too old", "a card of compute capability 7.0 or more is needed"
     if version < OLDEST_DRIVER:
         return "the NVIDIA driver is older than CUDA 12.0", "install version 525 of the driver, or a later one"
@@ -89,9 +112,17 @@ def _cards(driver: ctypes.CDLL) -> list[Card]:
         driver.cuDeviceGet(ctypes.byref(device), number)
         driver.cuDeviceGetName(name, len(name), device)
         driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
-        capability = [ctypes.c_int(), ctypes.c_int()]
-        for value, attribute in zip(capability, (MAJOR, MINOR), strict=True):
+        asked = [ctypes.c_int(), ctypes.c_int(), ctypes.c_int()]
+        for value, attribute in zip(asked, (MAJOR, MINOR, MODE), strict=True):
             driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
-        major, minor = (value.value for value in capability)
-        found.append(Card(number, name.value.decode(errors="replace"), memory.value, (major, minor)))
+        major, minor, mode = (value.value for value in asked)
+        uuid = _uuid(driver, device)
+        found.append(Card(number, name.value.decode(errors="replace"), memory.value, (major, minor), mode, uuid))
     return found
+
+
+def _uuid(driver: ctypes.CDLL, device: ctypes.c_int) -> str:
+    # Drivers before CUDA 11.4 lack it; they are too old anyway.
+    ask = getattr(driver, "cuDeviceGetUuid_v2", None)
+    uuid = ctypes.create_string_buffer(16)
+    return uuid.raw.hex() if ask is not None and ask(uuid, device) == 0 else ""
