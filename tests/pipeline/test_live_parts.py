@@ -36,6 +36,7 @@ def test_hits_come_while_the_series_does(
     sender: StreamSender,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(received, "IMAGES_PER_FILE", SIZE)
     caplog.set_level(logging.INFO, logger="hitsieve")
@@ -72,6 +73,8 @@ def test_hits_come_while_the_series_does(
     names = {part(number).name for number in range(1, 5)}
     assert {path.name for path in out.iterdir()} == names | {path.name for path in ended.outputs}
     assert f"hits of images 20 to 29: {part(3)}" in caplog.text
+    # Said by the process that sieves: they are of this series.
+    assert "is not of this run" not in capfd.readouterr().err
 
 
 def test_a_part_that_goes_wrong_costs_the_series_nothing(
