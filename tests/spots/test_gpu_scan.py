@@ -132,6 +132,30 @@ def test_a_search_that_is_left_early(run: Run, finder: Finder) -> None:
     assert list(scan) == []
 
 
+class Interrupted(EmulatedCard):
+    """A card that is slow to give memory back, so that the user's Ctrl-C comes while it does."""
+
+    asked = 0
+
+    def close(self) -> None:
+        super().close()
+        Interrupted.asked += 1
+        if Interrupted.asked == 1:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_memory_is_given_back(run: Run, finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search is closed once more on the way out, and does not wait for what was interrupted."""
+    monkeypatch.setattr(Interrupted, "asked", 0)
+    streams = Streams([lambda: Interrupted(finder.ground.dtype)] * 2, run, finder, workers=1, bounds=SMALL)
+    for place in [*Places.of(run, np.arange(30, dtype=np.int64)).batches(BATCH, 1 << 28)][:2]:
+        streams.search(place)
+    none = np.empty(0, dtype=np.int64)
+    with pytest.raises(KeyboardInterrupt), closing(streams.scan(none, BATCH, ends=True)) as scan:
+        list(scan)
+    assert Interrupted.asked == 2
+
+
 def test_images_that_cannot_be_read_say_why_as_ever(run: Run, finder: Finder, tmp_path: Path) -> None:
     """Chunks that are cut, broken, or in a file that is not there."""
     data = bytearray(run.files[0].path.read_bytes())
