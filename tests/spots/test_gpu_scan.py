@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -257,6 +258,33 @@ def test_batches_hold_all_images_once(sizes: list[int], images: int, stored: int
     for batch in batches:
         assert 1 <= len(batch.images) <= images
         assert len(batch.images) == 1 or batch.size[batch.file != NOT_STORED].sum() <= stored
+
+
+class Sparing(EmulatedCard):
+    """A card that gives memory of the host once more only where what it gave before is free again."""
+
+    given: weakref.ref[Any] | None = None
+
+    def host_room(self, n_bytes: int) -> Any:
+        assert self.given is None or self.given() is None
+        room = super().host_room(n_bytes)
+        self.given = weakref.ref(room)
+        return room
+
+
+def test_memory_that_has_become_too_small_is_not_kept_beside_what_follows(run: Run, finder: Finder) -> None:
+    made: list[EmulatedCard] = []
+
+    def make() -> Device:
+        made.append(Sparing(finder.ground.dtype))
+        return made[-1]
+
+    with closing(Streams([make], run, finder, workers=1, bounds=SMALL)) as streams:
+        places = Places.of(run, np.arange(9, dtype=np.int64))
+        streams.search(places.part(0, 1))
+        streams.search(places.part(1, 9))
+    (card,) = made
+    assert len(card.host_rooms) == 2
 
 
 def test_no_memory_leaves_all_to_the_core(run: Run, finder: Finder, caplog: pytest.LogCaptureFixture) -> None:
