@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve.verdict.blankfit import Counts, Floats, Mode, fit, likely, upper_tail
-from hitsieve.verdict.mixture import DROP_95, MOST, Explained, explain
+from hitsieve.verdict.mixture import DROP_95, MOST, Also, Explained, explain
 
 Bools = npt.NDArray[np.bool_]
 
@@ -46,6 +46,12 @@ _STRAY = 0.02
 _NEXT = 5
 """Counts after one that are held against it."""
 _NONE = "the images have no mode of few spots, as blanks would make"
+_DROP = 1.0
+"""Log likelihood, below the best, of the fits to the mode alone that the threshold need not pass."""
+_GONE = 1e-3
+"""Share of a mode that lies beyond its end."""
+_HANDICAP = 6.0
+"""Value by which the fit to a mode that ends may be worse than an explanation by blanks and hits."""
 _BROAD = 2
 """Most frequent count of blanks from which they are not quiet."""
 _HEAP = 0.6
@@ -98,6 +104,8 @@ class FalseHits:
 @dataclass(frozen=True, slots=True)
 class _Found:
     explained: Explained
+    alone: tuple[Floats, ...]
+    """Tails of the distributions that fit the mode alone, where any do: with hits in it they reach too far."""
     trouble: str
     """Why the mode cannot be trusted; empty where it can."""
 
@@ -130,7 +138,7 @@ def calibrate(
     if isinstance(found, str):
         return Calibration(DEFAULT_MIN_SPOTS, "default", found, None)
     # The end of the likely range rather than its middle: a threshold too low makes false hits of many blanks.
-    wanted = int((found.explained.tails > false_hit_rate).sum(axis=1).max())
+    wanted = min(int((tails > false_hit_rate).sum(axis=1).max()) for tails in (found.explained.tails, *found.alone))
     least = max(FLOOR, wanted)
     blanks = found.blanks
     if found.trouble:
@@ -242,7 +250,9 @@ def _lowest_mode(histogram: Counts, lattices: Counts) -> _Found | str:
     if told.images < _MINOR * n and _narrow(histogram, _last(told) + 1):
         mode, told = _explained(histogram, lattices, _last(told) + 1)
     within = int(lattices[mode.first : _last(told) + 1].sum())
-    return _why_none(mode, told, within) or _Found(told, _trouble(histogram, told, int(lattices.sum())))
+    fits = mode.misfit <= _MISFIT + _noise(mode.images, mode.mean, mode.excess, mode.last - mode.first + 1)
+    alone = (upper_tail(*likely(histogram, mode, _DROP), MOST),) if fits else ()
+    return _why_none(mode, told, within) or _Found(told, alone, _trouble(histogram, told, int(lattices.sum())))
 
 
 def _why_none(mode: Mode, told: Explained, n_lattices: int) -> str:
@@ -264,11 +274,19 @@ def _explained(histogram: Counts, lattices: Counts, first: int) -> tuple[Mode, E
     peak = _peak(histogram, first)
     mode = _grow(histogram, lattices, first, peak)
     alone = likely(histogram, mode, DROP_95)
-    told = explain(histogram, lattices, mode.first, peak, alone)
+    handicap = _HANDICAP if _ends(histogram + lattices, mode) else 0.0
+    told = explain(histogram, lattices, mode.first, peak, Also(*alone, handicap))
     if peak >= _BROAD and told.images < _HEAP * mode.images:
         # Blanks of many spots spread as widely as hits: where they seem to be few, the mode may be all theirs.
         told = replace(told, tails=np.concatenate([told.tails, upper_tail(*alone, MOST)]))
     return mode, told
+
+
+def _ends(everything: Counts, mode: Mode) -> bool:
+    """Whether hardly any images follow where the mode should end: no hits lie among its counts, then."""
+    tail = upper_tail(np.array(mode.mean), np.array(mode.excess), MOST)
+    end = int((tail > _GONE).sum())
+    return bool(everything[end : end + _NEXT].sum() <= 2 + _GONE * mode.images)
 
 
 def _last(told: Explained) -> int:

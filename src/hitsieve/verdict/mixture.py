@@ -49,6 +49,16 @@ _OTHERS = 48
 
 
 @dataclass(frozen=True, slots=True)
+class Also:
+    """Negative binomial distributions that are tried besides; shape (n,)."""
+
+    mean: Floats
+    excess: Floats
+    handicap: float
+    """Value by which they may be worse than the others."""
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """Distributions of blanks, best first, that explain counts about as well as any; shape (n,) where not said."""
 
@@ -173,7 +183,7 @@ def _bumps(peak: int, last: int) -> Floats:
     return np.asarray(heights[heights.sum(axis=1) > 0])
 
 
-def explain(histogram: Counts, lattices: Counts, first: int, peak: int, also: tuple[Floats, Floats]) -> Explained:
+def explain(histogram: Counts, lattices: Counts, first: int, peak: int, also: Also) -> Explained:
     """Find the distributions of blanks that explain the counts from `first` up, each with the hits that suit it best.
 
     Parameters
@@ -184,18 +194,18 @@ def explain(histogram: Counts, lattices: Counts, first: int, peak: int, also: tu
         First count that is explained.
     peak : int
         Count of most blanks.
-    also : (array, array), shape (n,)
-        Means and excesses of negative binomial distributions that are tried besides.
+    also : Also
     """
     window = _Window(histogram, lattices, first, peak)
-    few = np.argsort(also[1], kind="stable")[np.unique(np.linspace(0, len(also[1]) - 1, _OTHERS).astype(np.int64))]
+    few = np.argsort(also.excess, kind="stable")[
+        np.unique(np.linspace(0, len(also.excess) - 1, _OTHERS).astype(np.int64))
+    ]
     parts = [_search(window, peak, family) for family in (_GAMMA, _LOG_NORMAL)]
-    parts.append(_tried(window, _GAMMA, (also[0][few], np.sqrt(also[1][few])), window.start()))
+    parts.append(_tried(window, _GAMMA, (also.mean[few], np.sqrt(also.excess[few])), window.start()))
     best = max(parts, key=lambda part: part.value.max())
     least = best.value.max() - DROP_95
-    value, mean, excess, pmf = (
-        np.concatenate(rows) for rows in zip(*(part.kept(least) for part in parts), strict=True)
-    )
+    kept = [part.kept(least - allowed) for part, allowed in zip(parts, (0.0, 0.0, also.handicap), strict=True)]
+    value, mean, excess, pmf = (np.concatenate(rows) for rows in zip(*kept, strict=True))
     order = np.argsort(-value, kind="stable")
     value, mean, excess, pmf = value[order], mean[order], excess[order], pmf[order]
     shares = best.shares[int(best.value.argmax())]

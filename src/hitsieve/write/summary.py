@@ -62,7 +62,7 @@ class BlanksSummary(_Part):
     false_hit_rate: Share
     """Expected share of blanks with min_spots counted spots or more."""
     false_hit_rate_interval: tuple[Share, Share]
-    """95 % interval (low, high) of it, if the counts of blanks are negative binomial."""
+    """95 % interval (low, high) of it, if the spots of blanks spread as thickness and beam make them."""
     at_most: Share | None = None
     """Share with min_spots counted spots or more of all images without a lattice: no more of the blanks can be false
     hits by their spots, whatever their distribution. null where the run is not indexed."""
