@@ -92,6 +92,15 @@ def test_lattices_among_the_brightest_blanks_are_no_doubt_of_them(mean: float, d
     assert distribution.sf(found.min_spots - 1) <= 1e-3
 
 
+def test_blanks_of_a_jet_that_varies_much_are_no_hits() -> None:
+    rng = np.random.default_rng([0, N])
+    n_spots = rng.poisson(8.0 * rng.lognormal(-0.32, 0.8, N))
+    n_spots[: N // 20] += np.exp(rng.uniform(np.log(15), np.log(200), N // 20)).astype(np.int64)
+    found = calibrate(n_spots)
+    assert found.origin == "blanks"
+    assert found.min_spots >= 35
+
+
 @pytest.mark.parametrize(("mean", "dispersion", "hits"), [(8.0, 2.0, 0.05), (8.0, 1.3, 0.05), (30.0, 1.0, 0.02)])
 def test_a_few_weak_hits_do_not_lower_the_threshold_into_the_blanks(
     mean: float, dispersion: float, hits: float

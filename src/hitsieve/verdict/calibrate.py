@@ -58,7 +58,7 @@ _HEAP = 0.6
 """Share of the images of a mode that are blanks where it is explained by blanks and hits."""
 _FEW = 0.01
 """Images, over blanks, that are too few to lower the threshold for: they would be of blanks as soon as of hits."""
-_QUIET = 0.5
+_QUIET = 0.1
 """Mean number of spots of blanks that are quiet: of those, none is in doubt."""
 _BRIGHTER = 1.1
 """Ratio of backgrounds from which images of more spots may be those of a running jet, the others of a stopped one."""
@@ -275,7 +275,7 @@ def _why_none(mode: Mode, told: Explained, n_lattices: int) -> str:
     if told.images < MIN_BLANKS:
         return f"{told.images} images of few spots are too few blanks to tell: {MIN_BLANKS} are needed"
     mean, excess = float(told.mean[0]), float(told.excess[0])
-    if mean > MAX_MEAN or (mean > DEFAULT_MIN_SPOTS and sqrt((1.0 + mode.excess) / mode.mean) > _WIDEST):
+    if mean > MAX_MEAN or (mode.mean > DEFAULT_MIN_SPOTS and sqrt((1.0 + mode.excess) / mode.mean) > _WIDEST):
         return _NONE
     # Half of the blanks, but hardly any hits, have no more spots than blanks have on average.
     if 4 * n_lattices > told.images:
