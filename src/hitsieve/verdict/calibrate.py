@@ -226,12 +226,13 @@ def _jet_running(background: Floats, searched: Bools) -> Bools:
     if known.sum() < 2 * MIN_BLANKS or typical <= 0:
         return everything
     logs = np.log(np.maximum(background, 1e-3 * typical))
-    cut = _split(logs[known])
-    low, high = logs[known & (logs < cut)], logs[known & (logs >= cut)]
+    values = logs[known]
+    cut = _split(values)
+    low, high = values[values < cut], values[values >= cut]
     if min(len(low), len(high)) < MIN_BLANKS:
         return everything
     gap = float(np.median(high) - np.median(low))
-    if gap < max(np.log(2.0), 5.0 * sqrt(0.5 * (_spread(low) ** 2 + _spread(high) ** 2))):
+    if gap < np.log(2.0) or gap < 5.0 * sqrt(0.5 * (_spread(low) ** 2 + _spread(high) ** 2)):
         return everything
     return np.asarray(~known | (logs >= max(cut, float(np.median(high)) - 3.0 * _spread(high))))
 
