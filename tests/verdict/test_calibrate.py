@@ -51,8 +51,8 @@ def test_threshold_holds_and_is_not_needlessly_high(mean: float, dispersion: flo
         # Where many of the images are hits of few more spots than blanks have, some pass for blanks.
         assert found.min_spots <= best + 2 + (0.3 * hits * best if mean > 10 else 0)
         assert found.blanks is not None
-        # A few blanks' spots may pass for those of the weakest hits.
-        assert found.blanks.mean == pytest.approx(mean, rel=0.15, abs=0.08)
+        # Where most images are hits, the blanks of most spots may pass for some of these.
+        assert found.blanks.mean == pytest.approx(mean, rel=0.3 if hits > 0.5 else 0.15, abs=0.02)
         assert found.blanks.n == pytest.approx((1 - hits) * N, rel=0.25)
 
 
@@ -80,6 +80,38 @@ def test_lattices_tell_weak_hits_from_blanks() -> None:
     found = calibrate(n_spots, indexed=indexed)
     assert found.origin == "blanks"
     assert oracle(distribution) <= found.min_spots <= oracle(distribution) + 2
+
+
+@pytest.mark.parametrize(("mean", "dispersion"), [(8.0, 2.0), (15.0, 1.0), (30.0, 1.0)])
+def test_lattices_among_the_brightest_blanks_are_no_doubt_of_them(mean: float, dispersion: float) -> None:
+    rng = np.random.default_rng(3)
+    distribution = blanks(mean, dispersion)
+    n_spots = counts(rng, distribution, 0.6, weak=True)
+    found = calibrate(n_spots, indexed=(np.arange(N) < 0.6 * N) & (rng.random(N) < 0.7) & (n_spots >= 8))
+    assert found.origin == "blanks"
+    assert distribution.sf(found.min_spots - 1) <= 1e-3
+
+
+def test_blanks_of_a_jet_that_varies_much_are_no_hits() -> None:
+    rng = np.random.default_rng([0, N])
+    n_spots = rng.poisson(8.0 * rng.lognormal(-0.32, 0.8, N))
+    n_spots[: N // 20] += np.exp(rng.uniform(np.log(15), np.log(200), N // 20)).astype(np.int64)
+    found = calibrate(n_spots)
+    assert found.origin == "blanks"
+    assert found.min_spots >= 35
+
+
+@pytest.mark.parametrize(("mean", "dispersion", "hits"), [(8.0, 2.0, 0.05), (8.0, 1.3, 0.05), (30.0, 1.0, 0.02)])
+def test_a_few_weak_hits_do_not_lower_the_threshold_into_the_blanks(
+    mean: float, dispersion: float, hits: float
+) -> None:
+    distribution, n, shares = blanks(mean, dispersion), 500, []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        n_spots = counts(rng, distribution, hits, weak=True, n=n)
+        found = calibrate(n_spots, indexed=(np.arange(n) < hits * n) & (rng.random(n) < 0.7) & (n_spots >= 8))
+        shares.append(distribution.sf(found.min_spots - 1))
+    assert np.mean(shares) <= 0.5e-3
 
 
 @pytest.mark.parametrize(

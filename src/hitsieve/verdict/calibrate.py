@@ -56,6 +56,10 @@ _BROAD = 2
 """Most frequent count of blanks from which they are not quiet."""
 _HEAP = 0.6
 """Share of the images of a mode that are blanks where it is explained by blanks and hits."""
+_FEW = 0.01
+"""Images, over blanks, that are too few to lower the threshold for: they would be of blanks as soon as of hits."""
+_QUIET = 0.1
+"""Mean number of spots of blanks that are quiet: of those, none is in doubt."""
 _BRIGHTER = 1.1
 """Ratio of backgrounds from which images of more spots may be those of a running jet, the others of a stopped one."""
 _RISE = 3.0
@@ -106,6 +110,7 @@ class _Found:
     explained: Explained
     alone: tuple[Floats, ...]
     """Tails of the distributions that fit the mode alone, where any do: with hits in it they reach too far."""
+    histogram: Counts
     trouble: str
     """Why the mode cannot be trusted; empty where it can."""
 
@@ -113,6 +118,16 @@ class _Found:
     def blanks(self) -> Blanks:
         best = self.explained
         return Blanks(best.images, round(float(best.mean[0]), 6), round(1.0 + float(best.excess[0]), 6))
+
+    def wanted(self, rate: float) -> int:
+        """The least number of spots that at most this share of the blanks have."""
+        # The end of the likely range rather than its middle: a threshold too low makes false hits of many blanks.
+        told, *alone = (int((tails > rate).sum(axis=1).max()) for tails in (self.explained.tails, *self.alone))
+        if not alone or alone[0] <= told:
+            return alone[0] if alone else told
+        between = int(self.histogram[told : alone[0]].sum())
+        few = between <= _FEW * self.explained.images and self.blanks.mean >= _QUIET
+        return alone[0] if few else told
 
 
 def calibrate(
@@ -137,8 +152,7 @@ def calibrate(
     found = _find(n_counted, indexed, background)
     if isinstance(found, str):
         return Calibration(DEFAULT_MIN_SPOTS, "default", found, None)
-    # The end of the likely range rather than its middle: a threshold too low makes false hits of many blanks.
-    wanted = min(int((tails > false_hit_rate).sum(axis=1).max()) for tails in (found.explained.tails, *found.alone))
+    wanted = found.wanted(false_hit_rate)
     least = max(FLOOR, wanted)
     blanks = found.blanks
     if found.trouble:
@@ -212,12 +226,13 @@ def _jet_running(background: Floats, searched: Bools) -> Bools:
     if known.sum() < 2 * MIN_BLANKS or typical <= 0:
         return everything
     logs = np.log(np.maximum(background, 1e-3 * typical))
-    cut = _split(logs[known])
-    low, high = logs[known & (logs < cut)], logs[known & (logs >= cut)]
+    values = logs[known]
+    cut = _split(values)
+    low, high = values[values < cut], values[values >= cut]
     if min(len(low), len(high)) < MIN_BLANKS:
         return everything
     gap = float(np.median(high) - np.median(low))
-    if gap < max(np.log(2.0), 5.0 * sqrt(0.5 * (_spread(low) ** 2 + _spread(high) ** 2))):
+    if gap < np.log(2.0) or gap < 5.0 * sqrt(0.5 * (_spread(low) ** 2 + _spread(high) ** 2)):
         return everything
     return np.asarray(~known | (logs >= max(cut, float(np.median(high)) - 3.0 * _spread(high))))
 
@@ -249,10 +264,11 @@ def _lowest_mode(histogram: Counts, lattices: Counts) -> _Found | str:
     mode, told = _explained(histogram, lattices, 0)
     if told.images < _MINOR * n and _narrow(histogram, _last(told) + 1):
         mode, told = _explained(histogram, lattices, _last(told) + 1)
-    within = int(lattices[mode.first : _last(told) + 1].sum())
+    within = int(lattices[mode.first : int(told.mean[0]) + 1].sum())
     fits = mode.misfit <= _MISFIT + _noise(mode.images, mode.mean, mode.excess, mode.last - mode.first + 1)
     alone = (upper_tail(*likely(histogram, mode, _DROP), MOST),) if fits else ()
-    return _why_none(mode, told, within) or _Found(told, alone, _trouble(histogram, told, int(lattices.sum())))
+    trouble = _trouble(histogram, told, int(lattices.sum()))
+    return _why_none(mode, told, within) or _Found(told, alone, histogram, trouble)
 
 
 def _why_none(mode: Mode, told: Explained, n_lattices: int) -> str:
@@ -260,9 +276,10 @@ def _why_none(mode: Mode, told: Explained, n_lattices: int) -> str:
     if told.images < MIN_BLANKS:
         return f"{told.images} images of few spots are too few blanks to tell: {MIN_BLANKS} are needed"
     mean, excess = float(told.mean[0]), float(told.excess[0])
-    if mean > MAX_MEAN or (mean > DEFAULT_MIN_SPOTS and sqrt((1.0 + mode.excess) / mode.mean) > _WIDEST):
+    if mean > MAX_MEAN or (mode.mean > DEFAULT_MIN_SPOTS and sqrt((1.0 + mode.excess) / mode.mean) > _WIDEST):
         return _NONE
-    if 2 * n_lattices > told.images:
+    # Half of the blanks, but hardly any hits, have no more spots than blanks have on average.
+    if 4 * n_lattices > told.images:
         return "many images of the lowest mode of spot counts have a lattice: it is not one of blanks"
     if told.misfit > _MISFIT + _noise(told.images, mean, excess):
         return "blanks and hits of few spots merge: no distribution of blanks fits the lowest mode of spot counts"

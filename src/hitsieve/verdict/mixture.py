@@ -32,8 +32,8 @@ _GRID = (11, 9)
 """Points of a grid in mean and spread."""
 _ZOOMS = 7
 _STEPS = 40
-_HASTE = 1.5
-"""Power of a step of expectation and maximisation: 1 is the plain one, and it climbs up to 2."""
+_STILL = 1e-4
+"""Change of the shares below which no further step is taken."""
 _HALF = 0.5
 """Images that a bump loses in each step: those with hardly any end at none."""
 _TELLING = 5000
@@ -138,9 +138,12 @@ class _Window:
         for _ in range(_STEPS):
             ratio = self.seen / np.maximum(self.mixed(blanks, shares), 1e-300)
             gain = np.concatenate([(blanks * ratio).sum(axis=1, keepdims=True), ratio @ self.hits.T], axis=1)
-            shares = shares * gain**_HASTE
+            # The plain step of expectation and maximisation is shares * gain; it climbs up to a power of 2.
+            before, shares = shares, shares * gain * np.sqrt(gain)
             shares[:, 1:] = np.maximum(shares[:, 1:] - _HALF / self._telling, 0.0)
             shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-300)
+            if np.abs(shares - before).max() < _STILL:
+                break
         mixed = np.maximum(self.mixed(blanks, shares), 1e-300)
         fit = np.log(mixed) @ self.seen - self._denied(1.0 - shares[:, :1] * blanks / mixed)
         return self._telling * fit - (shares[:, 1:] > 0).sum(axis=1), shares

@@ -99,8 +99,17 @@ def find_outputs(path: Path) -> Outputs:
     Raises
     ------
     SourceError
-        There are none, or those of several runs, or the annotated master or the summary is absent.
+        There are none, or those of several runs, or the annotated master or the summary is absent; or they may not be
+        seen.
     """
+    try:
+        return _found(path)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise SourceError(f"{path}: cannot be read: {why}", mend="check its permissions") from error
+
+
+def _found(path: Path) -> Outputs:
     if not path.exists():
         raise SourceError(f"{path}: there is no such file or folder", mend="name an output of hitsieve run")
     folder = path if path.is_dir() else path.parent
