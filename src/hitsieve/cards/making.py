@@ -9,9 +9,12 @@ from hitsieve.cards.device import CardError, Device, Kernels
 from hitsieve.cards.found import Card
 from hitsieve.cards.own import keep_kernels
 
+STREAMS = 2
+"""Batches under way on a card: while one is copied, or waits for cores, the kernels of the other run."""
+
 
 def makers(cards: Sequence[Card], kernels: Kernels) -> list[Callable[[], Device]]:
-    """What makes a device, with a stream of its own, of each card.
+    """What makes a device of each stream of some cards: cards take batches in turn.
 
     Raises
     ------
@@ -26,4 +29,4 @@ def makers(cards: Sequence[Card], kernels: Kernels) -> list[Callable[[], Device]
     lacking = lack()
     if lacking:
         raise CardError(lacking)
-    return [partial(CupyCard, card.number, kernels) for card in cards]
+    return [partial(CupyCard, card.number, kernels) for _ in range(STREAMS) for card in cards]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,26 +67,22 @@ def describe(path: Path) -> Described:
     SourceError
         It cannot be read.
     """
-    try:
-        with open_output(path, "*_annotated.h5") as file:
-            entry = file.get(entry_of(file))
-            if not isinstance(entry, h5py.Group):
-                return Described()
-            instrument = _of_class(entry, "NXinstrument", "instrument")
-            source = _of_class(entry, "NXsource", "source") or _of_class(instrument, "NXsource", "source")
-            sample = _of_class(entry, "NXsample", "sample")
-            return Described(
-                title=_text(entry, "title"),
-                sample_name=_text(sample, "name"),
-                sample_id=_identifier(sample),
-                experiment=_text(entry, "experiment_identifier"),
-                instrument=_text(instrument, "name"),
-                facility=_text(source, "name"),
-                start_time=_text(entry, "start_time"),
-                end_time=_text(entry, "end_time") or _text(entry, "end_time_estimated"),
-            )
-    except (OSError, RuntimeError, KeyError) as error:
-        raise SourceError(f"{path}: cannot be read: {error}", mend="copy it again") from error
+    with _entry(path) as entry:
+        if entry is None:
+            return Described()
+        instrument = _of_class(entry, "NXinstrument", "instrument")
+        source = _of_class(entry, "NXsource", "source") or _of_class(instrument, "NXsource", "source")
+        sample = _of_class(entry, "NXsample", "sample")
+        return Described(
+            title=_text(entry, "title"),
+            sample_name=_text(sample, "name"),
+            sample_id=_identifier(sample),
+            experiment=_text(entry, "experiment_identifier"),
+            instrument=_text(instrument, "name"),
+            facility=_text(source, "name"),
+            start_time=_text(entry, "start_time"),
+            end_time=_text(entry, "end_time") or _text(entry, "end_time_estimated"),
+        )
 
 
 def responsible(path: Path) -> Responsible:
@@ -96,16 +93,22 @@ def responsible(path: Path) -> Responsible:
     SourceError
         It cannot be read.
     """
+    with _entry(path) as entry:
+        if entry is None:
+            return Responsible()
+        groups = _all_of_class(entry, "NXuser", "user")
+        people = tuple(Person(*(_text(group, name) for name in ("name", "email", "role"))) for group in groups)
+        sent = entry.get("user")
+        names = sent if isinstance(sent, h5py.Group) else ()
+        return Responsible(people, {name: text for name in names if (text := _text(sent, name))})
+
+
+@contextmanager
+def _entry(path: Path) -> Iterator[h5py.Group | None]:
     try:
         with open_output(path, "*_annotated.h5") as file:
             entry = file.get(entry_of(file))
-            if not isinstance(entry, h5py.Group):
-                return Responsible()
-            groups = _all_of_class(entry, "NXuser", "user")
-            people = tuple(Person(*(_text(group, name) for name in ("name", "email", "role"))) for group in groups)
-            sent = entry.get("user")
-            names = sent if isinstance(sent, h5py.Group) else ()
-            return Responsible(people, {name: text for name in names if (text := _text(sent, name))})
+            yield entry if isinstance(entry, h5py.Group) else None
     except (OSError, RuntimeError, KeyError) as error:
         raise SourceError(f"{path}: cannot be read: {error}", mend="copy it again") from error
 

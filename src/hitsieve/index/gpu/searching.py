@@ -12,7 +12,7 @@ from threading import Lock
 
 import numpy as np
 
-from hitsieve.cards import Card, CardError, Device
+from hitsieve.cards import Card, CardError, Device, makers
 from hitsieve.index.gpu.trials import Tried, kernels
 from hitsieve.index.known import CellIndexer
 from hitsieve.index.vectors import Vectors
@@ -20,8 +20,6 @@ from hitsieve.model import Lattice
 
 _log = logging.getLogger(__name__)
 Found = list[tuple[Lattice, ...]]
-STREAMS = 2
-"""Batches under way on a card: while one has trials made, the cores go on with the other."""
 
 
 class CardIndexing:
@@ -136,16 +134,13 @@ def _bits(lattice: Lattice) -> list[bytes]:
 
 
 def devices_of(cards: Sequence[Card]) -> list[Callable[[], Device]]:
-    """The streams of some cards: cards take batches in turn."""
+    """The streams of some cards: cards take batches in turn.
 
-    def maker(card: Card) -> Callable[[], Device]:
-        def make() -> Device:
-            try:
-                from hitsieve.cards.cupycard import CupyCard
-            except Exception as error:  # noqa: BLE001 - a CuPy that does not fit fails in all ways
-                raise CardError(f"CuPy cannot be imported: {error}") from None
-            return CupyCard(card.number, kernels())
-
-        return make
-
-    return [maker(card) for _ in range(STREAMS) for card in cards]
+    Raises
+    ------
+    Exception
+        CuPy cannot be imported.
+    CardError
+        It cannot compile.
+    """
+    return makers(cards, kernels())

@@ -19,8 +19,6 @@ from hitsieve.spots.gpu.plan import card_plan
 from hitsieve.spots.gpu.reading import READERS, Images, Places
 from hitsieve.spots.gpu.stage import block_bytes
 
-STREAMS = 2
-"""Batches under way on a card: while one is copied, the kernels of the other run."""
 AHEAD = 2
 """Batches, for each stream, that may be done before they are asked for."""
 
@@ -163,8 +161,7 @@ def devices_of(cards: Sequence[Card], dtype: str) -> list[Callable[[], Device]]:
     CardError
         It cannot compile.
     """
-    each = makers(cards, kernels_for(dtype))
-    return [make for _ in range(STREAMS) for make in each]
+    return makers(cards, kernels_for(dtype))
 
 
 def _blocks(run: Run, finder: Finder) -> int | None:
