@@ -7,6 +7,7 @@ import multiprocessing
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,18 @@ def test_reading_without_the_right_to_write(disk: Path) -> None:
         assert ids(catalogue, "cell ~ 79,79,38,90,90,90 and 'run'") == {record(1).id}
     with pytest.raises(OutputError, match="cannot be"), Catalogue(place, create=True) as catalogue:
         catalogue.add(record(2))
+
+
+def test_one_of_another_version_that_may_not_be_written(disk: Path) -> None:
+    place = disk / "catalogue.sqlite"
+    with Catalogue(place, create=True) as catalogue:
+        catalogue.add(record(1))
+    with closing(sqlite3.connect(place)) as connection:
+        connection.execute("UPDATE notes SET value = 'other' WHERE name = 'form'")
+        connection.commit()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with pytest.raises(SourceError, match=r"another version of hitsieve \(who may write it"), Catalogue(place):
+        pass
 
 
 def test_a_full_disk(disk: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -166,6 +169,26 @@ def test_nothing_to_index(cores: ThreadPoolExecutor) -> None:
     nothing = [none, np.full((20, 3), np.nan), np.zeros((20, 3)), np.tile([0.1, 0.1, 0.0], (20, 1))]
     assert agree(INDEXER, []) == 0
     assert agree(INDEXER, nothing) == 0
+
+
+THREADLESS = """
+import numpy as np
+from hitsieve.index import CellIndexer
+
+q = np.random.default_rng(1).normal(scale=0.1, size=(20, 40, 3))
+searches = CellIndexer((79, 79, 38, 90, 90, 90)).begin(q)
+searches.go_on(8)
+print(len(searches.first()[1]["images"]))
+"""
+
+
+def test_a_system_that_has_no_threads_to_give() -> None:
+    """The searches go on in the one there is."""
+    # No system has so much room for the stack of another.
+    environment = os.environ | {"RUST_MIN_STACK": str(1 << 50)}
+    command = [sys.executable, "-c", THREADLESS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("20\n", "")
 
 
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_90"])

@@ -111,6 +111,7 @@ def test_places_and_rays_are_each_others_inverse() -> None:
         (np.diag([1e-300, 1e150, 1e150]), 1e-3, "an axis of inf angstrom"),
         (np.diag([1e-5, 1.0, 1.0]), 1e-3, "an axis of 1e+05 angstrom"),
         (np.diag([1 / 2000.0] * 3), 1e9, "reflections on this image"),
+        (np.diag([1 / 80.0] * 3), np.nan, "no known distance"),
     ],
 )
 def test_a_lattice_of_any_numbers_is_not_looked_through(A: np.ndarray, reach: float, says: str) -> None:

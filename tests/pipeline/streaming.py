@@ -18,7 +18,7 @@ from hitsieve.settings import LiveSettings, RunSettings
 from hitsieve.source import open_run
 from hitsieve.testing.stream import StreamedSeries, StreamSender
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 """Longest time (s) that a test waits for what must come."""
 
 

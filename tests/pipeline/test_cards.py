@@ -80,6 +80,16 @@ def test_outputs_do_not_tell_who_searched(few: Simulated, emulated: list[Emulate
     assert tables[0].equals(tables[1])
 
 
+def test_nobody_is_told_of_cards_that_index_where_nothing_is_indexed(
+    few: Simulated, emulated: list[EmulatedCard], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        pipeline.run([few.master], settings(tmp_path / "out", "gpu", index={"indexing": "off"}))
+    assert "graphics cards search" in caplog.text
+    assert "help to index" not in caplog.text
+    assert emulated
+
+
 def test_short_runs_are_not_worth_a_card(
     few: Simulated, emulated: list[EmulatedCard], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -153,6 +153,32 @@ def test_one_run_at_a_time_has_memory_on_the_card(many: Simulated, monkeypatch: 
     assert [card.closed for card in made] == [True, True, False]
 
 
+@pytest.mark.usefixtures("alone")
+def test_who_gets_no_card_does_without_cupy(many: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes time and memory in each of the workers; and with one that does not work nobody keeps a card."""
+    emulate(monkeypatch, CARDS[:1], EmulatedCard)
+
+    def devices(of: Sequence[Card], dtype: str) -> list[Callable[[], Device]]:
+        raise ImportError("no CuPy for you")
+
+    monkeypatch.setattr(cards, "devices_of", devices)
+    others = [own.take_seat(CARDS[:1]) for _ in range(own.SEATS)]
+    answer = search_unit(job_of(many, "auto"), np.arange(2))
+    assert isinstance(answer, Found)
+    assert answer.who == "a core: other workers use the graphics cards"
+    for seat in others:
+        assert seat is not None
+        seat.close()
+    answer = search_unit(job_of(many, "auto", min_pixels=1), np.arange(2))
+    assert isinstance(answer, Found)
+    assert answer.who == "a core: CuPy cannot be used: no CuPy for you"
+    others = [own.take_seat(CARDS[:1]) for _ in range(own.SEATS)]
+    assert None not in others
+    for seat in others:
+        assert seat is not None
+        seat.close()
+
+
 class Dying(EmulatedCard):
     """A card that fails."""
 

@@ -11,7 +11,9 @@ import pytest
 
 from hitsieve import pipeline
 from hitsieve.errors import SettingsError
-from hitsieve.pipeline.live import losing_nothing
+from hitsieve.pipeline.apart import Apart
+from hitsieve.pipeline.live import losing_nothing, parts
+from hitsieve.pipeline.live.finishing import Job, Sieved, sieve_apart
 from hitsieve.settings import LiveSettings
 from hitsieve.source import open_run
 from hitsieve.testing import SimulateSettings, simulate
@@ -22,13 +24,22 @@ from pipeline.streaming import Receiving, into, kept_chunks, series_of, until
 N, SIZE = 44, 10
 
 
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    about = {"name": "source", "detector": "test-256k", "images": N, "hit_fraction": 0.4, "seed": 11}
+    return simulate(tmp_path_factory.mktemp("source"), SimulateSettings.model_validate(about)).master
+
+
 def test_hits_come_while_the_series_does(
-    tmp_path: Path, sender: StreamSender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    master: Path,
+    tmp_path: Path,
+    sender: StreamSender,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(received, "IMAGES_PER_FILE", SIZE)
     caplog.set_level(logging.INFO, logger="hitsieve")
-    about = {"name": "source", "detector": "test-256k", "images": N, "hit_fraction": 0.4, "seed": 11}
-    master = simulate(tmp_path / "source", SimulateSettings.model_validate(about)).master
     stored = pipeline.run([master], into(tmp_path / "stored"))
     series, out = series_of(master, 1), tmp_path / "out"
 
@@ -59,9 +70,39 @@ def test_hits_come_while_the_series_does(
     with open_run(part(1)) as opened, h5py.File(part(1)) as file:
         assert opened.run.detector.distance == series.start["detector_distance"]
         assert len(opened.run) == len(file["entry/MX/nPeaks"]) == len(kept_chunks(part(1)))
-    parts = {part(number).name for number in range(1, 5)}
-    assert {path.name for path in out.iterdir()} == parts | {path.name for path in ended.outputs}
+    names = {part(number).name for number in range(1, 5)}
+    assert {path.name for path in out.iterdir()} == names | {path.name for path in ended.outputs}
     assert f"hits of images 20 to 29: {part(3)}" in caplog.text
+    # Said by the process that sieves: they are of this series.
+    assert "is not of this run" not in capfd.readouterr().err
+
+
+def test_a_part_that_goes_wrong_costs_the_series_nothing(
+    master: Path, tmp_path: Path, sender: StreamSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does an image that cannot be read, before any other has come, cost a part."""
+    monkeypatch.setattr(received, "IMAGES_PER_FILE", SIZE)
+
+    def fails(apart: Apart, job: Job) -> Sieved:
+        if "000002" in job.master.name:
+            raise RuntimeError("as nobody thought of")
+        return sieve_apart(apart, job)
+
+    monkeypatch.setattr(parts, "sieve_apart", fails)
+    series, out = series_of(master, 1), tmp_path / "out"
+    with Receiving(sender.addresses, into(out), series=1, parts=True, keep_received=True) as receiving:
+        sender.raw(cbor2.dumps(series.start))
+        sender.raw(cbor2.dumps({"type": "image", **series.key, "image_id": 0, "data": "nonsense"}))
+        for i in range(1, 2 * SIZE):
+            sender.raw(series.image(i))
+        sender.raw(series.end)
+    (ended,) = receiving.ended
+    assert not ended.failed
+    part = kept_chunks(out / "series_000001_part_000001_hits.h5")
+    assert part == {i: sha for i, sha in kept_chunks(ended.outputs[0]).items() if i < SIZE}
+    assert part
+    # Nothing is left of parts where others may look for runs.
+    assert [path.name for path in out.glob("received/*/*_master.h5")] == ["series_000001_master.h5"]
 
 
 def test_a_veto_leaves_no_part_whole(tmp_path: Path) -> None:

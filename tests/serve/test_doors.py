@@ -372,6 +372,9 @@ def test_below_a_path(site: Site, stripped: bool) -> None:
         entered = client.get(f"{before}/runs/{site.pumped.id}", params={"token": TOKEN})
         assert (entered.status_code, entered.headers["location"]) == (303, f"/beam/line/runs/{site.pumped.id}")
         assert "Path=/beam/line/" in entered.headers["set-cookie"]
+        # With a cookie of what is below the path, which is not sent to the path itself.
+        first = client.get("/beam/line?q=x%20y")
+        assert (first.status_code, first.headers["location"]) == (303, "/beam/line/?q=x%20y")
         client.cookies.clear()
         client.headers["authorization"] = f"Bearer {TOKEN}"
         run = f"/runs/{site.pumped.id}"

@@ -107,6 +107,8 @@ def test_grid_files_and_faults(tab: Any, long_run: Site) -> None:
     tab.locator("#grid-shows").select_option("spots")
     by_keyboard(tab)
     tab.locator("#spots-title ~ details summary").press("Enter")
+    # The browser tells the page of it a moment later.
+    tab.wait_for_selector("#spots-table tbody tr")
     rows = tab.locator("#spots-table tbody tr td:nth-child(2)").all_inner_texts()
     assert sum(int(text.replace(",", "")) for text in rows) == long_run.pumped.n_hits
     files = tab.locator(".files table")
@@ -129,7 +131,7 @@ def by_keyboard(tab: Any) -> None:
     assert re.fullmatch(
         r"column 2 to 3, row 1; \d+ hits? of 2 searched, 2 images; \d+ spots at most\.", said.inner_text()
     )
-    assert tab.locator("#grid .shapelayer path").count() == 2
+    tab.locator("#grid .shapelayer path").nth(1).wait_for(state="attached")
     keep(tab, "run-grid")
     tab.keyboard.press("+")
     tab.wait_for_selector('#grid[data-shown="0-49"]')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -132,6 +133,30 @@ def test_a_search_that_is_left_early(run: Run, finder: Finder) -> None:
     assert list(scan) == []
 
 
+class Interrupted(EmulatedCard):
+    """A card that is slow to give memory back, so that the user's Ctrl-C comes while it does."""
+
+    asked = 0
+
+    def close(self) -> None:
+        super().close()
+        Interrupted.asked += 1
+        if Interrupted.asked == 1:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_memory_is_given_back(run: Run, finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search is closed once more on the way out, and does not wait for what was interrupted."""
+    monkeypatch.setattr(Interrupted, "asked", 0)
+    streams = Streams([lambda: Interrupted(finder.ground.dtype)] * 2, run, finder, workers=1, bounds=SMALL)
+    for place in [*Places.of(run, np.arange(30, dtype=np.int64)).batches(BATCH, 1 << 28)][:2]:
+        streams.search(place)
+    none = np.empty(0, dtype=np.int64)
+    with pytest.raises(KeyboardInterrupt), closing(streams.scan(none, BATCH, ends=True)) as scan:
+        list(scan)
+    assert Interrupted.asked == 2
+
+
 def test_images_that_cannot_be_read_say_why_as_ever(run: Run, finder: Finder, tmp_path: Path) -> None:
     """Chunks that are cut, broken, or in a file that is not there."""
     data = bytearray(run.files[0].path.read_bytes())
@@ -233,6 +258,33 @@ def test_batches_hold_all_images_once(sizes: list[int], images: int, stored: int
     for batch in batches:
         assert 1 <= len(batch.images) <= images
         assert len(batch.images) == 1 or batch.size[batch.file != NOT_STORED].sum() <= stored
+
+
+class Sparing(EmulatedCard):
+    """A card that gives memory of the host once more only where what it gave before is free again."""
+
+    given: weakref.ref[Any] | None = None
+
+    def host_room(self, n_bytes: int) -> Any:
+        assert self.given is None or self.given() is None
+        room = super().host_room(n_bytes)
+        self.given = weakref.ref(room)
+        return room
+
+
+def test_memory_that_has_become_too_small_is_not_kept_beside_what_follows(run: Run, finder: Finder) -> None:
+    made: list[EmulatedCard] = []
+
+    def make() -> Device:
+        made.append(Sparing(finder.ground.dtype))
+        return made[-1]
+
+    with closing(Streams([make], run, finder, workers=1, bounds=SMALL)) as streams:
+        places = Places.of(run, np.arange(9, dtype=np.int64))
+        streams.search(places.part(0, 1))
+        streams.search(places.part(1, 9))
+    (card,) = made
+    assert len(card.host_rooms) == 2
 
 
 def test_no_memory_leaves_all_to_the_core(run: Run, finder: Finder, caplog: pytest.LogCaptureFixture) -> None:

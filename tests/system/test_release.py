@@ -23,6 +23,7 @@ import pytest
 from pydantic import SecretStr
 
 import hitsieve as package
+from hitsieve.catalogue import Catalogue
 from hitsieve.catalogue.scicat import Credentials, SciCat, quoted
 from hitsieve.cli.commands import call as run_command
 from hitsieve.errors import VerificationError
@@ -340,6 +341,10 @@ def test_the_catalogue_knows_where_the_run_is(hitsieve: Hitsieve, mine: Kept, tm
     for folder, flags in ((mine.hits.parent, ("--misses", "keep", "--overwrite")), (tmp_path / "other", ())):
         done = hitsieve("run", mine.made.master, "-o", folder, *flags, *place)
         assert done.returncode == 0, done.stderr
+    with Catalogue(place[1]) as catalogue:
+        one = catalogue.part("").records[0][0]
+        # As those that this user may not see, it cannot even be looked for.
+        catalogue.add(one.model_copy(update={"id": "0" * 32, "place": str(tmp_path / ("x" * 300) / "a_summary.json")}))
     found = hitsieve("release", mine.made.master, *place, "--json")
     assert found.returncode == 0, found.stderr
     assert [file["path"] for file in json.loads(found.stdout)["kept"]] == [str(mine.hits), str(mine.misses)]

@@ -32,7 +32,7 @@ from hitsieve.testing.scicat import FakeSciCat
 
 HITSIEVE = str(Path(sys.executable).with_name("hitsieve"))
 TINY = {"name": "tiny", "detector": "test-256k", "images": 6, "images_per_file": 3, "hit_fraction": 0.5, "seed": 4}
-PATIENCE = 60.0
+PATIENCE = 240.0
 FACTS = {"pi": "Ada Lovelace", "pi_email": "ada@example.org", "owner_group": "p12345", "beam": "synchrotron"}
 ENDS = ("annotated.h5", "hits.h5", "images.parquet", "summary.json")
 

@@ -7,9 +7,11 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import pytest
@@ -139,16 +141,29 @@ def test_a_clock_that_is_set_back_delays_nothing(beamline: Beamline) -> None:
     assert beamline.row(master).state == "done"
 
 
-def test_what_does_not_go_on_is_ended() -> None:
+def test_what_does_not_go_on_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """A share that never answers must not hold the watcher for ever; what takes its time may."""
+    submit = ProcessPoolExecutor.submit
+
+    def late(pool: ProcessPoolExecutor, *job: Any) -> Any:
+        """Whoever gives the job may be kept from going on until it has long begun."""
+        before, future = apart._steps.value, submit(pool, *job)
+        until(lambda: job == (os.getpid,) or apart._steps.value != before)
+        return future
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", late)
     with Apart() as apart:
         assert apart.do(abs, -1) == 1
         with pytest.raises(Hung, match="nothing went on in it for"):
-            apart.do(time.sleep, 600, 0.5)
+            apart.do(time.sleep, 60, 0.5)
         assert apart.do(abs, -2, 60.0) == 2
         with pytest.raises(TimeoutError, match="its own"):
             apart.do(times_out, 0, 60.0)
-        assert apart.do(goes_slowly, 0, 2.0) == 20
+        # By a clock that goes on with its steps alone, whatever else this computer does.
+        clock = SimpleNamespace(monotonic=lambda: float(apart._steps.value))
+        monkeypatch.setattr("hitsieve.pipeline.apart.time", clock)
+        monkeypatch.setattr("hitsieve.pipeline.apart.LOOK", 0.01)
+        assert apart.do(goes_slowly, 0, 15.0) == 20
 
 
 def times_out(_: int) -> None:
@@ -158,7 +173,7 @@ def times_out(_: int) -> None:
 def goes_slowly(_: int) -> int:
     for _ in range(20):
         goes_on()
-        time.sleep(0.2)
+        time.sleep(0.05)
     return 20
 
 

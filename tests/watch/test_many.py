@@ -6,11 +6,14 @@ import time
 import urllib.request
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from hitsieve.pipeline.watch import Journal
 from hitsieve.pipeline.watch.finding import Finder, LookedInto
 from hitsieve.pipeline.watch.metrics import Metrics
+from hitsieve.pipeline.watch.processes import Processes
 from hitsieve.pipeline.watch.rows import Stamp
 
 from .conftest import Beamline, until
@@ -37,6 +40,38 @@ def test_the_first_are_seen_to_while_others_are_looked_for(beamline: Beamline, m
     assert done == ["a", "b"]
     assert [row.state for row in beamline.rows()] == ["done"] * 3
     assert {tuple(one) for one in beamline.hashes().values()} == {beamline.expected()}
+
+
+def show(path: Path, link: h5py.ExternalLink | h5py.VirtualLayout) -> None:
+    """A master with images that lie elsewhere."""
+    with h5py.File(path, "w") as file:
+        entry = file.create_group("entry")
+        entry.attrs["NX_class"] = "NXentry"
+        data = entry.create_group("data")
+        data.attrs.update({"NX_class": "NXdata", "signal": "data"})
+        if isinstance(link, h5py.VirtualLayout):
+            data.create_virtual_dataset("data", link)
+        else:
+            data["data"] = link
+
+
+def test_what_another_file_shows_is_no_run_for_a_moment(
+    tmp_path: Path, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the two is looked at first."""
+    monkeypatch.setattr("hitsieve.pipeline.watch.finding.EARLY", 0.0)
+    with h5py.File(tmp_path / "x_000001.h5", "w") as file:
+        file["data"] = np.zeros((4, 8, 8), np.uint16)
+    for shown, shows in (("a_vds.h5", "a.nxs"), ("b.h5", "b.nxs")):
+        layout = h5py.VirtualLayout((4, 8, 8), np.uint16)
+        layout[:] = h5py.VirtualSource("x_000001.h5", "data", layout.shape, np.uint16)
+        show(tmp_path / shown, layout)
+        show(tmp_path / shows, h5py.ExternalLink(shown, "entry/data/data"))
+    early: list[str] = []
+    finder = Finder(tmp_path, (), processes.looking, lambda: None)
+    found = finder.find(lambda some: early.extend(path.name for path in some))
+    assert {path.name for path in found.masters} == {"a.nxs", "b.nxs"}
+    assert early == ["a.nxs", "b.nxs"]
 
 
 def test_the_newest_goes_first(tmp_path: Path) -> None:

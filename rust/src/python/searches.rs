@@ -93,14 +93,23 @@ impl PyCellSearches {
     fn go_on(&self, py: Python<'_>, workers: usize) {
         py.detach(|| {
             let mut images = self.images();
-            let each = images.len().div_ceil(workers.max(1)).max(FEWEST);
-            std::thread::scope(|scope| {
-                let mut parts = images.chunks_mut(each);
-                let mine = parts.next();
-                for part in parts {
-                    scope.spawn(|| part.iter_mut().for_each(Image::go_on));
+            let most = images.len().div_ceil(FEWEST).min(workers);
+            let left = Mutex::new(images.iter_mut());
+            let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+            // Searches differ much in length: who has done one takes the next.
+            let work = || {
+                while let Some(image) = next() {
+                    image.go_on();
                 }
-                mine.into_iter().flatten().for_each(Image::go_on);
+            };
+            std::thread::scope(|scope| {
+                for _ in 1..most {
+                    // A system that has no more threads to give leaves it to those that there are.
+                    if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                        break;
+                    }
+                }
+                work();
             });
         });
     }

@@ -54,7 +54,10 @@ class Rooms:
 
     def fetch(self, name: str, dtype: npt.DTypeLike, n: int) -> npt.NDArray[Any]:
         """Wait for what was launched, and copy n values back."""
-        return self._device.get(self._rooms[name], n * np.dtype(dtype).itemsize).view(dtype)
+        data = self._device.get(self._rooms[name], n * np.dtype(dtype).itemsize)
+        # All that was sent has arrived by now.
+        self._sent.clear()
+        return data.view(dtype)
 
     def launch(self, numbers: Numbers, images: int, warps: dict[str, int]) -> None:
         """Start kernels, one after the other, each with so many warps an image."""

@@ -102,12 +102,12 @@ class Catalogue(Closing):
 
     def __init__(self, path: Path, *, create: bool = False, read_only: bool = False, words: bool = True) -> None:
         self.path = path
-        self._read_only = read_only
         if not _exists(path, unseen=False):
             if not create:
                 mend = "hitsieve run enters each run, hitsieve catalog add those that are finished"
                 raise SourceError(f"{path}: there is no catalogue yet", mend=mend)
             self._make_folder()
+        self._read_only = not create and (read_only or not os.access(path, os.W_OK))
         self._failure: type[HitsieveError] = OutputError if create else SourceError
         with self._using():
             self._connection = self._connect(create=create)
@@ -286,8 +286,7 @@ class Catalogue(Closing):
         return where(condition, lambda cell: near_table(connection, cell, near), has_words=self._words)
 
     def _connect(self, *, create: bool) -> sqlite3.Connection:
-        writable = create or (not self._read_only and os.access(self.path, os.W_OK))
-        uri = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw' if writable else 'ro'}"
+        uri = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'ro' if self._read_only else 'rw'}"
         connection = sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None)
         try:
             connection.execute(_IDENTITY).fetchone()
@@ -313,7 +312,7 @@ class Catalogue(Closing):
         if self._read_only:
             if not is_prepared(connection, words=self._words):
                 what = f"{self.path}: was made by another version of hitsieve"
-                raise SourceError(what, mend="bring it up to date with hitsieve catalog list")
+                raise SourceError(what, mend="who may write it brings it up to date with hitsieve catalog list")
             return
         if empty and not is_on_network(self.path):
             # Readers then do not wait for writers; it needs memory that is shared, which network file systems have not.

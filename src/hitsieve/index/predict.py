@@ -113,6 +113,8 @@ def why_not_predicted(A: Floats, beam: Beam, *, reach: float, d_min: float) -> s
             longest = np.nan
     if not (np.isfinite(A).all() and 0 < volume < np.inf) or np.isnan(longest):
         return "its orientation matrix has no inverse"
+    if not np.isfinite(reach):
+        return "its spots lie at no known distance from the Ewald sphere"
     if longest > LONGEST:
         return f"its cell has an axis of {longest:.3g} angstrom, longer than that of any crystal"
     q_max = min(1.0 / d_min, 2.0 / beam.wavelength)

@@ -88,7 +88,9 @@ class Apart(Closing):
         self.begin()
         assert self._pool is not None  # noqa: S101 - it has begun
         try:
-            return self._result(self._pool.submit(_busily, job, argument), longest)
+            # What is counted before the job is given can be no step of it.
+            steps = self._steps.value
+            return self._result(self._pool.submit(_busily, job, argument), steps, longest)
         except BrokenProcessPool:
             pool, self._pool = self._pool, None
             pool.shutdown()
@@ -101,12 +103,14 @@ class Apart(Closing):
             pool.shutdown(wait=False)
             raise
 
-    def _result(self, future: Future[R], longest: float | None) -> R:
-        steps, since, begun = self._steps.value, time.monotonic(), False
+    def _result(self, future: Future[R], steps: int, longest: float | None) -> R:
+        since, begun = time.monotonic(), False
         while longest is not None and not wait((future,), min(longest, LOOK)).done:
-            if self._steps.value != steps:
-                steps, since, begun = self._steps.value, time.monotonic(), True
-            elif time.monotonic() - since >= (longest if begun else max(longest, BEGIN)):
+            # First the time: what goes on from now on is none of what went before.
+            now, so_far = time.monotonic(), self._steps.value
+            if so_far != steps:
+                steps, since, begun = so_far, now, True
+            elif now - since >= (longest if begun else max(longest, BEGIN)):
                 raise Hung(f"the process that did it was ended, for nothing went on in it for {longest:,.0f} s")
         return future.result()
 

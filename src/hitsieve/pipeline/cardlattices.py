@@ -8,29 +8,31 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 from hitsieve.index.gpu import CardIndexing, devices_of
+from hitsieve.model import Run
 from hitsieve.pipeline import cards
+from hitsieve.pipeline.survey import can_index
+from hitsieve.settings import RunSettings
 
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
 def indexing_on_cards(
-    n_images: int, engine: str, pool: ThreadPoolExecutor, workers: int
+    run: Run, settings: RunSettings, pool: ThreadPoolExecutor, workers: int
 ) -> Iterator[CardIndexing | None]:
-    """Give those who index batches of images on the cards that are asked for; None where the pool is to do it.
+    """Give those who index batches of images on the cards that are asked for; None where the pool is to, or nobody.
 
     Parameters
     ----------
-    n_images : int
-        Of the run.
-    engine : str
-        `auto`, `cpu` or `gpu`.
+    run : Run
+    settings : RunSettings
     pool : ThreadPoolExecutor
         Indexes what cards cannot.
     workers : int
         Threads of it.
     """
-    if engine == "cpu" or (engine == "auto" and n_images < cards.MANY):
+    is_indexed = settings.index.indexing != "off" and can_index(run)
+    if not is_indexed or cards.engine_for(settings.engine, len(run)) == "cpu":
         yield None
         return
     usable = cards.choice().cards

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -155,22 +156,38 @@ def share_of_worker(run: Run, finder: Finder, engine: str) -> Share:
     """
     if engine == "cpu":
         return Share(None, "a core")
-    chosen = _suited(run, finder, choice())
+    busy = Share(None, "a core: other workers use the graphics cards")
+    # The seat comes first: CuPy takes a second and much memory, and is not for those who get none.
+    usable = find_cards().usable
+    if usable and can_search(run, finder) and not _is_seated(usable):
+        return busy
+    chosen = choice()
+    if not chosen.cards:
+        while _seats:
+            _seats.pop().close()
+    chosen = _suited(run, finder, chosen)
     if not chosen.cards:
         if engine == "gpu":
             raise _refused(chosen)
         return Share(None, f"a core: {chosen.why}")
-    if not _seats:
-        seat = take_seat(chosen.cards)
-        if seat is None:
-            return Share(None, "a core: other workers use the graphics cards")
-        _seats.append(seat)
+    # The files of the run may have come back in the meantime.
+    if not _is_seated(chosen.cards):
+        return busy
     card = _seats[0].card
     try:
         streams = Streams(devices_of([card], finder.ground.dtype), run, finder, workers=1)
     except ValueError:
         return Share(None, "a core: the files of the run have gone")
     return Share(streams, f"graphics card {card.number}, {card.name}")
+
+
+def _is_seated(of: Sequence[Card]) -> bool:
+    """Whether this process has a card, or gets one of these."""
+    if not _seats:
+        seat = take_seat(of)
+        if seat is not None:
+            _seats.append(seat)
+    return bool(_seats)
 
 
 def _refused(chosen: Choice) -> SettingsError:

@@ -99,7 +99,7 @@ def run(
         check_geometry(run, settings.verdict)
         finder = build_finder(run, settings.spots)
         scan = stack.enter_context(scanning(run, finder, paths, settings, workers))
-        cards = stack.enter_context(indexing_on_cards(len(run), settings.engine, pool, workers))
+        cards = stack.enter_context(indexing_on_cards(run, settings, pool, workers))
         searcher = Searcher(source, finder, scan, pool, known.remembered(), cards)
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None

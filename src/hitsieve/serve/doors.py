@@ -124,7 +124,7 @@ class Doors:
         if (unfit := _too_much(request)) is not None:
             return unfit
         if _is_crooked(request.scope["path"]):
-            return refuse(request, 400, "the path is not one of this server's", mend="start from the first page")
+            return self._corrected(request)
         host = _host(request.headers)
         if host is None:
             return refuse(request, 400, "the request does not say which server it is for", mend="send a header Host")
@@ -132,6 +132,14 @@ class Doors:
             what = f"{host[:80]!r} is not a name of this server"
             return refuse(request, 421, what, mend="name it with --allow-host, if it is yours")
         return None if self._token is None else self._asked(request, self._token)
+
+    def _corrected(self, request: Request) -> Response:
+        """What is said to a path that is none; all that one may lack is the slash after the path of the server."""
+        if not request.scope["path"]:
+            # The cookie is sent with what begins with that path and the slash only.
+            query = request.scope["query_string"].decode("latin-1")
+            return RedirectResponse(f"{self._base}/?{query}" if query else f"{self._base}/", 303)
+        return refuse(request, 400, "the path is not one of this server's", mend="start from the first page")
 
     def _asked(self, request: Request, token: Token) -> Response | None:
         """Ask for the token; one that comes in the address leaves it at once."""
@@ -166,11 +174,11 @@ class Doors:
 
 
 def _below(scope: Scope, base: str) -> Scope:
-    """A request without the path below which the server is."""
+    """A request without the path below which the server is; nothing is left of a request for just this path."""
     path: str = scope["path"]
     if not base or not (path == base or path.startswith(f"{base}/")):
         return scope
-    inner = path.removeprefix(base) or "/"
+    inner = path.removeprefix(base)
     return {**scope, "path": inner, "raw_path": quote(inner).encode()}
 
 

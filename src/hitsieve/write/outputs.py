@@ -23,6 +23,8 @@ _SUFFIXES = {
 }
 _MISSES = "_misses.h5"
 _ENDINGS = (*_SUFFIXES.values(), _MISSES)
+_PART = re.compile(r"_part_\d{6}_hits\.h5")
+"""What follows the stem of a run in the name of hits that were written while it was received."""
 SUMMARY_SUFFIX = _SUFFIXES["summary"]
 """End of the name of a summary."""
 _MOST_STATES = 64
@@ -97,8 +99,17 @@ def find_outputs(path: Path) -> Outputs:
     Raises
     ------
     SourceError
-        There are none, or those of several runs, or the annotated master or the summary is absent.
+        There are none, or those of several runs, or the annotated master or the summary is absent; or they may not be
+        seen.
     """
+    try:
+        return _found(path)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise SourceError(f"{path}: cannot be read: {why}", mend="check its permissions") from error
+
+
+def _found(path: Path) -> Outputs:
     if not path.exists():
         raise SourceError(f"{path}: there is no such file or folder", mend="name an output of hitsieve run")
     folder = path if path.is_dir() else path.parent
@@ -130,12 +141,16 @@ def _absent(needed: Path, outputs: Outputs) -> SourceError:
 
 
 def left_over(outputs: Outputs) -> list[Path]:
-    """Files of hits or misses beside the outputs of a run that bear its name, but are neither its nor another run's."""
+    """Files of hits or misses beside the outputs of a run that bear its name, but are neither its nor another run's.
+
+    Parts of a series that was received are its own.
+    """
     folder, stem = outputs.summary.parent, outputs.summary.name.removesuffix(_SUFFIXES["summary"])
     stems, own = _stems(folder), {path.name for path in outputs}
     # The stem may hold what a pattern would read as a wildcard.
     endings = (_SUFFIXES["hits"], _MISSES)
     files = (file for file in folder.iterdir() if file.name.endswith(endings) and file.name not in own)
+    files = (file for file in files if not _PART.fullmatch(file.name.removeprefix(stem)))
     return sorted(file for file in files if file.name.startswith(f"{stem}_") and _stem_of(file, stems) == stem)
 
 

@@ -160,7 +160,8 @@ class ReceivedSeries:
                 self._open.popitem()[1].close()
         self._write_master()
 
-    def part_of(self, number: int) -> tuple[int, int]:
+    @staticmethod
+    def part_of(number: int) -> tuple[int, int]:
         """Data file that an image lies in, from 0, and how many have room there."""
         return number // IMAGES_PER_FILE, IMAGES_PER_FILE
 
@@ -177,12 +178,17 @@ class ReceivedSeries:
         if part not in self._files:
             return None
         master = self.folder / f"{self._name}_part_{part + 1:06d}_master.h5"
-        with writing(master):
-            # Who has it open for writing would be in the way of those who read it.
-            if (opened := self._open.pop(part, None)) is not None:
-                self._close(opened)
-            with h5py.File(master, "w") as file:
-                self._state(file, part)
+        self._datasets.pop(part, None)
+        try:
+            with writing(master):
+                # Who has it open for writing would be in the way of those who read it.
+                if (opened := self._open.pop(part, None)) is not None:
+                    self._close(opened)
+                with h5py.File(master, "w") as file:
+                    self._state(file, part)
+        except OutputError:
+            master.unlink(missing_ok=True)
+            raise
         return Part(master, part * IMAGES_PER_FILE, IMAGES_PER_FILE)
 
     def _path(self, part: int) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 
@@ -49,11 +50,15 @@ class Parts(Closing):
                 _log.warning("%s: the hits of this part are not written before the end: %s", stem, sieved.failed)
                 return
             # The rest is of the whole series, and comes with it.
-            for path in (outputs.annotated, outputs.images, outputs.summary, part.master):
+            for path in (outputs.annotated, outputs.images, outputs.summary):
                 path.unlink(missing_ok=True)
-        except OSError as error:
-            _log.warning("%s: %s", stem, error)
+        except Exception as error:  # noqa: BLE001 - the end of the series writes all hits, whatever becomes of a part
+            _log.warning("%s: %s: %s", stem, type(error).__name__, error)
             return
+        finally:
+            # Whoever looks for runs where what was received is kept would find its images twice.
+            with suppress(OSError):
+                part.master.unlink(missing_ok=True)
         last = part.first + part.n - 1
         _log.info("%d hits of images %d to %d: %s", sieved.counts["hit"], part.first, last, outputs.hits)
 

@@ -119,13 +119,15 @@ class Series:
         self.n_received += 1
         for one, came in self._in_order(image, at):
             self._take(one, came)
-        if self.means.parts is not None and self._received is not None:
-            self._write_part(self.means.parts, self._received, number)
+        if self.means.parts is not None:
+            self._write_part(self.means.parts, number)
 
-    def _write_part(self, parts: Parts, received: ReceivedSeries, number: int) -> None:
+    def _write_part(self, parts: Parts, number: int) -> None:
         """Have hits written, where this image was the last that was to come of its part."""
-        place, size = received.part_of(number)
-        if not self._arriving.is_full(place, size) or self._judge is None:
+        place, size = ReceivedSeries.part_of(number)
+        # Images are counted before any of them can be kept, too.
+        is_full, received = self._arriving.is_full(place, size), self._received
+        if not is_full or received is None or self._judge is None:
             return
         try:
             part = received.part(place)

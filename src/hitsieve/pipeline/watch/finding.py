@@ -76,7 +76,7 @@ class Finder:
         fresh = _Fresh()
         for path in self._files(bad):
             self._step()
-            if (found := fresh.take()) is not None:
+            if (found := fresh.take(path)) is not None:
                 early(found)
             stamp = Stamp.of(path)
             if stamp is None:
@@ -121,30 +121,38 @@ class _Fresh:
     def __init__(self) -> None:
         self._looked: list[Looked] = []
         self._taken: set[frozenset[Path]] = set()
+        self._shown: set[Path] = set()
         self._told = time.monotonic()
 
     def add(self, looked: Looked, *, is_known: bool) -> None:
+        self._shown.update(looked.images_in)
         if not is_known:
             self._looked.append(looked)
         elif looked.images_in:
             self._taken.add(frozenset(looked.images_in))
 
-    def take(self) -> dict[Path, tuple[Path, ...]] | None:
-        """Runs that can be taken in; None where it is too soon for that.
+    def take(self, coming: Path) -> dict[Path, tuple[Path, ...]] | None:
+        """Runs that can be taken in before a file is looked at; None where it is too soon for that.
 
         Whether a file that holds its own images is shown by another one is known in the end only, and so is which of
-        several names of a file is taken.
+        several names of a file is taken. A file that shows others has mostly a name that begins alike: what such a
+        name follows waits for it.
         """
         if not self._looked or time.monotonic() - self._told < EARLY:
             return None
-        found = {}
+        found, later = {}, [one for one in self._looked if _begins_alike(one.path, coming)]
         for one in choose_masters(self._looked):
             files = frozenset(one.images_in)
-            if files and files not in self._taken and not one.path.is_symlink():
+            is_odd = one.path.is_symlink() or one.path.resolve() in self._shown
+            if files and files not in self._taken and one not in later and not is_odd:
                 self._taken.add(files)
                 found[one.path] = one.images_in
-        self._looked, self._told = [], time.monotonic()
+        self._looked, self._told = later, time.monotonic()
         return found
+
+
+def _begins_alike(path: Path, other: Path) -> bool:
+    return path.parent == other.parent and other.name.startswith(path.stem)
 
 
 def look_into(path: Path) -> LookedInto:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields
+from threading import RLock
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +62,7 @@ class Task:
 
 
 class Lane:
-    """A stream of a card, with the memory for a batch. One thread uses it at a time."""
+    """A stream of a card, with the memory for a batch. One thread uses it at a time; others wait."""
 
     def __init__(self, make: Callable[[], Device], task: Task) -> None:
         self._make: Callable[[], Device] | None = make
@@ -70,10 +71,34 @@ class Lane:
         self._stage: Stage | None = None
         self._capacity = task.batch
         self._proven = False
+        # Given back however a thread leaves, by Ctrl-C too; a search that fails closes its lane itself.
+        self._using = RLock()
         self._buffer: Bytes = np.empty(0, dtype=np.uint8)
 
     def search(self, places: Places) -> Searched:
         """Search some images, no more than a batch, as `Finder.scan` does."""
+        with self._using:
+            return self._search(places)
+
+    def close(self) -> None:
+        """Use the card no more; the core goes on."""
+        with self._using:
+            self._make = None
+            self.rest()
+
+    def rest(self) -> None:
+        """Give the memory back; the next search takes it again."""
+        with self._using:
+            device = self._device
+            self._device = self._stage = None
+            self._capacity = self._task.batch
+            self._buffer = np.empty(0, dtype=np.uint8)
+            if device is not None:
+                # One that has failed may fail in this, too.
+                with suppress(CardError):
+                    device.close()
+
+    def _search(self, places: Places) -> Searched:
         images = places.images
         found, done = self._on_card(places)
         if found is not None and done.all():
@@ -82,22 +107,6 @@ class Lane:
         if found is None:
             return rest
         return Searched.joined([(found if done[i] else rest).one(i) for i in range(len(images))])
-
-    def close(self) -> None:
-        """Use the card no more; the core goes on."""
-        self._make = None
-        self.rest()
-
-    def rest(self) -> None:
-        """Give the memory back; the next search takes it again."""
-        device = self._device
-        self._device = self._stage = None
-        self._capacity = self._task.batch
-        self._buffer = np.empty(0, dtype=np.uint8)
-        if device is not None:
-            # One that has failed may fail in this, too.
-            with suppress(CardError):
-                device.close()
 
     def _on_card(self, places: Places) -> tuple[Searched | None, npt.NDArray[np.bool_]]:
         """What a card finds, and on which images; None where it is used no more."""

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from threading import Lock
 
 import numpy as np
 
@@ -109,7 +108,6 @@ class Streams:
         self._idle: SimpleQueue[Lane] = SimpleQueue()
         for lane in self._lanes:
             self._idle.put(lane)
-        self._leaving = Lock()
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -140,20 +138,14 @@ class Streams:
 
     def rest(self) -> None:
         """Give the memory of the cards back, once it is idle; the next search takes it again."""
-        self._all(Lane.rest)
+        for lane in self._lanes:
+            lane.rest()
 
     def close(self) -> None:
         """Use the cards no more; what is still searched is searched by the core."""
-        self._all(Lane.close)
+        for lane in self._lanes:
+            lane.close()
         self._readers.shutdown()
-
-    def _all(self, do: Callable[[Lane], None]) -> None:
-        # One at a time: two that each had some of the streams would wait for each other.
-        with self._leaving:
-            lanes = [self._idle.get() for _ in self._lanes]
-            for lane in lanes:
-                do(lane)
-                self._idle.put(lane)
 
 
 def can_search(run: Run, finder: Finder) -> bool:

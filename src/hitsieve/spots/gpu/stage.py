@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hitsieve.cards import Bytes, Device, Numbers, packed_job
+from hitsieve.cards import Bytes, Device, Numbers
+from hitsieve.cards.rooms import Rooms
 from hitsieve.spots.finder import Searched
 from hitsieve.spots.gpu.kernels import source
 from hitsieve.spots.gpu.plan import CardPlan
@@ -131,22 +132,20 @@ class Stage:
 
     def __init__(self, device: Device, plan: CardPlan, blocks: int, capacity: int, limit: int = LIMIT) -> None:
         self.capacity = capacity
-        self._device = device
         self._plan = plan
-        self._rooms: dict[str, Any] = {}
-        self._sent: dict[str, Bytes] = {}
+        self._rooms = Rooms(device, source())
         self._limit = min(limit, plan.n_pixels)
         per_block, self._n_blocks = _n_blocks(plan, blocks)
-        self._values: Numbers = plan.numbers | {
+        self._numbers: Numbers = plan.numbers | {
             "pixels_per_block": per_block,
             "n_blocks": self._n_blocks,
             "block_bytes": blocks,
             "limit": self._limit,
         }
         for name, array in plan.arrays.items():
-            self._send(name, array)
+            self._rooms.send(name, array)
         for name, size in _sizes(plan, self._n_blocks, self._limit).items():
-            self._make(name, capacity * size)
+            self._rooms.make(name, capacity * size)
 
     def search(self, chunks: Chunks) -> tuple[Searched, npt.NDArray[np.bool_]]:
         """Search some images, no more than `capacity`.
@@ -159,48 +158,23 @@ class Stage:
             Which are searched.
         """
         n = len(chunks)
-        self._send("packed", chunks.data)
-        self._send("starts", chunks.starts)
-        self._send("sizes", chunks.sizes)
-        self._values |= {"n_images": n}
+        self._rooms.send("packed", chunks.data)
+        self._rooms.send("starts", chunks.starts)
+        self._rooms.send("sizes", chunks.sizes)
         self._launch(n)
-        done = (self._fetch("status", np.uint32, n) | self._fetch("broken", np.uint32, n)) == 0
-        n_spots = np.where(done, self._fetch("n_spots", np.int64, n), 0)
+        done = (self._rooms.fetch("status", np.uint32, n) | self._rooms.fetch("broken", np.uint32, n)) == 0
+        n_spots = np.where(done, self._rooms.fetch("n_spots", np.int64, n), 0)
         return self._results(done, self._spots(n_spots)), done
-
-    def _make(self, name: str, n_bytes: int) -> None:
-        # What is too small is given back before more is asked for.
-        self._rooms.pop(name, None)
-        self._rooms[name] = self._device.room(max(n_bytes, 1))
-        if name != "job":
-            self._values |= {name: self._device.address(self._rooms[name])}
-
-    def _send(self, name: str, array: npt.NDArray[np.generic]) -> None:
-        data = np.ascontiguousarray(array).view(np.uint8).ravel()
-        if name not in self._rooms or self._rooms[name].nbytes < data.nbytes:
-            self._make(name, data.nbytes)
-        # The copy may go on after this: what is copied must stay until then.
-        self._sent[name] = data
-        if data.nbytes:
-            self._device.put(self._rooms[name], data)
-
-    def _fetch(self, name: str, dtype: npt.DTypeLike, n: int) -> npt.NDArray[Any]:
-        return self._device.get(self._rooms[name], n * np.dtype(dtype).itemsize).view(dtype)
 
     def _launch(self, n: int) -> None:
         """All but the last step: how many spots there are decides where they go."""
-        self._send("job", packed_job(source(), self._values))
-        lanes = self._device.lanes
+        lanes = self._rooms.lanes
         eights = -(-self._plan.n_pixels // (8 * lanes))
-        self._start("walk", -(-n // lanes), 1)
+        numbers = self._numbers | {"n_images": n}
+        self._rooms.launch(numbers, 1, {"walk": -(-n // lanes)})
         warps = {"decode": self._n_blocks, "unshuffle": eights, "statistics": self._plan.n_bins, "compare": eights}
         warps |= {"gather": 1, "connect": STRIDING, "label": STRIDING, "measure": STRIDING, "rank": 1}
-        for kernel, each in warps.items():
-            self._start(kernel, each, n)
-
-    def _start(self, kernel: str, warps: int, images: int) -> None:
-        if warps > 0:
-            self._device.launch(kernel, self._rooms["job"], warps, images)
+        self._rooms.launch(numbers, n, warps)
 
     def _spots(self, n_spots: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
         """Where the spots of each image begin and end, and the spots."""
@@ -208,12 +182,11 @@ class Stage:
         total = int(ends[-1])
         if not total:
             return ends, np.zeros(0, dtype=SPOT)
-        if "spots" not in self._rooms or self._rooms["spots"].nbytes < total * SPOT.itemsize:
-            self._make("spots", total * SPOT.itemsize)
-        self._send("offsets", ends)
-        self._send("job", packed_job(source(), self._values))
-        self._start("emit", STRIDING, len(n_spots))
-        return ends, self._fetch("spots", SPOT, total)
+        self._rooms.make("spots", total * SPOT.itemsize)
+        self._rooms.send("offsets", ends)
+        n = len(n_spots)
+        self._rooms.launch(self._numbers | {"n_images": n}, n, {"emit": STRIDING})
+        return ends, self._rooms.fetch("spots", SPOT, total)
 
     def _results(self, done: npt.NDArray[np.bool_], found: tuple[npt.NDArray[np.int64], npt.NDArray[Any]]) -> Searched:
         ends, spots = found
@@ -224,9 +197,9 @@ class Stage:
         offsets = ends if kept is None else np.concatenate([[0], np.cumsum(kept)])[ends]
 
         def column(name: str, kind: npt.DTypeLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-            return np.where(done, self._fetch(name, kind, n), -1).astype(dtype)
+            return np.where(done, self._rooms.fetch(name, kind, n), -1).astype(dtype)
 
-        background = self._fetch("background", np.float32, n)
+        background = self._rooms.fetch("background", np.float32, n)
         return Searched(
             reasons={int(i): "" for i in np.flatnonzero(~done)},
             n_spots=np.where(done, np.diff(ends), -1).astype(np.int32),
