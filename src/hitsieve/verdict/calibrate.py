@@ -56,7 +56,7 @@ _BROAD = 2
 """Most frequent count of blanks from which they are not quiet."""
 _HEAP = 0.6
 """Share of the images of a mode that are blanks where it is explained by blanks and hits."""
-_FEW = 0.01
+_FEW = 0.02
 """Images, over blanks, that are too few to lower the threshold for: they would be of blanks as soon as of hits."""
 _QUIET = 0.1
 """Mean number of spots of blanks that are quiet: of those, none is in doubt."""

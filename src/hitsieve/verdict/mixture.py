@@ -36,7 +36,7 @@ _STILL = 1e-4
 """Change of the shares below which no further step is taken."""
 _HALF = 0.5
 """Images that a bump loses in each step: those with hardly any end at none."""
-_TELLING = 5000
+_TELLING = 1000
 """Most images that count: more would only tell that neither blanks nor hits are quite as they are thought to be."""
 _FEWEST = 0.002
 """Least mean of blanks."""
