@@ -57,7 +57,7 @@ class Remembered:
     def __init__(self, found: Iterable[tuple[Images, Searched]] = ()) -> None:
         self._found: list[Searched] = []
         self._images: list[Images] = []
-        self._sorted: tuple[Images, Images] | None = None
+        self._sorted: tuple[Images, Images, Images] | None = None
         for images, searched in found:
             self.add(images, searched)
 
@@ -69,7 +69,7 @@ class Remembered:
 
     def knows(self, images: Images) -> npt.NDArray[np.bool_]:
         """Which of some images these are."""
-        known, _ = self._in_order()
+        known, _, _ = self._in_order()
         if not len(known):
             return np.zeros(len(images), dtype=np.bool_)
         nearest = known[np.minimum(np.searchsorted(known, images), len(known) - 1)]
@@ -77,20 +77,23 @@ class Remembered:
 
     def of(self, images: Images) -> Searched:
         """What was found on images, one or more, each of which is known."""
-        known, place = self._in_order()
-        at = place[np.searchsorted(known, images)]
-        starts = np.cumsum([0, *map(len, self._images)])
-        batch = np.searchsorted(starts, at, side="right") - 1
+        known, batches, rows = self._in_order()
+        at = np.searchsorted(known, images)
+        batch, row = batches[at], rows[at]
         order = np.argsort(batch, kind="stable")
-        parts = [self._found[n].take(at[batch == n] - starts[n]) for n in np.unique(batch).tolist()]
+        parts = [self._found[n].take(row[batch == n]) for n in np.unique(batch).tolist()]
         return Searched.joined(parts).take(np.argsort(order))
 
-    def _in_order(self) -> tuple[Images, Images]:
-        """All images, sorted, and the place of each in all batches together."""
+    def _in_order(self) -> tuple[Images, Images, Images]:
+        """All images, sorted, and of each the batch and the row in it: worked out once, for all batches ask."""
         if self._sorted is None:
-            images = np.concatenate([np.zeros(0, dtype=np.int64), *self._images])
+            none = np.zeros(0, dtype=np.int64)
+            images = np.concatenate([none, *self._images])
+            sizes = np.array([len(batch) for batch in self._images], dtype=np.int64)
+            batches = np.repeat(np.arange(len(sizes)), sizes)
+            rows = np.concatenate([none, *map(np.arange, sizes.tolist())])
             place = np.argsort(images, kind="stable")
-            self._sorted = images[place], place
+            self._sorted = images[place], batches[place], rows[place]
         return self._sorted
 
 
