@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,10 +126,18 @@ def wrong() -> list[str]:
 
 
 @pytest.fixture
-def page(chromium: Any, address: str, wrong: list[str]) -> Iterator[Any]:
+def serving() -> Iterator[Callable[..., Server]]:
+    """`served` until `page` is closed: a tab may ask for a picture or an icon to its last moment."""
+    with ExitStack() as open_ones:
+        yield lambda *settings: open_ones.enter_context(served(*settings))
+
+
+@pytest.fixture
+def page(chromium: Any, address: str, serving: object, wrong: list[str]) -> Iterator[Any]:
     """A fresh tab at 1280 x 800; errors of scripts, what the policy refuses, and requests elsewhere fail the test.
 
-    So do requests that a page makes by itself of this server, but not below its path.
+    So do requests that a page makes by itself of this server, but not below its path. Servers for it alone come from
+    `serving`, which outlives it.
     """
     origin = urljoin(address, "/")
 

@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 
 from catalogue.making import many
 from hitsieve.catalogue import Catalogue
-from hitsieve.serve import create_app
+from hitsieve.serve import Server, create_app
 from hitsieve.settings import ServeSettings
-from serve.conftest import SAMPLES, TOKEN, Site, served
+from serve.conftest import SAMPLES, TOKEN, Site
 
 N = 230
 
@@ -125,46 +125,48 @@ def test_the_rate_along_the_run_adds_up(site: Site) -> None:
 
 @pytest.mark.browser
 def test_filter_sort_and_go_back(
-    page: Any, expect: Any, crowd: ServeSettings, screenshot: Callable[[str], None]
+    page: Any,
+    expect: Any,
+    crowd: ServeSettings,
+    serving: Callable[..., Server],
+    screenshot: Callable[[str], None],
 ) -> None:
-    with served(crowd.model_copy(update={"base_path": "/below/a-path"})) as server:
-        page.goto(server.url)
-        rows = page.locator(".datasets tbody tr")
-        rows.first.wait_for()
-        assert rows.count() == 50
-        assert page.locator(".scroll").evaluate("(table) => table.scrollWidth <= table.clientWidth"), (
-            "files are cut off"
-        )
-        screenshot("datasets")
+    server = serving(crowd.model_copy(update={"base_path": "/below/a-path"}))
+    page.goto(server.url)
+    rows = page.locator(".datasets tbody tr")
+    rows.first.wait_for()
+    assert rows.count() == 50
+    assert page.locator(".scroll").evaluate("(table) => table.scrollWidth <= table.clientWidth"), "files are cut off"
+    screenshot("datasets")
 
-        slider, query = page.locator("#s-rate"), page.locator("#q")
-        slider.focus()
-        for _ in range(5):
-            slider.press("PageUp")
-        expect(query).to_have_value(re.compile("hit_rate >= "))
-        expect(page).to_have_url(re.compile("hit_rate"))
-        value = float(re.findall(r"[\d.]+", query.input_value())[0])
-        expect(page.locator("#s-rate-said")).to_have_text(f"{value:g} %")
-        expect(page).to_have_url(re.compile(rf"%3D\+{value:g}\+%25$"))
-        filtered = page.url
+    slider, query = page.locator("#s-rate"), page.locator("#q")
+    slider.focus()
+    for _ in range(5):
+        slider.press("PageUp")
+    expect(query).to_have_value(re.compile("hit_rate >= "))
+    expect(page).to_have_url(re.compile("hit_rate"))
+    value = float(re.findall(r"[\d.]+", query.input_value())[0])
+    expect(page.locator("#s-rate-said")).to_have_text(f"{value:g} %")
+    expect(page).to_have_url(re.compile(rf"%3D\+{value:g}\+%25$"))
+    filtered = page.url
 
-        page.get_by_role("link", name="Hit rate").click()
-        expect(page.locator("th[aria-sort=descending]")).to_be_visible()
-        expect(page.get_by_role("link", name="Hit rate")).to_be_focused()
-        rates = [float(text.split()[0]) for text in page.locator(".rate .value").all_inner_texts()]
-        assert rates == sorted(rates, reverse=True) and min(rates) >= value
+    page.get_by_role("link", name="Hit rate").click()
+    expect(page.locator("th[aria-sort=descending]")).to_be_visible()
+    expect(page.get_by_role("link", name="Hit rate")).to_be_focused()
+    rates = [float(text.split()[0]) for text in page.locator(".rate .value").all_inner_texts()]
+    assert rates == sorted(rates, reverse=True) and min(rates) >= value
 
-        page.go_back()
-        expect(page.locator("th[aria-sort]")).to_have_count(0)
-        expect(page).to_have_url(filtered)
-        page.reload()
-        expect(page.locator("#s-rate-said")).to_have_text(f"{value:g} %")
+    page.go_back()
+    expect(page.locator("th[aria-sort]")).to_have_count(0)
+    expect(page).to_have_url(filtered)
+    page.reload()
+    expect(page.locator("#s-rate-said")).to_have_text(f"{value:g} %")
 
-        page.locator("#clear").click()
-        expect(page).to_have_url(server.url)
-        expect(page.locator(".head strong")).to_have_text(str(N))
-        page.get_by_role("link", name="Next").click()
-        expect(page.get_by_text("Page 2 of 5")).to_be_visible()
+    page.locator("#clear").click()
+    expect(page).to_have_url(server.url)
+    expect(page.locator(".head strong")).to_have_text(str(N))
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_text("Page 2 of 5")).to_be_visible()
 
 
 @pytest.mark.browser
@@ -206,18 +208,20 @@ def test_a_checksum_on_demand(page: Any, expect: Any, site: Site) -> None:
 
 
 @pytest.mark.browser
-def test_the_token_is_asked_for(page: Any, expect: Any, site: Site, wrong: list[str]) -> None:
-    with served(site.settings, TOKEN) as server:
-        page.goto(f"{server.url}?q=pump+is+known")
-        page.get_by_label("Token").fill("wrong")
-        page.get_by_role("button", name="Open").click()
-        expect(page.get_by_text("the token in the address is another", exact=False)).to_be_visible()
-        page.get_by_label("Token").fill(TOKEN)
-        page.get_by_role("button", name="Open").click()
-        expect(page.get_by_role("link", name="pumped", exact=True)).to_be_visible()
-        expect(page).to_have_url(server.url)
-        page.goto(f"{server.url}runs/{site.pumped.id}/facts")
-        expect(page.locator(".commands")).to_contain_text("$HITSIEVE_TOKEN")
+def test_the_token_is_asked_for(
+    page: Any, expect: Any, site: Site, serving: Callable[..., Server], wrong: list[str]
+) -> None:
+    server = serving(site.settings, TOKEN)
+    page.goto(f"{server.url}?q=pump+is+known")
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_text("the token in the address is another", exact=False)).to_be_visible()
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_role("link", name="pumped", exact=True)).to_be_visible()
+    expect(page).to_have_url(server.url)
+    page.goto(f"{server.url}runs/{site.pumped.id}/facts")
+    expect(page.locator(".commands")).to_contain_text("$HITSIEVE_TOKEN")
     assert all("401" in line for line in wrong)
     wrong.clear()
 
