@@ -169,8 +169,12 @@ def _usage(error: CycloptsError, tokens: list[str]) -> str:
         if isinstance(error.__cause__, ValidationError):
             return flag_errors(error.__cause__)
     name = tokens[0] if tokens else ""
-    if isinstance(error, MissingArgumentError) and error.argument is not None and error.argument.index is not None:
-        return f"{name} needs {USAGES[name]} (usage: {usage(name)}; for example: hitsieve {EXAMPLES[name]})"
+    if isinstance(error, MissingArgumentError) and error.argument is not None and name in USAGES:
+        if error.argument.index is not None:
+            return f"{name} needs {USAGES[name]} (usage: {usage(name)}; for example: hitsieve {EXAMPLES[name]})"
+        flags = error.argument.names
+        if not any(token.partition("=")[0] in flags for token in tokens):
+            return f"{name} needs {flags[0]} (for example: hitsieve {EXAMPLES[name]})"
     chain = " ".join(("hitsieve", *(error.command_chain or ())))
     return f"{_lower(str(error))} (see {chain} --help)"
 
