@@ -50,6 +50,16 @@ def test_help_shows_no_python(hitsieve: Hitsieve) -> None:
         assert f"[default: {python}]" not in text
 
 
+@pytest.mark.parametrize("command", ["run", "rethink", "export"])
+def test_help_breaks_lines_where_the_terminal_ends(
+    hitsieve: Hitsieve, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    flags = [line for line in hitsieve(command, "--help").stdout.splitlines() if line.startswith("│")]
+    assert len(flags) > 5
+    assert [line.strip("│ ") for line in flags if not line[1:].strip(" *").startswith(("-", "P", "R"))] == []
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['hitsieve', '--help']; from hitsieve.cli import main\n"

@@ -8,6 +8,7 @@ import traceback
 from typing import Any
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnknownCommandError
+from cyclopts.help import DefaultFormatter, HelpPanel
 
 import hitsieve
 from hitsieve.errors import HitsieveError
@@ -112,6 +113,20 @@ PARAMETER = Parameter(negative_iterable=(), show_default=shown_default)
 """Lists have no `--empty-...` flag."""
 
 
+class _Help(DefaultFormatter):
+    """Help in which lines end where the terminal does, not where the source breaks them."""
+
+    def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
+        """Show a panel."""
+        from rich.text import Text
+
+        for entry in panel.entries:
+            text = getattr(entry.description, "primary_renderable", None)
+            if isinstance(text, Text):
+                text.plain = " ".join(text.plain.split())
+        super().__call__(console, options, panel)
+
+
 def make_app() -> App:
     """Build the commands; their modules are imported only when they are called."""
     app = App(
@@ -122,6 +137,7 @@ def make_app() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
         help_format="plaintext",
+        help_formatter=_Help(),
     )
     for name, text in COMMANDS.items():
         app.command(f"hitsieve.cli.{name}:{name}", name=name, help=text, usage=f"Usage: {usage(name)}")
