@@ -195,6 +195,18 @@ def test_links_of_documents_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_pages_install_what_can_be_installed() -> None:
+    """Each extra that a page names is one, and the README names all but those that others bring."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = set(project["optional-dependencies"])
+    named = {
+        page: set(",".join(re.findall(r"'\.\[([a-z,-]+)\]'", page.read_text(encoding="utf-8"))).split(",")) - {""}
+        for page in documents()
+    }
+    assert {page: wrong for page, names in named.items() if (wrong := names - extras)} == {}
+    assert named[PROJECT / "README.md"] >= extras - {"dev", "live", "scicat-fake"}
+
+
 @pytest.mark.parametrize("page", sorted((PROJECT / "docs").rglob("*.md")), ids=name_of)
 def test_every_page_is_listed(page: Path) -> None:
     """A page is linked from the index, or from the README of its folder, which is."""
