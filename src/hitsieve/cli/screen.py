@@ -98,7 +98,8 @@ def _rule(summary: Summary) -> str:
 
 def _threshold_rows(summary: Summary) -> list[tuple[str, str]]:
     rule = summary.rule
-    return [("threshold", rule.reason)] if rule.origin != "given" and rule.rule != "indexed" else []
+    by = "by default: " if rule.origin == "default" else ""
+    return [("threshold", by + rule.reason)] if rule.origin != "given" and rule.rule != "indexed" else []
 
 
 def _error_rows(summary: Summary) -> list[tuple[str, str]]:
