@@ -61,6 +61,8 @@ _FEW = 0.02
 """Images, over blanks, that are too few to lower the threshold for: they would be of blanks as soon as of hits."""
 _QUIET = 0.1
 """Mean number of spots of blanks that are quiet: of those, none is in doubt."""
+_COMPARED = 65_536
+"""Most images whose background is held against their spots."""
 _LATTICES = 20
 """Lattices from which on the cell is one of the run: a mode of hits would have lattices among its images."""
 _HARDLY = 0.05
@@ -209,8 +211,10 @@ def _find(
     found = _told(counts, keep, lattices, levels)
     if isinstance(found, str) or levels is None:
         return found
-    many = counts > _last(found.explained)
-    cut = level_between(levels[keep & ~many], levels[keep & many])
+    # Of very many images some tell as much, in less time.
+    some = slice(None, None, len(counts) // _COMPARED + 1)
+    many, kept = counts[some] > _last(found.explained), keep[some]
+    cut = level_between(levels[some][kept & ~many], levels[some][kept & many])
     if cut is None:
         return found
     # The mode may be one of a stopped jet: blanks of the running one lie among the brighter images then.
