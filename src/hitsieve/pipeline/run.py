@@ -127,7 +127,8 @@ def run(
             summary = writer.named(summarise(run, settings, findings, work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items(), findings.look)
     entered = register(outputs, summary, settings.catalogue)
-    return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index), *entered))
+    doubted = doubts(str(run.path), summary.rule, summary.index, tally)
+    return RunReport(summary, outputs, (*problems, *doubted, *entered))
 
 
 def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit | None:
