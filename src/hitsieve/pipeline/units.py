@@ -13,9 +13,10 @@ from hitsieve.pipeline.searcher import Images
 
 SIZE = 256
 """Most images of a unit: about a second of work for four megapixels; no more is done again where a worker dies."""
-LEAST = 32
-"""Fewest images that a unit of a long file is cut down to: to hand one out costs as much as to search one or two."""
-SHARE = 4
+LEAST = 64
+"""Fewest images that a unit of a long file is cut down to: to hand one out, and to write what comes back, costs as much
+as to search some ten."""
+SHARE = 2
 """Of what is left to each of those who search, the next unit is a part of so many."""
 
 

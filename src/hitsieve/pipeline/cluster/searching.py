@@ -23,7 +23,7 @@ from hitsieve.pipeline.cards import engine_for
 from hitsieve.pipeline.cluster.starting import joined, told
 from hitsieve.pipeline.cluster.worker import Found, Job, Refused, search_unit
 from hitsieve.pipeline.searcher import Images, Scan, filled
-from hitsieve.pipeline.units import dwindling, fingerprint
+from hitsieve.pipeline.units import SIZE, dwindling, fingerprint
 from hitsieve.settings import RunSettings
 from hitsieve.spots import Searched
 
@@ -195,9 +195,16 @@ class _Scanning:
         self._give_out()
         if not self._under_way:
             raise StopIteration
-        found = self._answer(self._under_way[0])
-        self._under_way.popleft()
-        return found
+        found = [self._answer(self._under_way[0])]
+        n = len(self._under_way.popleft().images)
+        # Whoever is behind with writing gets more at a time, which takes it little longer.
+        while self._under_way and self._under_way[0].future.done():
+            n += len(self._under_way[0].images)
+            if n > SIZE:
+                break
+            found.append(self._answer(self._under_way[0]))
+            self._under_way.popleft()
+        return found[0] if len(found) == 1 else Searched.joined(found)
 
     def close(self) -> None:
         """Take back what is under way."""
