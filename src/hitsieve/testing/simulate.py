@@ -121,7 +121,7 @@ def _write(folder: Path, simulator: Simulator, layout: Layout, progress: Progres
     truths.sort(key=lambda truth: truth.image)
     master = Master(settings, simulator.instrument, layout, writer.series, datetime.now(timezone.utc))
     with h5py.File(folder / f"{settings.name}_master.h5", "a" if settings.style == "single" else "w") as file:
-        master.write(file, folder)
+        master.write(file)
     write_truth(
         folder / f"{settings.name}_truth.parquet", folder / f"{settings.name}_truth_spots.parquet", truths, settings
     )
