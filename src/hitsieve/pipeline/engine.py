@@ -82,7 +82,7 @@ def lasting(settings: RunSettings) -> Iterator[RunSettings]:
     ServerError
         It cannot be begun.
     """
-    if _is_elsewhere(settings):
+    if searched_elsewhere(settings):
         with _cluster().begun(settings) as joined:
             yield joined
     else:
