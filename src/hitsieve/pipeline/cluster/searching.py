@@ -6,42 +6,32 @@ Images never pass through here or through the scheduler: workers read them by th
 from __future__ import annotations
 
 import logging
-import signal
-import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from distributed import Client, Future, KilledWorker, LocalCluster
+from distributed import Future, KilledWorker
 
 import hitsieve
-from hitsieve.errors import ServerError, SettingsError
+from hitsieve.errors import ServerError
 from hitsieve.model import Run
 from hitsieve.pipeline.cards import engine_for
+from hitsieve.pipeline.cluster.joining import Members, gone, joined
 from hitsieve.pipeline.cluster.worker import Found, Job, Refused, search_unit
 from hitsieve.pipeline.searcher import Images, Scan, filled
 from hitsieve.pipeline.units import fingerprint, units
-from hitsieve.settings import LOCAL, ClusterSettings, RunSettings, SlurmSettings
+from hitsieve.settings import RunSettings
 from hitsieve.spots import Searched
 
 AHEAD = 2
 """Units a thread that are under way: one is searched while the next one waits for it."""
 TRIES = 2
 """How often a unit is given out whose workers die: each time Dask gives it to four."""
-CONNECT = 20.0
-"""Time (s) to wait for a scheduler."""
-UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-"""What workers on this computer begin with: Ctrl-C reaches them as well, but it is this process that stops them."""
-PATIENT = 10.0
-"""Time (s) after which a user is told what is waited for."""
-_WAITS = "Slurm has the jobs (squeue), and this waits until one runs"
-LOOK = 1.0
-"""Time (s) between looks at who is there."""
+ASK = 1.0
+"""Time (s) to wait for an answer before it is looked whether anybody is there."""
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +65,7 @@ def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings, 
         fingerprint=fingerprint(run),
         engine=engine_for(settings.engine, len(run)),
     )
-    with _joined(settings) as members:
+    with joined(settings) as members:
         yield lambda of, images: _Scanning(members, (job, of, images), here)
 
 
@@ -86,163 +76,12 @@ def begun(settings: RunSettings) -> Iterator[RunSettings]:
     Raises
     ------
     SettingsError, ServerError
-        As for one run.
+        As for one run; or a worker has another version of hitsieve.
     """
-    with _joined(settings) as members:
+    with joined(settings) as members:
+        members.check_versions()
         update = {"scheduler": members.client.scheduler.address, "slurm": False}
         yield settings.model_copy(update={"cluster": settings.cluster.model_copy(update=update)})
-
-
-@contextmanager
-def _joined(settings: RunSettings) -> Iterator[_Members]:
-    chosen = settings.cluster
-    if chosen.scheduler is not None and chosen.slurm:
-        raise SettingsError("--scheduler and --slurm exclude each other", mend="give one")
-    if not _log.isEnabledFor(logging.DEBUG):
-        _quiet()
-    with ExitStack() as stack:
-        client = stack.enter_context(_client(chosen, settings.workers, stack))
-        members = _Members(client, chosen.wait)
-        members.await_first(for_ever=chosen.slurm)
-        yield members
-
-
-def _quiet() -> None:
-    """What Dask says of itself is not for a user; what goes wrong is told by errors."""
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in ("asyncio", "bokeh", "distributed", "tornado"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _client(chosen: ClusterSettings, workers: int, stack: ExitStack) -> Client:
-    if chosen.slurm:
-        return Client(stack.enter_context(_slurm(chosen.jobs)), set_as_default=False)
-    if chosen.scheduler == LOCAL:
-        # Dask serves a page about itself: to this computer alone, and in nobody's way.
-        local = LocalCluster(
-            n_workers=workers or None,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-            preload=UNDISTURBED,
-        )
-        return Client(stack.enter_context(local), set_as_default=False)
-    address = chosen.scheduler or ""
-    parts = urlsplit(address)
-    try:
-        known = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
-    except ValueError:
-        known = None
-    if not known:
-        raise SettingsError(f"{address!r} is no address of a Dask scheduler", mend="name it as tcp://host:8786")
-    try:
-        # Where nobody listens the client would try for long, and then wait for itself.
-        socket.create_connection((parts.hostname, parts.port), timeout=CONNECT).close()
-        return Client(address, timeout=CONNECT, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        what = f"{address}: no Dask scheduler answers: {_told(error)}"
-        raise ServerError(what, mend="start one (dask scheduler), or name its address, as tcp://host:8786") from None
-
-
-def _slurm(jobs: SlurmSettings) -> Any:
-    with _ctrl_c_kept():
-        try:
-            from dask_jobqueue import SLURMCluster
-        except ModuleNotFoundError as error:
-            raise SettingsError(f"--slurm needs {error.name}", mend="pip install dask-jobqueue") from None
-    named = {
-        "queue": jobs.queue,
-        "account": jobs.account,
-        "walltime": jobs.walltime,
-        "cores": jobs.cores,
-        "processes": jobs.processes or jobs.cores,
-        "memory": jobs.memory,
-        "interface": jobs.interface,
-        "python": jobs.python,
-        "log_directory": None if jobs.logs is None else str(jobs.logs),
-        "job_extra_directives": list(jobs.directives),
-        "job_script_prologue": list(jobs.prologue),
-    }
-    try:
-        given = {name: value for name, value in named.items() if value is not None}
-        cluster = SLURMCluster(job_name="hitsieve", scheduler_options={"dashboard_address": "127.0.0.1:0"}, **given)
-        cluster.scale(jobs=jobs.jobs)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ServerError(f"Slurm cannot be asked for workers: {error}", mend="see the table [cluster.jobs]") from None
-    return cluster
-
-
-@contextmanager
-def _ctrl_c_kept() -> Iterator[None]:
-    """What dask-jobqueue sets for Ctrl-C when it is imported would end this process as if all were well."""
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        if before is not None and signal.getsignal(signal.SIGINT) is not before:
-            signal.signal(signal.SIGINT, before)
-
-
-@dataclass(slots=True)
-class _Members:
-    """Who works in the cluster."""
-
-    client: Client
-    wait: float
-    """Longest time (s) without any worker."""
-    threads: int = 0
-    blind: set[str] = field(default_factory=set)
-    """Computers whose workers cannot read what can be read here."""
-    _looked: float = 0.0
-    _seen: float = 0.0
-    _told: set[tuple[str, str]] = field(default_factory=set)
-
-    def tell(self, found: Found) -> None:
-        """Say once what of a computer searches, and why a card of it no longer does."""
-        said = [(logging.INFO, "a worker on %s searches on %s", found.who)]
-        what = "a graphics card of %s is used no more, and the compiled finder goes on in its place: %s"
-        said += [(logging.WARNING, what, why) for why in found.failures]
-        for level, form, words in said:
-            if (found.where, words) not in self._told:
-                self._told.add((found.where, words))
-                _log.log(level, form, found.where, words)
-
-    def await_first(self, *, for_ever: bool) -> None:
-        """Wait until there is a worker; jobs may have to queue for long."""
-        began = self._seen = time.monotonic()
-        told = False
-        while not self.look():
-            time.sleep(0.05)
-            if not told and time.monotonic() - began > PATIENT:
-                told = True
-                _log.warning("no worker yet: %s; Ctrl-C stops it", _WAITS if for_ever else f"waiting {self.wait:g} s")
-            if for_ever:
-                self._seen = time.monotonic()
-
-    def look(self) -> int:
-        """Count the threads of all workers, not more often than is needed.
-
-        Raises
-        ------
-        ServerError
-            There has been none for too long, or the scheduler has gone.
-        """
-        now = time.monotonic()
-        if self.threads and now - self._looked < LOOK:
-            return self.threads
-        try:
-            ask = self.client.scheduler.ncores
-            self.threads = sum(self.client.sync(ask, workers=None, callback_timeout=self.wait).values())
-        except (OSError, TimeoutError, RuntimeError) as error:
-            raise _gone(error) from None
-        self._looked = now
-        if self.threads:
-            self._seen = now
-        elif now - self._seen > self.wait:
-            what = f"{self.client.scheduler.address}: no worker for {self.wait:g} s"
-            raise ServerError(what, mend="start workers (dask worker), or see why those that were there went away")
-        return self.threads
 
 
 @dataclass(slots=True)
@@ -257,7 +96,7 @@ class _Unit:
 class _Scanning:
     """A search by a cluster that is under way."""
 
-    def __init__(self, members: _Members, what: tuple[Job, Run, Images], here: Scan) -> None:
+    def __init__(self, members: Members, what: tuple[Job, Run, Images], here: Scan) -> None:
         self._members, self._here = members, here
         self._job, self._run, images = what
         self._left = deque(images[part] for part in units(self._run, images))
@@ -298,7 +137,7 @@ class _Scanning:
         began = time.monotonic()
         while True:
             try:
-                answer = unit.future.result(timeout=LOOK)
+                answer = unit.future.result(timeout=ASK)
             except TimeoutError:
                 self._members.look()
                 if time.monotonic() - began > self._members.wait:
@@ -312,7 +151,7 @@ class _Scanning:
                 unit.future = self._submit(unit.images)
             except Exception as error:  # noqa: BLE001 - whatever a worker raised is raised here
                 if unit.future.cancelled() or isinstance(error, OSError):
-                    raise _gone(error) from None
+                    raise gone(error) from None
                 what = f"a worker failed on images {_named(unit.images)}: {type(error).__name__}: {error}"
                 mend = "see that hitsieve is installed where the workers are"
                 raise ServerError(what, mend=mend) from None
@@ -345,15 +184,6 @@ class _Scanning:
     def _search(self, images: Images) -> Searched:
         with closing(self._here(self._run, images)) as scan:
             return Searched.joined(list(scan))
-
-
-def _gone(error: BaseException) -> ServerError:
-    what = f"the scheduler has gone: {_told(error)}"
-    return ServerError(what, mend="start it and its workers again; with --resume the run goes on where it was")
-
-
-def _told(error: BaseException) -> str:
-    return str(error) or type(error).__name__
 
 
 def _named(images: Images) -> str:
