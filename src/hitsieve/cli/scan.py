@@ -62,7 +62,8 @@ def scan_shown(request: ScanRequest, *, quiet: bool) -> list[Scanned]:
             found = stoppable(lambda total: show(0, total, "the first one"))
             return scan(request, ScanSteps(looking, found, stoppable(done), stoppable(None), stoppable(None)))
     except KeyboardInterrupt:
-        print(f"hitsieve: {counted(counts)}; the same command goes on from here", file=sys.stderr)
+        so_far = counted(counts) if counts else "no run is done"
+        print(f"hitsieve: {so_far}; the same command goes on from here", file=sys.stderr)
         raise
 
 
