@@ -219,9 +219,7 @@ class Coming:
     """A cluster of one worker, a thread of this process, at one address, which comes and goes."""
 
     def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = next(port for port in range(20000 + os.getpid() % 9000, 32000) if is_free(port))
         self._there: LocalCluster | None = None
 
     def come(self) -> None:
@@ -240,6 +238,16 @@ class Coming:
         if self._there is not None:
             self._there.close()
             self._there = None
+
+
+def is_free(port: int) -> bool:
+    """Ports below those that the system gives out by itself stay free while nobody listens there."""
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @pytest.fixture
