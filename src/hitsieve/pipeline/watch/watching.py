@@ -40,7 +40,8 @@ TURN = 2.0
 MOST_HINTS = 1000
 """Hints that wait to be taken; without those beyond, files are found by the next look at the whole tree."""
 LEFT = (5.0, 60.0)
-"""Shortest and longest time (s) after which a run that could not be begun is tried again."""
+"""Shortest and longest time (s) after which a run that could not be begun is tried again; less, where what has failed
+is tried sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,8 @@ class _Watcher:
     def __init__(self, request: WatchRequest, journal: Journal, processes: Processes) -> None:
         self._top, self._settings, self._journal = request.top, request.settings, journal
         self._place, self._once = request.journal, request.once
+        chosen = request.settings.watch
+        self._left = min(LEFT[0], chosen.retry_first), min(LEFT[1], chosen.retry_longest)
         self._finder = Finder(request.top, request.settings.watch.leave_out, processes.looking, self._step)
         self._arrivals = Arrivals(request.top, request.settings, self._finder)
         self._hints: SimpleQueue[list[str]] = SimpleQueue()
@@ -189,7 +192,7 @@ class _Watcher:
                     if self._once:
                         raise
                     _log.error("%s", error)
-                    stop.wait(LEFT[0])
+                    stop.wait(self._left[0])
                     break
             if self._once and self._is_done():
                 break
@@ -348,8 +351,8 @@ class _Watcher:
             except Died as died:
                 worked = self._has_died(key, died)
             if worked.what in ("claimed", "not begun"):
-                _, delay = self._not_before.get(key, (0.0, LEFT[0] / 2))
-                delay = min(2 * delay, LEFT[1])
+                _, delay = self._not_before.get(key, (0.0, self._left[0] / 2))
+                delay = min(2 * delay, self._left[1])
                 self._not_before[key] = (time.monotonic() + delay, delay)
                 if worked.why:
                     _log.warning("%s", worked.why)
