@@ -79,7 +79,7 @@ def watch(request: WatchRequest, stop: Event, processes: Processes | None = None
     check_engine(request.settings)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(request.journal))
-        if not is_folder(request.top) and not journal.identities(request.top):
+        if not is_folder(request.top) and not journal.knows(request.top):
             raise SourceError(f"{request.top}: there is no such folder", mend="name the folder that runs appear in")
         if processes is None:
             processes = stack.enter_context(Processes(request.settings.watch.parallel))
@@ -92,13 +92,11 @@ def watch(request: WatchRequest, stop: Event, processes: Processes | None = None
         return journal.troubled(request.top)
 
 
-def _sweep(row: RunRow) -> None:
+def _sweep(folder: Path, stem: str) -> None:
     """Remove the lock of a run that is done, if whoever did it was killed before it could."""
-    if row.next is not None or row.folder is None:
-        return
     with suppress(HitsieveError, OSError):
-        if lock_of(row.folder, row.stem).exists():
-            with claimed(row.folder, row.stem):
+        if lock_of(folder, stem).exists():
+            with claimed(folder, stem):
                 pass
 
 
@@ -131,6 +129,8 @@ class _Watcher:
         self._aparts = processes.working
         self._events: Events | None = None
         self._told: dict[int, str] = {}
+        self._whole: dict[Path, str] = {}
+        """Masters that the journal has as whole, by the identity that they have now; none of it ever changes there."""
 
     @contextmanager
     def workers(self) -> Iterator[None]:
@@ -178,9 +178,9 @@ class _Watcher:
         """Watch until asked to stop."""
         self._stop = stop
         with suppress(_Left, HitsieveError):
-            for row in self._journal.below(self._top):
+            for place in self._journal.places_of_done(self._top):
                 self._step()
-                _sweep(row)
+                _sweep(*place)
         while not stop.is_set():
             for part in (self._beat, self._scan_if_due, self._look_at_arrivals, self._collect, self._give_out):
                 try:
@@ -216,6 +216,7 @@ class _Watcher:
             tell("WATCHDOG=1")
             if self._journal.reopen():
                 _log.warning("%s: was taken away or replaced: what is there now is used", self._place)
+                self._whole.clear()
             self._journal.beat(self._top, self._started)
 
     # What is there.
@@ -275,6 +276,7 @@ class _Watcher:
             return
         self._take_in(found.masters, found.bad)
         here = {*found.masters, *found.bad}
+        self._whole = {path: identity for path, identity in self._whole.items() if path in here}
         for row in self._journal.open(self._top):
             known_to_be_gone = row.path not in here and not any(folder in found.bad for folder in row.path.parents)
             if known_to_be_gone and is_folder(self._top):
@@ -289,12 +291,15 @@ class _Watcher:
 
     def _take_in(self, masters: Mapping[Path, tuple[Path, ...]], bad: Mapping[Path, str]) -> None:
         self._arrivals.update(masters, bad)
-        known = self._journal.identities(self._top)
         fresh = []
         for path in (*masters, *bad):
             stamp = Stamp.of(path)
-            had = known.get(path, set())
-            if stamp is not None and stamp.identity not in had and "" not in had:
+            if stamp is None or self._whole.get(path) == stamp.identity:
+                continue
+            had = self._journal.identities(path)
+            if stamp.identity in had:
+                self._whole[path] = stamp.identity
+            elif "" not in had:
                 fresh.append(path)
         self._journal.see(self._top, *fresh)
         for path in fresh:
@@ -364,8 +369,8 @@ class _Watcher:
         step = self._journal.died(key)
         row = self._journal.row(key)
         if row is None or step is None:
-            if row is not None:
-                _sweep(row)
+            if row is not None and row.next is None and row.folder is not None:
+                _sweep(row.folder, row.stem)
             return Worked("seen to")
         if step.state != "running":
             # It had not begun, or between two steps.
