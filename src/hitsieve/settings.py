@@ -327,6 +327,9 @@ class LiveSettings(Settings):
     came through one."""
     idle: Annotated[float, Field(gt=0)] = 300.0
     """Time (s) without any message after which a series has ended: its detector died."""
+    hung: Annotated[float, Field(gt=0)] = 900.0
+    """Time (s) without progress, and a minute more for each GB received, after which the sieving of a series that has
+    ended is taken for hung: its process is ended, and another one tries once more. What was received stays."""
     series: Annotated[int, Field(ge=0)] = 0
     """Stop after so many series; 0: go on until Ctrl-C."""
     publish: str | None = None
