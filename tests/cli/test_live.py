@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -23,6 +22,7 @@ from hitsieve.errors import SourceError
 from hitsieve.source import open_run
 from hitsieve.testing import Simulated, SimulateSettings, StreamSettings, simulate
 from hitsieve.testing.stream import StreamedSeries, StreamSender
+from ports import free_port
 
 N = 30
 PATIENCE = 240
@@ -52,13 +52,6 @@ def living(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
-
-
-def free_port() -> int:
-    """One that is given to nobody by chance: below those of the system, and apart from those of other workers."""
-    first = 20_000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    with zmq.Context() as context, context.socket(zmq.PULL) as socket:
-        return socket.bind_to_random_port("tcp://127.0.0.1", first, first + 100)
 
 
 def spooled(folder: Path, scratch: Path) -> int:
