@@ -70,7 +70,7 @@ def run(
         A master file, or one or many data files or images.
     settings : RunSettings
     progress : callable, optional
-        Called after every batch of images.
+        Called after every batch of images; of those that are looked at first, with none done.
     opened : callable, optional
         Called with the run once it is open, before anything is searched: what it lacks is known by then.
     known : Known, optional
@@ -103,7 +103,8 @@ def run(
         searcher = Searcher(source, finder, scan, pool, known.remembered(), cards)
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
-        with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:
+        looking = _looking(run, start, progress)
+        with surveyed_search(searcher, settings, looking) as begun, RunWriter(run, settings) as writer:
             surveyed, batches = begun()
             for results in batches:
                 writer.add(results, FetchedImages.of(source, results, writer))
@@ -116,8 +117,8 @@ def run(
             _refuse_unreadable(source, tally)
             _refuse_gone(run, tally)
             fit = pool.submit(_geometry, geometry, surveyed)
-            audit, looking = _audit(tally, known, settings)
-            look = _look(searcher, tally, (audit, surveyed.plan), looking)
+            audit, again = _audit(tally, known, settings)
+            look = _look(searcher, tally, (audit, surveyed.plan), again)
             # Workers look again while the metadata are carried over.
             found = (*unreadable(run, tally), *another_cell(run, surveyed))
             problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *found, *writer.carry())))
@@ -128,6 +129,13 @@ def run(
             outputs = writer.finish(summary, FetchedImages(source, audit).items(), findings.look)
     entered = register(outputs, summary, settings.catalogue)
     return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index), *entered))
+
+
+def _looking(run: Run, start: float, progress: Callable[[Progress], None] | None) -> Callable[[], None]:
+    """What is called while images are looked at of which none is decided on yet."""
+    if progress is None:
+        return lambda: None
+    return lambda: progress(Progress(0, len(run), 0, 0, time.monotonic() - start))
 
 
 def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit | None:
