@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import calling
 from calling import Hitsieve
@@ -31,7 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["HITSIEVE_CATALOGUE"] = str(Path(tempfile.mkdtemp(prefix="hitsieve-tests-")) / "catalogue.sqlite")
-    settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
+    # How long an example takes says how busy the machine is.
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("untimed")
     config.addinivalue_line("markers", "long: takes more than some seconds; run with --long")
 

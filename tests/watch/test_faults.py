@@ -16,7 +16,7 @@ import pytest
 
 from hitsieve.testing.scicat import FakeSciCat, Fault
 
-from .conftest import ENDS, FACTS, Beamline, Living, registered, token_of, until
+from .conftest import ENDS, FACTS, PATIENCE, Beamline, Living, registered, token_of, until
 
 FEW, MANY = 1, 200
 DISK_MIB = 24
@@ -112,9 +112,11 @@ class Story:
 
     def kill_child(self) -> None:
         children = [pid for one in self.watchers for pid in one.children()]
-        if children:
-            os.kill(self.random_of.choice(children), signal.SIGKILL)
-            self.n_kills += 1
+        # It may have ended by itself.
+        with suppress(ProcessLookupError):
+            if children:
+                os.kill(self.random_of.choice(children), signal.SIGKILL)
+                self.n_kills += 1
 
     def second_watcher(self) -> None:
         self.begin()
@@ -124,7 +126,7 @@ class Story:
         if one.process.poll() is None:
             one.process.send_signal(signal.SIGTERM)
             # It may take a second one, where it has only just begun.
-            one.process.wait(timeout=120)
+            one.process.wait(timeout=PATIENCE)
 
     def share_away(self) -> None:
         if self.beamline.top.exists():
