@@ -43,7 +43,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip long tests unless they are asked for."""
+    """Begin with what lasts, or other workers would wait for it at the end; skip long tests unless asked for them."""
+    items.sort(key=lambda item: item.get_closest_marker("lasting") is None)
     if config.getoption("--long"):
         return
     for item in items:

@@ -83,7 +83,7 @@ class Story:
     def work(self) -> None:
         """Let the watchers do some steps; where they cannot, not for long."""
         wanted = self.beamline.n_steps() + self.random_of.randint(0, 5)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 5
         while self.beamline.n_steps() < wanted and time.monotonic() < end:
             time.sleep(0.02)
         self.pause()
@@ -154,6 +154,7 @@ class Story:
             file.write(bytes(max(0, left - keep)))
 
 
+@pytest.mark.lasting
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("n", [FEW, pytest.param(MANY, marks=[pytest.mark.long, pytest.mark.timeout(20_000)])])
 def test_random_faults(beamline: Beamline, disk: Path, n: int) -> None:

@@ -64,6 +64,7 @@ def whole(beamline: Beamline, name: str) -> int:
     return row.key
 
 
+@pytest.mark.lasting
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("n", [FEW, pytest.param(MANY, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_killed_anywhere(beamline: Beamline, killer: Killer, n: int) -> None:
