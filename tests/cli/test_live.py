@@ -69,7 +69,7 @@ def wait(true: object) -> None:
     end = time.monotonic() + PATIENCE
     while not true():  # type: ignore[operator]
         assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def test_who_listens_no_more_ends_no_series(series: StreamedSeries, tmp_path: Path) -> None:
