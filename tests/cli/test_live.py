@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from cli.conftest import HITSIEVE
+from cli.conftest import HITSIEVE, Hitsieve
 from hitsieve.errors import SourceError
 from hitsieve.source import open_run
 from hitsieve.testing import Simulated, SimulateSettings, StreamSettings, simulate
@@ -209,11 +209,12 @@ def test_what_a_stored_run_lacks_is_missing_in_its_stream(tmp_path: Path) -> Non
         (["tcp://127.0.0.1:1", "--metrics", "127.0.0.1:TAKEN"], "cannot be served"),
     ],
 )
-def test_addresses_that_make_no_sense_or_are_taken(tmp_path: Path, flags: list[str], says: str) -> None:
+def test_addresses_that_make_no_sense_or_are_taken(
+    hitsieve: Hitsieve, tmp_path: Path, flags: list[str], says: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = [flag.replace("TAKEN", str(other.getsockname()[1])) for flag in flags]
-        command = [HITSIEVE, "live", *taken, "-o", str(tmp_path)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        result = hitsieve("live", *taken, "-o", tmp_path)
     assert result.returncode == 2
     assert says in result.stderr
     assert "waiting for series" not in result.stderr
