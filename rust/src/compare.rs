@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
-use crate::scan::OpenFiles;
+use crate::scan::{no_thread, OpenFiles};
 use crate::sha256::{Digest, Kernel, Sha256};
 
 /// Bytes that are read from the file at a time.
@@ -64,7 +64,7 @@ impl Comparison {
     /// Begins to read a file.
     ///
     /// # Errors
-    /// It cannot be opened, or the chunks are not in the order of the file, or overlap.
+    /// It cannot be opened, the system has no thread to give, or the chunks are not in the order of the file, or overlap.
     pub fn start(path: &Path, pairs: Vec<Pair>, sources: Vec<PathBuf>, kernel: Kernel) -> Result<Self> {
         let mut end = 0;
         for pair in &pairs {
@@ -233,7 +233,7 @@ impl Reading {
         for _ in 0..BLOCKS {
             let _ = free.send(Block::new());
         }
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().spawn(move || {
             let mut at = 0;
             while let Ok(mut block) = used.recv() {
                 let read = block.read(&mut file, at);
@@ -244,6 +244,7 @@ impl Reading {
                 }
             }
         });
+        let thread = thread.map_err(|error| no_thread(&error))?;
         Ok(Self { blocks: Some(blocks), free: Some(free), thread: Some(thread) })
     }
 

@@ -4,7 +4,9 @@ use crate::pixel::Pixel;
 use crate::plan::{Plan, NO_BIN};
 use crate::spots::Strong;
 
+/// The window reaches this many pixels to either side.
 const HALF: usize = 3;
+/// By how many standard deviations a window varies more than its mean allows, and a pixel stands above it.
 const NSIG_B: f64 = 6.0;
 const NSIG_S: f64 = 3.0;
 

@@ -1,8 +1,10 @@
 //! Spot finding on compressed diffraction images.
 //!
 //! From bytes to spots: `chunk` walks the stored image, `lz4` unpacks a block, `planes` compares whole words of pixels,
-//! `background` sets the thresholds, `spots` groups and measures, `find` puts an image together, `scan` many of them.
-//! From spots to lattices: `index`. That written images are those of the source: `compare`, `sha256`.
+//! `background` sets the thresholds (`dispersion`: the other way to tell strong pixels), `spots` groups and measures, `find` puts
+//! an image together, `scan` many of them; `plan` holds what is fixed for a run, `pixel` the types of pixels, `memory` how
+//! memory is held. From spots to lattices: `index`. That written images are those of the source: `compare`, `sha256`.
+//! Images that never were: `simulate`.
 
 pub mod background;
 pub mod chunk;

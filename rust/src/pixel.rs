@@ -56,6 +56,7 @@ pixel!(i32, u32, true);
 /// # Panics
 /// If `bytes` is shorter than `pixels`.
 pub fn from_bytes<T: Pixel>(bytes: &[u8], pixels: &mut [T]) {
+    assert!(bytes.len() >= pixels.len() * T::SIZE);
     for (pixel, bytes) in pixels.iter_mut().zip(bytes.chunks_exact(T::SIZE)) {
         let mut word = [0; 4];
         word[..T::SIZE].copy_from_slice(bytes);

@@ -131,26 +131,32 @@ pub enum Waited {
 }
 
 impl Scan {
-    /// Starts the workers; a batch has `batch` images.
+    /// Starts the workers; a batch has `batch` images. Where the system has fewer threads to give, those do it.
+    ///
+    /// # Errors
+    /// The system gives none.
     pub fn start<T: Pixel>(
         plan: Arc<Plan>,
         files: Vec<StoredFile>,
         places: Vec<Place>,
         workers: usize,
         batch: usize,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
         let batch = batch.max(1);
         let unit = if batch.is_multiple_of(UNIT) { UNIT } else { 1 };
         let window = batch.max(AHEAD).div_ceil(unit) + 4 * workers;
         let state = Mutex::default();
         let job = Arc::new(Job { plan, files, places, unit, window, state, changed: Condvar::new() });
-        let workers = (0..workers.max(1))
-            .map(|_| {
-                let job = Arc::clone(&job);
-                std::thread::spawn(move || work::<T>(&job))
-            })
-            .collect();
-        Self { job, workers, batch }
+        let mut scan = Self { job, workers: Vec::new(), batch };
+        for _ in 0..workers.max(1) {
+            let job = Arc::clone(&scan.job);
+            match std::thread::Builder::new().spawn(move || work::<T>(&job)) {
+                Ok(worker) => scan.workers.push(worker),
+                Err(error) if scan.workers.is_empty() => return Err(no_thread(&error)),
+                Err(_) => break,
+            }
+        }
+        Ok(scan)
     }
 
     /// Waits up to `patience` for the next batch.
@@ -196,6 +202,11 @@ impl Drop for Scan {
             let _ = worker.join();
         }
     }
+}
+
+/// What to say where the system refuses a thread.
+pub fn no_thread(error: &std::io::Error) -> std::io::Error {
+    std::io::Error::other(format!("the system has no thread to give: {error}"))
 }
 
 fn work<T: Pixel>(job: &Job) {
@@ -333,7 +344,7 @@ mod tests {
     fn workers_never_run_further_ahead_than_the_window() {
         for (workers, batch) in [(1, 4), (2, 1), (4, 600)] {
             let places = vec![Place { file: None, offset: 0, size: 0 }; 5000];
-            let scan = Scan::start::<u8>(plan(), Vec::new(), places, workers, batch);
+            let scan = Scan::start::<u8>(plan(), Vec::new(), places, workers, batch).expect("threads");
             let check = |progress: &Progress| {
                 assert!(
                     progress.next <= progress.delivered + scan.job.window && progress.done.len() <= scan.job.window
@@ -362,7 +373,7 @@ mod tests {
     #[test]
     fn a_panic_of_a_worker_reaches_the_reader() {
         let places = vec![Place { file: Some(7), offset: 0, size: 0 }; 40];
-        let scan = Scan::start::<u8>(plan(), Vec::new(), places, 2, 4);
+        let scan = Scan::start::<u8>(plan(), Vec::new(), places, 2, 4).expect("threads");
         let failure = loop {
             match scan.wait(Duration::from_secs(1)) {
                 Ok(Waited::NotYet) => {}

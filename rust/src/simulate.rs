@@ -4,41 +4,14 @@
 //! the count up in the level's guide table; the few bytes whose interval holds a step of the distribution take 56
 //! more bits and a search, so that counts follow the Poisson distribution to 2^-64.
 
+use crate::pixel::Pixel;
+
 /// Levels that an image can have; the last one is that of blind pixels.
 pub const LEVELS: usize = 2048;
 /// Level of pixels that see nothing (gaps).
 pub const BLIND: u16 = LEVELS as u16 - 1;
 
 const SEARCH: u8 = 255;
-
-/// A type of pixel.
-pub trait Count: Copy + Send + Sync {
-    /// Largest value.
-    const MOST: i64;
-    /// Smallest value.
-    const LEAST: i64;
-    /// The value, which the caller keeps in range.
-    fn of(value: i64) -> Self;
-    fn value(self) -> i64;
-}
-
-macro_rules! count {
-    ($($type:ty),*) => {$(
-        impl Count for $type {
-            const MOST: i64 = <$type>::MAX as i64;
-            const LEAST: i64 = <$type>::MIN as i64;
-            #[inline(always)]
-            fn of(value: i64) -> Self {
-                value as Self
-            }
-            #[inline(always)]
-            fn value(self) -> i64 {
-                self as i64
-            }
-        }
-    )*};
-}
-count!(u8, i8, u16, i16, u32, i32);
 
 /// xoshiro256++ (Blackman and Vigna, ACM Trans. Math. Softw. 47 (2021) 36).
 pub struct Random([u64; 4]);
@@ -173,25 +146,31 @@ impl Noise {
         self.steps[(level & BLIND) as usize].count((byte & 255) << 56 | random.bits() >> 8)
     }
 
-    fn fill<T: Count>(&self, out: &mut [T], levels: &[u16], most: i64, random: &mut Random) {
+    fn fill<T: Pixel>(&self, out: &mut [T], levels: &[u16], most: i64, random: &mut Random) {
         for (pixels, levels) in out.chunks_mut(8).zip(levels.chunks(8)) {
             let bits = random.bits();
             let mut search = false;
             for (k, (pixel, &level)) in pixels.iter_mut().zip(levels).enumerate() {
                 let count = self.quick(level, bits >> (8 * k));
                 search |= count == SEARCH;
-                *pixel = T::of((count as i64).min(most));
+                *pixel = pixel_of((count as i64).min(most));
             }
             if search {
                 for (k, (pixel, &level)) in pixels.iter_mut().zip(levels).enumerate() {
                     let byte = bits >> (8 * k);
                     if self.quick(level, byte) == SEARCH {
-                        *pixel = T::of((self.slow(level, byte, random) as i64).min(most));
+                        *pixel = pixel_of((self.slow(level, byte, random) as i64).min(most));
                     }
                 }
             }
         }
     }
+}
+
+/// The pixel of a value that the caller keeps in range.
+#[inline(always)]
+fn pixel_of<T: Pixel>(value: i64) -> T {
+    T::from_bits(value as u32)
 }
 
 /// A spot: photons that fall around (x, y), in pixels, with standard deviation `sigma` along both axes.
@@ -239,7 +218,7 @@ impl Painter {
 
     /// Draw an image: noise, then spots, then `extra` counts on single pixels. Gives the photons of each spot that
     /// landed on sensitive pixels.
-    pub fn paint<T: Count>(
+    pub fn paint<T: Pixel>(
         &self,
         out: &mut [T],
         seed: u64,
@@ -247,14 +226,14 @@ impl Painter {
         spots: &[Spot],
         extra: &[(usize, i64)],
     ) -> Vec<u32> {
-        let most = self.most.min(T::MOST);
+        let most = self.most.min(T::LARGEST);
         let mut random = Random::new(seed);
         Noise::new(means).fill(out, &self.levels, most, &mut random);
         let landed = spots.iter().map(|spot| self.splat(out, spot, most, &mut random)).collect();
         for &(pixel, counts) in extra {
             self.add(out, pixel, counts, most);
         }
-        let blind = T::of(self.blind_value.clamp(T::LEAST, T::MOST));
+        let blind = T::nearest(self.blind_value);
         for &(first, length) in &self.blind {
             out[first..first + length].fill(blind);
         }
@@ -262,7 +241,7 @@ impl Painter {
     }
 
     /// Photons fall one by one: this is the Gaussian integrated over each pixel, with its Poisson noise.
-    fn splat<T: Count>(&self, out: &mut [T], spot: &Spot, most: i64, random: &mut Random) -> u32 {
+    fn splat<T: Pixel>(&self, out: &mut [T], spot: &Spot, most: i64, random: &mut Random) -> u32 {
         let height = self.levels.len() / self.width.max(1);
         let mut landed = 0;
         for _ in 0..spot.photons {
@@ -275,10 +254,10 @@ impl Painter {
         landed
     }
 
-    fn add<T: Count>(&self, out: &mut [T], pixel: usize, counts: i64, most: i64) -> bool {
+    fn add<T: Pixel>(&self, out: &mut [T], pixel: usize, counts: i64, most: i64) -> bool {
         let sees = self.levels.get(pixel).is_some_and(|&level| level != BLIND);
         if sees {
-            out[pixel] = T::of(out[pixel].value().saturating_add(counts).min(most));
+            out[pixel] = pixel_of(out[pixel].value().saturating_add(counts).min(most));
         }
         sees
     }

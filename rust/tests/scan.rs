@@ -73,6 +73,7 @@ fn files(name: &str, images: usize) -> Files {
 impl Files {
     fn scan(&self, workers: usize, batch: usize) -> Scan {
         Scan::start::<u16>(Arc::clone(&self.plan), self.files.clone(), self.places.clone(), workers, batch)
+            .expect("threads")
     }
 
     /// Asserts that the image is what it is on its own.
@@ -142,7 +143,8 @@ fn dropping_early_stops_the_workers() {
     let files = files("drop", 9);
     let many = files.places.iter().copied().cycle().take(90_000).collect();
     for taken in 0..3 {
-        let scan = Scan::start::<u16>(Arc::clone(&files.plan), files.files.clone(), Vec::clone(&many), 3, 8);
+        let scan =
+            Scan::start::<u16>(Arc::clone(&files.plan), files.files.clone(), Vec::clone(&many), 3, 8).expect("threads");
         for _ in 0..taken {
             assert!(next(&scan).is_some());
         }

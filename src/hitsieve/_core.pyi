@@ -59,7 +59,8 @@ class SpotFinder:
         """Search many stored images in order, with `workers` threads, `batch` images an item.
 
         Memory is bounded. Images that cannot be read or decoded get a reason; those with a negative file number are
-        passed over, with an empty one.
+        passed over, with an empty one. Where the system has fewer threads to give, those do it; raises OSError where it
+        has none.
         """
 
 class Scan(Iterator[Batch]):
@@ -217,7 +218,8 @@ class Comparison:
     """Compares chunks of a file with bytes of others, in one pass over the file, read past the page cache if possible.
 
     Chunks (offset, size) are in the order of the file and apart; chunk i is compared with as many bytes of the file
-    `sources[source[i]]` from `source_offset[i]` on. Raises OSError where the file cannot be read.
+    `sources[source[i]]` from `source_offset[i]` on. Raises OSError where the file cannot be read, or the system has no
+    thread to give.
     """
 
     def __init__(

@@ -67,7 +67,8 @@ def test_a_file_whose_writer_was_killed(tmp_path: Path) -> None:
         file["entry/definition"] = "NXmx"
         file.flush()
         shutil.copy(tmp_path / "open.h5", tmp_path / "left.h5")
-    assert about_the_file(tmp_path / "left.h5").what == "is open for writing, or its writer crashed"
+    left = about_the_file(tmp_path / "left.h5")
+    assert (left.what, left.mend[:23]) == ("is open for writing, or its writer crashed", "wait until it is closed")
 
 
 @SOME

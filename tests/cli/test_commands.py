@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.conftest import HITSIEVE, Hitsieve
+from hitsieve.cli.progress import describe
+from hitsieve.pipeline import Progress
 from hitsieve.testing import Simulated
 from hitsieve.write import Summary
 
@@ -26,8 +29,10 @@ def summary_of(folder: Path) -> Summary:
     return Summary.model_validate_json((folder / "small_summary.json").read_text())
 
 
-def test_run_leaves_four_files_and_names_them(process: Hitsieve, simulated: Simulated, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_run_leaves_four_files_and_names_them(
+    hitsieve: Hitsieve, process: Hitsieve, simulated: Simulated, tmp_path: Path
+) -> None:
+    out = tmp_path / "a folder"
     result = process("run", simulated.master, "-o", out)
     assert result.returncode == 0, result.stderr
     assert names(out) == NAMES
@@ -50,6 +55,16 @@ def test_run_leaves_four_files_and_names_them(process: Hitsieve, simulated: Simu
     clear = sum(n >= 20 for n in truth["n_spots_snr6"].to_pylist())
     assert clear > 0
     assert summary.n_hits >= clear
+    # What to call next is printed as a shell takes it.
+    look, why = (shlex.split(line) for line in result.stdout.splitlines()[-2:])
+    assert look == ["look", "hitsieve", "report", str(out / "small_hits.h5")]
+    assert why[:3] == ["ask", "why", "hitsieve"]
+    assert hitsieve(*why[3:], "--no-picture", cwd=tmp_path).stdout.startswith("image 0 of small\n")
+
+
+@pytest.mark.parametrize(("seconds", "says"), [(0.01, "1,200"), (6.4, "1.9"), (200.0, "0.06")])
+def test_slow_images_are_not_none_a_second(seconds: float, says: str) -> None:
+    assert describe(Progress(12, 20, 3, 9, seconds)).startswith(f"{says} images/s, hit rate 25.00 %")
 
 
 def test_json_is_all_of_stdout(hitsieve: Hitsieve, simulated: Simulated, tmp_path: Path) -> None:

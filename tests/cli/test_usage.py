@@ -50,6 +50,16 @@ def test_help_shows_no_python(hitsieve: Hitsieve) -> None:
         assert f"[default: {python}]" not in text
 
 
+@pytest.mark.parametrize("command", ["run", "rethink", "export"])
+def test_help_breaks_lines_where_the_terminal_ends(
+    hitsieve: Hitsieve, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    flags = [line for line in hitsieve(command, "--help").stdout.splitlines() if line.startswith("│")]
+    assert len(flags) > 5
+    assert [line.strip("│ ") for line in flags if not line[1:].strip(" *").startswith(("-", "P", "R"))] == []
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['hitsieve', '--help']; from hitsieve.cli import main\n"
@@ -84,6 +94,9 @@ def test_help_imports_nothing_heavy() -> None:
         (["run", NOTHING, "--d-min", "3", "--d-max", "2"], "d_min 3.0 is not below d_max 2.0"),
         (["run", NOTHING, "--config", "no-such-file.toml"], "no-such-file.toml cannot be read: No such file"),
         (["run", NOTHING, "--set"], "--set requires an argument"),
+        (["campaign", "folder"], "campaign needs --output (for example: hitsieve campaign /data/archive -o sieved)"),
+        (["restore", "hits.h5", "misses.h5"], "restore needs --output (for example: hitsieve restore "),
+        (["restore", "hits.h5", "misses.h5", "-o"], "parameter -o requires an argument"),
         (["verify"], "usage: hitsieve verify HITS [OPTIONS]; for example: hitsieve verify out/lyso_hits.h5"),
         (["simulate"], "usage: hitsieve simulate OUTPUT [OPTIONS]; for example: hitsieve simulate sim"),
         (["simulate", "folder", "--detector", "eiger"], "--detector: unknown detector 'eiger'; there are"),

@@ -52,6 +52,28 @@ def test_import_contract(tmp_path: Path) -> None:
     assert " 0 broken" in result.stdout
 
 
+def test_import_contract_leaves_no_room_out() -> None:
+    """Who may import a package either does, or is told not to: a room that a list forgets could."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = [each for each in project["tool"]["importlinter"]["contracts"] if each["type"] == "forbidden"]
+    imports = {
+        path.relative_to(PACKAGE).with_suffix("").parts: set(
+            re.findall(r"^ *(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        )
+        for path in MODULES
+    }
+    for contract in contracts:
+        packages = set(contract["forbidden_modules"])
+        if packages in ({"hitsieve.testing"}, {"pydantic"}):
+            continue
+        told = {tuple(name.split(".")[1:]) for name in contract["source_modules"]}
+        taken_apart = {room for room, *modules in told if modules}
+        room_of = {parts: parts[: 2 if parts[0] in taken_apart else 1] for parts in imports if parts[-1] != "__init__"}
+        users = {room for parts, room in room_of.items() if packages & imports[parts]}
+        rooms = set(room_of.values())
+        assert rooms - told - users <= {("testing",)}, contract["name"]
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_module_is_small_and_named_after_its_subject(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
@@ -171,6 +193,18 @@ def test_links_of_documents_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), target
+
+
+def test_pages_install_what_can_be_installed() -> None:
+    """Each extra that a page names is one, and the README names all but those that others bring."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = set(project["optional-dependencies"])
+    named = {
+        page: set(",".join(re.findall(r"'\.\[([a-z,-]+)\]'", page.read_text(encoding="utf-8"))).split(",")) - {""}
+        for page in documents()
+    }
+    assert {page: wrong for page, names in named.items() if (wrong := names - extras)} == {}
+    assert named[PROJECT / "README.md"] >= extras - {"dev", "live", "scicat-fake"}
 
 
 @pytest.mark.parametrize("page", sorted((PROJECT / "docs").rglob("*.md")), ids=name_of)

@@ -66,8 +66,11 @@ def test_an_image_of_the_hit_only_file(hitsieve: Hitsieve, out: Path) -> None:
 
 
 def test_the_picture_is_named_after_run_and_image(
-    hitsieve: Hitsieve, process: Hitsieve, out: Path, tmp_path: Path
+    hitsieve: Hitsieve, process: Hitsieve, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A home folder that cannot be written, as in containers and batch jobs, is nothing to warn of.
+    (tmp_path / "home").touch()
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "home" / "matplotlib"))
     first = process("explain", out, "0", "--quiet", cwd=tmp_path)
     assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
     picture = tmp_path / "small_0.png"

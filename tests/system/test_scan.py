@@ -115,6 +115,7 @@ def test_bad_files_are_told_and_stop_nothing(hitsieve: Hitsieve, archive: Path, 
     failed = {line.split(":")[0] for line in lines if line.startswith("failed")}
     bad = (archive / "visit0" / "broken.h5", archive / "visit1" / "text.nxs", archive / "visit1/run1/tiny_master.h5")
     assert failed == {f"failed  {path}" for path in bad}
+    assert [line.count(str(path)) for path in bad for line in lines if line.startswith(f"failed  {path}:")] == [1] * 3
     assert len(facts(place)) == 2
     assert not list((tmp_path / "out").rglob(".*"))
 

@@ -104,13 +104,19 @@ pub struct Cell {
     pub alike: Vec<Matrix>,
 }
 
+/// Indices of -1, 0 and 1 with their vectors: of a reduced lattice these are all that are as short as a cell vector, and some more.
+pub fn short_vectors(rows: &Matrix) -> [(Vector, Vector); 27] {
+    let columns = super::matrix::transpose(rows);
+    std::array::from_fn(|n| {
+        let index = [n % 3, n / 3 % 3, n / 9].map(|x| x as f64 - 1.0);
+        (index, apply(&columns, index))
+    })
+}
+
 /// Whole matrices that bring a reduced lattice to itself, without mirroring it: its vectors fit within this share of the longest.
 fn rotations(rows: &Matrix, share: f64) -> Vec<Matrix> {
     let longest = norm(rows[2]);
-    let columns = super::matrix::transpose(rows);
-    // Of a reduced cell, every vector as short as a cell vector has indices of -1, 0 and 1.
-    let index = |n: usize| [n % 3, n / 3 % 3, n / 9].map(|x| x as f64 - 1.0);
-    let vectors: Vec<(Vector, Vector)> = (0..27).map(|n| (index(n), apply(&columns, index(n)))).collect();
+    let vectors = short_vectors(rows);
     let images = |row: Vector| {
         let alike = |(_, v): &&(Vector, Vector)| (norm(*v) - norm(row)).abs() < share * longest;
         vectors.iter().filter(alike).copied().collect::<Vec<_>>()

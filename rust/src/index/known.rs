@@ -7,6 +7,7 @@
 use super::cell::Cell;
 use super::matrix::{cross, dot, norm, product, scale, transpose, unit, Matrix, Vector};
 use super::refine::{judge, on_best_axes, polish, refine, Fit};
+use super::scan::typical;
 use super::trials::{Around, Directions, Trials, Turns};
 
 /// How hard to look.
@@ -99,11 +100,6 @@ async fn look(
         }
     }
     best
-}
-
-/// |q| that most spots do not exceed.
-fn typical(spots: &[Vector]) -> f64 {
-    spots.get(spots.len() * 3 / 4).map_or(0.0, |q| norm(*q))
 }
 
 /// The best directions of the shortest vector, refined.

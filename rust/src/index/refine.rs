@@ -29,7 +29,8 @@ pub fn nearest(direct: &Matrix, reciprocal: &Matrix, q: Vector) -> ([i32; 3], f6
     (whole.map(|x| x as i32), norm(apply(reciprocal, off)))
 }
 
-/// One step: spots within `limit` of a lattice point pull, near ones more (biweight); None where nothing is left.
+/// One step: spots within `limit` of a lattice point pull, near ones more (biweight: Beaton and Tukey, Technometrics 16 (1974)
+/// 147); None where nothing is left.
 pub fn step(cell: &Cell, direct: &Matrix, spots: &[Vector], limit: f64) -> Option<Matrix> {
     step_within(cell, direct, spots, limit, STRAIN)
 }

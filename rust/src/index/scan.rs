@@ -1,6 +1,6 @@
 //! Scores of many trial vectors against many spots, in single precision and eight spots at a time.
 
-use super::matrix::{add, apply, dot, inverse, scale, Vector};
+use super::matrix::{add, apply, dot, inverse, norm, scale, Vector};
 
 /// Phases further than this from an integer count nothing.
 pub const REACH: f32 = 0.3;
@@ -117,6 +117,11 @@ pub fn toward_planes(v: Vector, anchor: Vector, restraint: f64, spots: &[Vector]
     }
 }
 
+/// |q| that most spots do not exceed; they are sorted by it.
+pub fn typical(spots: &[Vector]) -> f64 {
+    spots.get(spots.len() * 3 / 4).map_or(0.0, |q| norm(*q))
+}
+
 /// Cosine and sine of turns by the golden angle, one after the other.
 pub fn golden_turns() -> impl Iterator<Item = (f64, f64)> {
     let golden = std::f64::consts::PI * (3.0 - 5.0f64.sqrt());
@@ -148,7 +153,6 @@ pub fn largest(scores: &[f32], k: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::matrix::norm;
 
     #[test]
     fn largest_are_the_largest_in_order() {

@@ -8,6 +8,7 @@ use super::cell::Cell;
 use super::chance::{radius, SHARES};
 use super::matrix::{add, apply, cross, dot, inverse, norm, scale, unit, upright, Matrix, Vector};
 use super::refine::nearest;
+use super::scan::golden_turns;
 
 /// Places that are tried of each kind, about.
 const EVEN: usize = 6000;
@@ -41,17 +42,12 @@ impl Section {
         let place = |height: f64, across: f64, (c, s): (f64, f64)| {
             add(add(scale(axis, height), e1, across * c), e2, across * s)
         };
-        // Turns by the golden angle fill the circle evenly, however many.
-        let golden = std::f64::consts::PI * (3.0 - 5.0f64.sqrt());
-        let (step_s, step_c) = golden.sin_cos();
-        let (mut c, mut s) = (1.0f64, 0.0f64);
         let mut even = Vec::with_capacity(EVEN + parts.len());
-        for _ in 0..EVEN.div_ceil(parts.len().max(1)) {
-            for &[height, across, c0, s0, _] in &parts {
-                let chord = across * (2.0 - 2.0 * (c * c0 + s * s0).abs()).max(0.0).sqrt();
-                even.push((place(height, across, (c, s)), chord));
-                (c, s) = (c * step_c - s * step_s, s * step_c + c * step_s);
-            }
+        let rounds = (0..EVEN.div_ceil(parts.len().max(1))).flat_map(|_| &parts);
+        // Turns by the golden angle fill the circle evenly, however many.
+        for (&[height, across, c0, s0, _], (c, s)) in rounds.zip(golden_turns()) {
+            let chord = across * (2.0 - 2.0 * (c * c0 + s * s0).abs()).max(0.0).sqrt();
+            even.push((place(height, across, (c, s)), chord));
         }
         let mut swapped = Vec::with_capacity(SWAPPED + parts.len());
         let others = parts.len().saturating_sub(1);

@@ -4,11 +4,11 @@
 //! scored by that; triples of the best span cells, of which chance says how well they explain the spots. Sublattices explain
 //! them as well, in a larger cell, and so by a larger chance.
 
-use super::cell::{parameters, reduced, Cell, Parameters};
+use super::cell::{parameters, reduced, short_vectors, Cell, Parameters};
 use super::chance::{ln_tail, radius, SHARES};
-use super::matrix::{add, cross, determinant, inverse, norm, scale, transpose, Matrix, Vector};
+use super::matrix::{add, cross, determinant, inverse, norm, scale, Matrix, Vector};
 use super::refine::{judge_by, nearest, step, Fit};
-use super::scan::{half_sphere, largest, toward_planes, Columns, REACH};
+use super::scan::{half_sphere, largest, toward_planes, typical, Columns, REACH};
 use super::section::Section;
 
 /// Spots of lowest resolution that vectors are scored with.
@@ -53,7 +53,7 @@ pub fn search(spots: &[Vector], lengths: Lengths) -> Option<(Cell, Fit)> {
 /// Vectors whose planes pass near many spots, best first.
 fn lattice_vectors(spots: &[Vector], (shortest, longest): Lengths) -> Vec<Vector> {
     let columns = Columns::new(spots);
-    let q = spots.get(spots.len() * 3 / 4).map_or(0.0, |q| norm(*q)).max(1e-3);
+    let q = typical(spots).max(1e-3);
     let half_ball = 2.0 / 3.0 * std::f64::consts::PI * longest.powi(3);
     // Steps along and across are alike; coarser ones where the budget asks for it.
     let affordable = (half_ball * spots.len() as f64 / SCAN_BUDGET).cbrt();
@@ -94,7 +94,7 @@ fn lattice_vectors(spots: &[Vector], (shortest, longest): Lengths) -> Vec<Vector
     kept
 }
 
-/// Moves a vector to where the spots near its planes want it, by about the pitch a step.
+/// Moves a vector to where the spots near its planes want it, by about the pitch a step: unlike one of known length it may go far.
 fn sharpen(start: Vector, spots: &[Vector], pitch: f64) -> Vector {
     let restraint = (0.1 / pitch).powi(2);
     (0..4).fold(start, |v, _| toward_planes(v, v, restraint, spots))
@@ -132,10 +132,12 @@ fn triples(vectors: &[Vector], spots: &[Vector], (shortest, longest): Lengths) -
 /// Logarithm of the chance of the fit before refinement, in a wide and a narrow ball.
 fn chance_of(rows: &Matrix, spots: &[Vector]) -> f64 {
     let reciprocal = inverse(rows);
-    let volume = determinant(rows);
+    let cell = Cell::of(rows);
     let distances: Vec<f64> = spots.iter().map(|&q| nearest(rows, &reciprocal, q).1).collect();
-    let ball = |share: f64| (share * 3.0 / (4.0 * std::f64::consts::PI * volume)).cbrt();
-    let tail = |share: f64| ln_tail(spots.len(), distances.iter().filter(|d| **d < ball(share)).count(), share);
+    let tail = |share: f64| {
+        let limit = radius(share, &cell);
+        ln_tail(spots.len(), distances.iter().filter(|distance| **distance < limit).count(), share)
+    };
     tail(0.2).min(tail(0.08)).min(tail(0.03))
 }
 
@@ -250,9 +252,7 @@ pub fn consensus(cells: &[Parameters], length: f64, angle: f64) -> Option<Consen
 /// The other lattice's cell in the setting of the seed that is nearest to it; None where none is near.
 fn alike(seed: &Matrix, other: &Matrix, length: f64, angle: f64) -> Option<Parameters> {
     let wanted = parameters(seed);
-    let columns = transpose(other);
-    let vectors = (0..27).map(|n: usize| [n % 3, n / 3 % 3, n / 9].map(|x| x as f64 - 1.0));
-    let vectors: Vec<Vector> = vectors.map(|index| super::matrix::apply(&columns, index)).collect();
+    let vectors = short_vectors(other).map(|(_, vector)| vector);
     let near = |i: usize| {
         let fits = |v: &&Vector| (norm(**v) / wanted[i] - 1.0).abs() < length;
         vectors.iter().filter(fits).copied().collect::<Vec<_>>()

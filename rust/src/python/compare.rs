@@ -68,7 +68,7 @@ impl PyComparison {
     fn take<'py>(&self, py: Python<'py>, n: usize) -> PyResult<(Bound<'py, PyArray1<bool>>, Bound<'py, PyBytes>)> {
         let found = py.detach(|| {
             let mut comparison = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut found = Vec::with_capacity(n);
+            let mut found = Vec::new();
             while found.len() < n {
                 match comparison.next_chunk()? {
                     Some(compared) => found.push(compared),

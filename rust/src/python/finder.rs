@@ -248,9 +248,7 @@ impl PySpotFinder {
             })
             .collect::<PyResult<Vec<_>>>()?;
         let plan = Arc::clone(&self.plan);
-        let scan = with_pixel!(self.dtype.as_str(), T, {
-            PyResult::Ok(Scan::start::<T>(plan, files, places, workers, batch))
-        })?;
+        let scan = with_pixel!(self.dtype.as_str(), T, Ok(Scan::start::<T>(plan, files, places, workers, batch)?))?;
         Ok(PyScan(Mutex::new(Some(scan))))
     }
 }

@@ -4,7 +4,8 @@ use numpy::{Element, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyRea
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::simulate::{Count, Painter, Spot, LEVELS};
+use crate::pixel::Pixel;
+use crate::simulate::{Painter, Spot, LEVELS};
 
 /// Draws simulated images of one detector; immutable, safe to share between threads.
 #[pyclass(frozen)]
@@ -81,7 +82,7 @@ impl Scene {
 }
 
 impl ImagePainter {
-    fn paint_into<'py, T: Count + Element>(
+    fn paint_into<'py, T: Pixel + Element>(
         &self,
         out: &Bound<'py, PyArray2<T>>,
         scene: &Scene,

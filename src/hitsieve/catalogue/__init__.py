@@ -19,6 +19,7 @@ from hitsieve.catalogue.published import (
 )
 from hitsieve.catalogue.record import CELL_FIELDS, FileKind, PumpState, Record, StoredFile, homes
 from hitsieve.catalogue.rocrate import crate_metadata, require_rocrate
+from hitsieve.catalogue.tokenfile import token_in
 
 __all__ = [
     "ADDED",
@@ -54,4 +55,5 @@ __all__ = [
     "publication",
     "read_publication",
     "require_rocrate",
+    "token_in",
 ]

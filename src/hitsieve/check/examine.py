@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from errno import EAGAIN
 from pathlib import Path
 
 import h5py
@@ -19,6 +20,7 @@ from hitsieve.check.rules import RULE_SETS, rule_book
 from hitsieve.check.shapes import check_shapes
 from hitsieve.check.subject import Sink, Subject, entries_of
 
+_IN_USE = "wait until it is closed; after a crash of its writer, mend a copy with h5clear"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -58,13 +60,13 @@ def examine(
         with h5py.File(path, "r", locking=False) as file:
             _examine(Subject(path, file["/"], rule_book(), sets, sink, step=step), file)
     except FAILURES as error:
-        sink(_about_file(sets, _why_not_opened(path, error)))
+        sink(_about_file(sets, *_why_not_opened(path, error)))
     return Checked(path, together(found))
 
 
-def _about_file(sets: Sequence[str], what: str) -> Finding:
+def _about_file(sets: Sequence[str], what: str, mend: str = "") -> Finding:
     rule = rule_book().checks["file"]
-    return Finding(rule.severity, rule.id, tuple(sets), ("/",), what, rule.mend)
+    return Finding(rule.severity, rule.id, tuple(sets), ("/",), what, mend or rule.mend)
 
 
 def _why_no_hdf5(path: Path) -> str:
@@ -82,13 +84,14 @@ def _why_no_hdf5(path: Path) -> str:
     return "is no HDF5 file"
 
 
-def _why_not_opened(path: Path, error: BaseException) -> str:
+def _why_not_opened(path: Path, error: BaseException) -> tuple[str, str]:
+    """Why HDF5 does not open a file, and its mend where it is another than for damaged files."""
     text = str(error)
     if "truncated" in text:
-        return f"is truncated: it has {path.stat().st_size:,} bytes, fewer than its header says"
-    if "file is already open for write" in text:
-        return "is open for writing, or its writer crashed"
-    return f"is damaged, HDF5 cannot read it ({short(error)})"
+        return f"is truncated: it has {path.stat().st_size:,} bytes, fewer than its header says", ""
+    if "file is already open for write" in text or f"unable to lock file, errno = {EAGAIN}" in text:
+        return "is open for writing, or its writer crashed", _IN_USE
+    return f"is damaged, HDF5 cannot read it ({short(error)})", ""
 
 
 def _examine(root: Subject, file: h5py.File) -> None:

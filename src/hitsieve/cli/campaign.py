@@ -14,7 +14,7 @@ from hitsieve.cli.cluster import ClusterFlags
 from hitsieve.cli.config import read_settings
 from hitsieve.cli.options import CLUSTER, AsJson, Messages, Switch, Whole
 from hitsieve.cli.progress import shown_count, shown_items
-from hitsieve.cli.scan import counted, scan_shown
+from hitsieve.cli.scan import counted, named, scan_shown
 from hitsieve.cli.screen import size_of
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import SourceError
@@ -104,7 +104,7 @@ def _estimate(request: ScanRequest, *, quiet: bool, json: bool) -> int:
 
 def _print_cost(cost: Cost) -> None:
     for path, why in cost.bad:
-        print(f"failed  {path}: {why}")
+        print(f"failed  {named(path, why)}")
     done = f"; {cost.n_done:,} runs have results already" if cost.n_done else ""
     print(f"{cost.n_runs:,} runs to sieve, {cost.n_files:,} files, {cost.n_images:,} images{done}")
     if cost.bytes:
@@ -157,7 +157,7 @@ def _page(found: Campaign, bandwidth: float) -> str | None:
 
 def _print(found: Campaign, bandwidth: float) -> None:
     for path, why in found.without:
-        print(f"no results  {path}: {why}")
+        print(f"no results  {named(path, why)}")
     print(f"{'hit rate':>9}{'hits':>11}{'images':>12}{'size':>10}{'hits only':>10}  run")
     for run in found.runs[:SHOWN]:
         rate = "-" if run.hit_rate is None else f"{100 * run.hit_rate:.2f} %"

@@ -8,6 +8,7 @@ import traceback
 from typing import Any
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnknownCommandError
+from cyclopts.help import DefaultFormatter, HelpPanel
 
 import hitsieve
 from hitsieve.errors import HitsieveError
@@ -112,6 +113,20 @@ PARAMETER = Parameter(negative_iterable=(), show_default=shown_default)
 """Lists have no `--empty-...` flag."""
 
 
+class _Help(DefaultFormatter):
+    """Help in which lines end where the terminal does, not where the source breaks them."""
+
+    def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
+        """Show a panel."""
+        from rich.text import Text
+
+        for entry in panel.entries:
+            text = getattr(entry.description, "primary_renderable", None)
+            if isinstance(text, Text):
+                text.plain = " ".join(text.plain.split())
+        super().__call__(console, options, panel)
+
+
 def make_app() -> App:
     """Build the commands; their modules are imported only when they are called."""
     app = App(
@@ -122,6 +137,7 @@ def make_app() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
         help_format="plaintext",
+        help_formatter=_Help(),
     )
     for name, text in COMMANDS.items():
         app.command(f"hitsieve.cli.{name}:{name}", name=name, help=text, usage=f"Usage: {usage(name)}")
@@ -169,8 +185,12 @@ def _usage(error: CycloptsError, tokens: list[str]) -> str:
         if isinstance(error.__cause__, ValidationError):
             return flag_errors(error.__cause__)
     name = tokens[0] if tokens else ""
-    if isinstance(error, MissingArgumentError) and error.argument is not None and error.argument.index is not None:
-        return f"{name} needs {USAGES[name]} (usage: {usage(name)}; for example: hitsieve {EXAMPLES[name]})"
+    if isinstance(error, MissingArgumentError) and error.argument is not None and name in USAGES:
+        if error.argument.index is not None:
+            return f"{name} needs {USAGES[name]} (usage: {usage(name)}; for example: hitsieve {EXAMPLES[name]})"
+        flags = error.argument.names
+        if not any(token.partition("=")[0] in flags for token in tokens):
+            return f"{name} needs {flags[0]} (for example: hitsieve {EXAMPLES[name]})"
     chain = " ".join(("hitsieve", *(error.command_chain or ())))
     return f"{_lower(str(error))} (see {chain} --help)"
 

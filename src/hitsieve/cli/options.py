@@ -56,3 +56,6 @@ class Messages:
         level = logging.DEBUG if self.debug else logging.INFO if self.verbose else logging.WARNING
         logging.basicConfig(format="hitsieve: %(levelname)s: %(message)s")
         logging.getLogger("hitsieve").setLevel(level)
+        if level == logging.WARNING:
+            # It warns where it cannot keep its fonts in the home folder: they are looked for again, and all is well.
+            logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -100,7 +100,12 @@ class _Clock:
 def describe(progress: Progress) -> str:
     """Images a second and the hit rate so far."""
     rate = progress.done / progress.seconds if progress.seconds > 0 else 0.0
-    return f"{rate:,.0f} images/s, hit rate {hit_rate(progress)}"
+    return f"{per_second(rate)}, hit rate {hit_rate(progress)}"
+
+
+def per_second(rate: float) -> str:
+    """Images a second; slow ones with a fraction, for none are searched at 0 images/s."""
+    return f"{rate:,.0f} images/s" if rate >= 10 or not rate else f"{rate:.2g} images/s"
 
 
 def hit_rate(progress: Progress) -> str:

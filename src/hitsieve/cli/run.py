@@ -12,7 +12,7 @@ from hitsieve.cli.cluster import ClusterFlags
 from hitsieve.cli.config import read_settings
 from hitsieve.cli.options import CATALOGUE, CLUSTER, INDEX, SOURCE, SPOTS, VERDICT, WRITE, AsJson, Messages, Whole
 from hitsieve.cli.progress import shown
-from hitsieve.cli.screen import Warnings, print_outputs, print_summary
+from hitsieve.cli.screen import Warnings, print_next, print_outputs, print_summary
 from hitsieve.cli.stopping import stoppable
 from hitsieve.settings import (
     CatalogueSettings,
@@ -102,6 +102,7 @@ def run(
     elif not messages.quiet:
         print_summary(report.summary)
         print_outputs(report.outputs)
+        print_next(report.outputs)
     return 0
 
 

@@ -41,7 +41,7 @@ def scan_archive(
         _print(results, place)
     failed = [one for one in results if one.what == "failed"]
     for one in failed if quiet else ():
-        print(f"hitsieve: warning: {one.path}: {one.why}", file=sys.stderr)
+        print(f"hitsieve: warning: {named(one.path, one.why)}", file=sys.stderr)
     return SourceError.exit_code if failed else 0
 
 
@@ -68,10 +68,15 @@ def scan_shown(request: ScanRequest, *, quiet: bool) -> list[Scanned]:
 def _print(results: Sequence[Scanned], place: Path) -> None:
     for one in results:
         if one.what in ("failed", "claimed"):
-            print(f"{one.what:<8}{one.path}: {one.why}")
+            print(f"{one.what:<8}{named(one.path, one.why)}")
     images, hits = sum(one.n_images for one in results), sum(one.n_hits for one in results)
     print(f"\n{counted(Counter(one.what for one in results))}")
     print(f"{images:,} images, {hits:,} hits: {place}")
+
+
+def named(path: Path | str, why: str) -> str:
+    """Name the file of a reason, once: most reasons begin with it."""
+    return why if why.startswith(f"{path}: ") else f"{path}: {why}"
 
 
 def counted(counts: Counter[str]) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
+
+from hitsieve.cli.progress import per_second
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,7 +58,7 @@ def print_summary(summary: Summary, *, searched: bool = True) -> None:
     ]
     if searched:
         rows.append(("kept", _kept(summary)))
-        rows.append(("speed", f"{summary.images_per_second:,.0f} images/s, {summary.seconds:.1f} s in all"))
+        rows.append(("speed", f"{per_second(summary.images_per_second)}, {summary.seconds:.1f} s in all"))
     _print_rows(rows)
 
 
@@ -71,6 +74,13 @@ def print_outputs(outputs: Outputs) -> None:
     ]
     print()
     _print_rows([(what, str(path)) for what, path in named])
+
+
+def print_next(outputs: Outputs) -> None:
+    """Print what to call next, to be copied into a shell."""
+    hits = quote(str(outputs.hits))
+    print()
+    _print_rows([("look", f"hitsieve report {hits}"), ("ask why", f"hitsieve explain {hits} 0")])
 
 
 def _hit_rate(summary: Summary) -> str:
@@ -98,7 +108,9 @@ def _rule(summary: Summary) -> str:
 
 def _threshold_rows(summary: Summary) -> list[tuple[str, str]]:
     rule = summary.rule
-    return [("threshold", rule.reason)] if rule.origin != "given" and rule.rule != "indexed" else []
+    if rule.origin == "given" or rule.rule == "indexed":
+        return []
+    return [("threshold", f"by default: {rule.reason}" if rule.origin == "default" else rule.reason)]
 
 
 def _error_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -118,11 +130,11 @@ def _error_rows(summary: Summary) -> list[tuple[str, str]]:
 
 def _missed(missed: MissedSummary) -> str:
     low, high = missed.n_lost_interval
-    says = f"at least {missed.n_lost:,.0f} that a lattice tells (95 % interval {low:,.0f} to {high:,.0f})"
+    says = f"at least {missed.n_lost:,.0f} (95 % interval {low:,.0f} to {high:,.0f})"
     if missed.lost_share is not None and missed.lost_share_interval is not None:
         low, high = missed.lost_share_interval
         says += f", {_percent(missed.lost_share)} % of all hits ({_percent(low)} to {_percent(high)} %)"
-    says += f"; {missed.n_hits:,} of {missed.n:,} misses looked at again"
+    says += f": {missed.n_hits:,} of {missed.n:,} misses showed a lattice at a second look"
     return f"{says}; {missed.n_unknown:,} hits before were not" if missed.n_unknown else says
 
 

@@ -19,7 +19,8 @@ def unreadable(run: Run, tally: Tally) -> tuple[Problem, ...]:
         return ()
     named = "; ".join(f"image {image} ({_file(run, image)}): {why}" for image, why in tally.unreadable.items())
     more = f"; and {n - len(tally.unreadable)} more" if n > len(tally.unreadable) else ""
-    return (Problem(str(run.path), f"{n} images cannot be read: {named}{more}", "copy their files again"),)
+    images = "1 image" if n == 1 else f"{n} images"
+    return (Problem(str(run.path), f"{images} cannot be read: {named}{more}", "copy their files again"),)
 
 
 def _file(run: Run, image: int) -> str:

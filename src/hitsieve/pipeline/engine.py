@@ -81,7 +81,7 @@ def lasting(settings: RunSettings) -> Iterator[RunSettings]:
     ServerError
         It cannot be begun.
     """
-    if settings.cluster.slurm or settings.cluster.scheduler is not None:
+    if _is_elsewhere(settings):
         with _cluster().begun(settings) as joined:
             yield joined
     else:

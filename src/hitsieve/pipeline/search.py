@@ -31,14 +31,15 @@ class Plan:
 
 
 @contextmanager
-def search(searcher: Searcher, plan: Plan) -> Iterator[Iterator[ImageResults]]:
-    """Give the results of all images of a run, in batches, in order; every image has its state.
+def search(searcher: Searcher) -> Iterator[Callable[[Plan], Iterator[ImageResults]]]:
+    """Search all images of a run; what is given makes results of what is found, in batches, in order.
 
-    The search starts at once; leaving stops it.
+    Every image has its state. The search starts at once, before it is known what is done with the spots; leaving
+    stops it.
     """
     run = searcher.opened.run
     with searcher.searching(np.arange(len(run), dtype=np.int64)) as batches:
-        yield _decided(run, plan, batches)
+        yield lambda plan: _decided(run, plan, batches)
 
 
 def _decided(run: Run, plan: Plan, batches: Iterator[tuple[Images, Searched]]) -> Iterator[ImageResults]:

@@ -60,7 +60,7 @@ def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -
     context = Context(rule, run.pump, run.images.file, tuple(str(file.path) for file in run.files))
     lost = run.images.missing.keys() | run.images.unreadable.keys() | set(work.dropped.images.tolist())
     directly = all(image in lost for image in np.flatnonzero(run.images.offset < 0).tolist())
-    index = _index(run, settings, findings)
+    index = _index(settings, findings)
     dropped, fraction, found = work.dropped, settings.write.audit_fraction, content(findings.tally, context)
     return Summary(
         version=version("hitsieve"),
@@ -96,7 +96,7 @@ def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -
     )
 
 
-def _index(run: Run, settings: RunSettings, findings: Findings) -> IndexSummary | None:
+def _index(settings: RunSettings, findings: Findings) -> IndexSummary | None:
     lattices = findings.surveyed.plan.lattices
     if lattices is None:
         return None

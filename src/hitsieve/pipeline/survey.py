@@ -76,20 +76,22 @@ def surveyed_search(
         if verdict.min_spots is not None and not wanted:
             lattices = _lattices(searcher, settings, cell)
             surveyed = _decided(searcher, settings, lattices, _given(verdict.min_spots), given=cell is not None)
-            batches = stack.enter_context(search(searcher, surveyed.plan))
-            yield lambda: (surveyed, batches)
+            decided = stack.enter_context(search(searcher))
+            yield lambda: (surveyed, decided(surveyed.plan))
             return
         pilot = stack.enter_context(_Pilot.started(searcher, settings, step))
 
         def finish() -> tuple[Survey, Iterator[ImageResults]]:
             pilot.take()
             found = _found_cell(pilot, settings.index) if wanted else cell
+            # Workers go on with the rest while it is found out how many spots are enough.
+            decided = stack.enter_context(search(searcher))
             lattices = _lattices(searcher, settings, found)
             threshold = _threshold(pilot, lattices, settings)
             surveyed = _decided(searcher, settings, lattices, threshold, given=cell is not None)
             if surveyed.cell_is_given:
                 surveyed = replace(surveyed, another=_compared(pilot, settings, surveyed))
-            return surveyed, stack.enter_context(search(searcher, surveyed.plan))
+            return surveyed, decided(surveyed.plan)
 
         yield finish
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hmac
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hitsieve.catalogue import token_in
 from hitsieve.errors import SettingsError
 
 VARIABLE = "HITSIEVE_TOKEN"
@@ -29,23 +29,9 @@ def read_token(path: Path | None, env: Mapping[str, str] = os.environ) -> str | 
         The file cannot be read, or others may read it; or the token is too short, or no header can carry it.
     """
     if path is not None:
-        return _checked(_text(path), str(path))
+        return _checked(token_in(path), str(path))
     text = env.get(VARIABLE, "").strip()
     return _checked(text, f"the variable {VARIABLE}") if text else None
-
-
-def _text(path: Path) -> str:
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            what = f"{path}: others than its owner may use this token (mode {mode:03o})"
-            raise SettingsError(what, mend=f"chmod 600 {path}")
-        return path.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: is not text", mend="give a file that holds a token and nothing else") from None
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise SettingsError(f"{path}: cannot be read: {why}", mend="give a file that holds a token") from error
 
 
 def _checked(token: str, where: str) -> str:

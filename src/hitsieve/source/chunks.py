@@ -27,7 +27,13 @@ BEYOND_END = Fault(False, "its chunk lies beyond the end of the file (truncated)
 
 
 def frames(dataset: h5py.Dataset, path: Path) -> tuple[int, tuple[int, int]]:
-    """Number of images and their (slow, fast) shape; a 2-D dataset is one image."""
+    """Number of images and their (slow, fast) shape; a 2-D dataset is one image.
+
+    Raises
+    ------
+    SourceError
+        It has no images, or more than can be.
+    """
     shape = dataset.shape
     if shape is None or len(shape) not in (2, 3):
         raise SourceError(

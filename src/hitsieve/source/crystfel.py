@@ -49,7 +49,13 @@ class Geometry:
 
 
 def read_geometry(path: Path) -> Geometry:
-    """Parse a .geom file; values stated before a panel's first line are its defaults, as in CrystFEL."""
+    """Parse a .geom file; values stated before a panel's first line are its defaults, as in CrystFEL.
+
+    Raises
+    ------
+    MetadataError
+        The file cannot be read, a line makes no sense, or there is no panel.
+    """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

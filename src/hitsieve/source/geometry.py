@@ -99,7 +99,13 @@ def _value(axis: h5py.Dataset, units: dict[str, float]) -> float:
 
 
 def matrix(axis: h5py.Dataset) -> FloatArray:
-    """4 x 4 matrix (metres) of one transformation: x -> R x + translation + offset."""
+    """4 x 4 matrix (metres) of one transformation: x -> R x + translation + offset.
+
+    Raises
+    ------
+    MetadataError
+        It is neither rotation nor translation, varies, or lacks a direction or a unit that is known.
+    """
     out = np.identity(4)
     kind = as_text(axis.attrs.get("transformation_type"))
     if kind == "rotation":
@@ -124,7 +130,13 @@ def rotation(axis: FloatArray, angle: float) -> FloatArray:
 
 
 def chain(axis: h5py.Dataset, default: str | None = None) -> FloatArray:
-    """4 x 4 matrix (metres) from the frame in which `axis` is stated to the laboratory: all that it depends on."""
+    """4 x 4 matrix (metres) from the frame in which `axis` is stated to the laboratory: all that it depends on.
+
+    Raises
+    ------
+    MetadataError
+        What it depends on is not there, is no transformation, or depends on itself.
+    """
     out = np.identity(4)
     seen: set[str] = set()
     current = axis

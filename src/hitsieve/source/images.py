@@ -44,7 +44,13 @@ def open_image(path: Path) -> Any:
 
 
 def read_pixels(path: Path, row: int) -> npt.NDArray[np.generic]:
-    """One frame of an image file."""
+    """One frame of an image file.
+
+    Raises
+    ------
+    SourceError
+        It is no image that fabio can read, or the frame cannot be decoded.
+    """
     image = open_image(path)
     try:
         frame = image if image.nframes == 1 else image.get_frame(row)

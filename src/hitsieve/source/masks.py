@@ -17,7 +17,15 @@ MEND = "name FILE.h5:/path/of/the/mask or FILE.npy"
 
 
 def read_mask(mask: Path, shape: tuple[int, int]) -> npt.NDArray[np.uint32]:
-    """Read `FILE:/path` (HDF5) or a NumPy file; MetadataError where it does not fit images of shape (slow, fast)."""
+    """Read a mask from `FILE:/path` (HDF5) or a NumPy file.
+
+    Raises
+    ------
+    SourceError
+        The file cannot be read, or has no such dataset.
+    MetadataError
+        What it holds does not fit images of shape (slow, fast).
+    """
     name, colon, dataset = str(mask).rpartition(":")
     if colon and dataset.startswith("/"):
         path = Path(name)

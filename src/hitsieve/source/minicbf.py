@@ -39,7 +39,6 @@ POSITIVE = {
 BEAM_XY = _line(rf"Beam_xy[ \t:=]+\([ \t]*{NUMBER}[ \t]*,[ \t]*{NUMBER}[ \t]*\)[ \t]*pixels")
 PIXEL_SIZE = _line(rf"Pixel_size[ \t:=]+{NUMBER}[ \t]*m[ \t]*x[ \t]*{NUMBER}[ \t]*m")
 DETECTOR = _line(r"Detector:[ \t]*(.+)")
-GAIN = _line(r"Gain_setting[ \t:=]+(.+)")
 MATERIAL = _line(r"(Silicon|CdTe|GaAs)[ \t]+sensor")
 MATERIALS = {"silicon": "Si", "cdte": "CdTe", "gaas": "GaAs"}
 DATE = _line(r"(\d{4}[-/](?:\d\d|[A-Z][a-z]{2})[-/]\d\d[T ]\d\d:\d\d:\d\d\S*)[ \t]*$")

@@ -202,6 +202,11 @@ def join(parts: list[tuple[Path, Callable[[], Layout], str]], master: Path, tota
         What the user named, for messages.
     total : int, optional
         Number of announced images.
+
+    Raises
+    ------
+    SourceError
+        No part can be used, or they hold images of different kinds.
     """
     good: list[tuple[Path, Layout]] = []
     opened: list[Layout | FileUnavailable] = []

@@ -59,7 +59,14 @@ def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
 
 
 def index(dataset: h5py.Dataset, path: Path, depth: int = 0) -> Layout:
-    """Index any dataset of images; virtual ones are followed to the files that store them."""
+    """Index any dataset of images; virtual ones are followed to the files that store them.
+
+    Raises
+    ------
+    SourceError
+        It holds no images, refers to itself, is put together in a way that cannot be followed, or none of its files can
+        be used.
+    """
     if not dataset.is_virtual:
         return index_dataset(dataset, path)
     if depth > MAX_DEPTH:
@@ -83,8 +90,8 @@ def _index_virtual(dataset: h5py.Dataset, path: Path, depth: int) -> Layout:
         at, whole = _selected_rows(source.vspace, (n, *shape), None)
         if isinstance(part, Fault):
             extent = source.src_space.shape
-            n = extent[0] if len(extent) == 3 else 1
-            file = DataFile(sources.path_of(source.file_name), source.dset_name, int(n), None)
+            of_file = extent[0] if len(extent) == 3 else 1
+            file = DataFile(sources.path_of(source.file_name), source.dset_name, int(of_file), None)
             rows, source_whole = _selected_rows(source.src_space, None, len(at))
             builder.fail(at[: len(rows)], part, file, rows[: len(at)])
             builder.fail(at[len(rows) :], part, file)

@@ -184,11 +184,6 @@ class Finder:
         return self.set_up()[1]
 
     @property
-    def background_ring(self) -> tuple[float, float] | None:
-        """Resolution limits (angstrom) of the ring that gives the background level; None: the whole image."""
-        return self.ground.bins.ring
-
-    @property
     def bins(self) -> Bins:
         """Bin of each pixel."""
         return self.ground.bins

@@ -30,13 +30,6 @@ class Profile:
     number: npt.NDArray[np.uint16]
     """Bin of each pixel, shape (slow, fast)."""
 
-    def bins_of(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Bin at each image coordinate (x, y) in pixels."""
-        slow, fast = self.number.shape
-        rows = np.clip(y.astype(np.int64), 0, slow - 1)
-        columns = np.clip(x.astype(np.int64), 0, fast - 1)
-        return self.number[rows, columns].astype(np.int64)
-
 
 def background_profile(finder: Finder, settings: SpotSettings, image: npt.NDArray[np.generic]) -> Profile:
     """Background and thresholds of one image.

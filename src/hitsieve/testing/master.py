@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -80,8 +79,8 @@ class Master:
     series: Series
     start: datetime
 
-    def write(self, file: h5py.File, folder: Path) -> None:
-        """Fill an open file; virtual datasets read the shapes of the data files in `folder`."""
+    def write(self, file: h5py.File) -> None:
+        """Fill an open file; it names the data files as if they lay beside it."""
         file.attrs["default"] = "entry"
         entry = file.require_group("entry")
         entry.attrs["NX_class"] = "NXentry"
@@ -101,7 +100,7 @@ class Master:
         field(detectors, "group_names", np.array([b"detector"]))
         field(detectors, "group_index", np.array([1], dtype=np.int32))
         field(detectors, "group_parent", np.array([-1], dtype=np.int32))
-        self._data(entry, folder)
+        self._data(entry)
         self._pump(entry)
 
     def _entry(self, entry: h5py.Group) -> None:
@@ -222,7 +221,7 @@ class Master:
                 depends_on=f"{module.name}/module_offset",
             )
 
-    def _data(self, entry: h5py.Group, folder: Path) -> None:
+    def _data(self, entry: h5py.Group) -> None:
         data = entry.require_group("data")
         data.attrs["NX_class"] = "NXdata"
         data.attrs["signal"] = "data"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from hitsieve.testing.master import NOTE, Layout, Master, Series, field, group
 from hitsieve.testing.placing import place, scratch_folder
 from hitsieve.testing.settings import SimulateSettings
 from hitsieve.testing.truth import write_truth
+from hitsieve.write.atomic import error_number
 
 Progress = Callable[[int, int], None]
 
@@ -88,10 +90,14 @@ def simulate(output: Path, settings: SimulateSettings, *, progress: Progress | N
             _write(scratch, simulator, layout, progress)
             # The master last: with it the run is there.
             place(scratch, files, _stale(output, settings.name, files))
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {settings.name} to {output}: {error.strerror or error}", mend="check space and permission"
-        ) from error
+    except (OSError, RuntimeError) as error:
+        # Where h5py cannot write it raises the one or the other.
+        number = error_number(error)
+        if number is None and isinstance(error, RuntimeError):
+            raise
+        why = os.strerror(number) if number else error
+        what = f"cannot write {settings.name} to {output}: {why}"
+        raise OutputError(what, mend="check space and permission") from error
     return made
 
 
@@ -121,7 +127,7 @@ def _write(folder: Path, simulator: Simulator, layout: Layout, progress: Progres
     truths.sort(key=lambda truth: truth.image)
     master = Master(settings, simulator.instrument, layout, writer.series, datetime.now(timezone.utc))
     with h5py.File(folder / f"{settings.name}_master.h5", "a" if settings.style == "single" else "w") as file:
-        master.write(file, folder)
+        master.write(file)
     write_truth(
         folder / f"{settings.name}_truth.parquet", folder / f"{settings.name}_truth_spots.parquet", truths, settings
     )

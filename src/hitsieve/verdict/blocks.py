@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
-from math import factorial
 
 import numpy as np
 import numpy.typing as npt
+
+from hitsieve.verdict.chances import f_above, student_below
 
 Values = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -75,8 +77,6 @@ def between_states(y: Values, code: Codes, t: Values, block: Codes) -> float:
     block : array of int, shape (n,)
         0 to B - 1, B >= S.
     """
-    from scipy.special import fdtrc
-
     y = (y - y.mean()) / y.std()
     n_states, n_blocks = int(code.max()) + 1, int(block.max()) + 1
     cell = block * n_states + code
@@ -95,7 +95,7 @@ def between_states(y: Values, code: Codes, t: Values, block: Codes) -> float:
     covariance = np.atleast_2d(np.cov(scores, rowvar=False)) + alone[:-1, :-1] / n_blocks
     mean, free = scores.mean(axis=0), n_states - 1
     t2 = n_blocks * float(mean @ np.linalg.solve(covariance, mean))
-    return float(fdtrc(free, n_blocks - free, t2 * (n_blocks - free) / (free * (n_blocks - 1))))
+    return f_above(t2 * (n_blocks - free) / (free * (n_blocks - 1)), free, n_blocks - free)
 
 
 def ranked(values: Values) -> Values:
@@ -121,8 +121,6 @@ def along_run(y: Values, n_blocks: int) -> float:
     (Bayley and Hammersley, J. R. Stat. Soc. Suppl. 8 (1946) 184), r being the lag-one correlation of the ranks less
     a cubic, which takes out the drift itself, freed of the bias that this brings. It is 1 where the blocks are alike.
     """
-    from scipy.special import stdtr
-
     means = [float(part.mean()) for part in np.array_split(y, n_blocks)]
     if max(means) - min(means) <= 1e-12 * max(map(abs, means)):
         return 1.0
@@ -134,9 +132,9 @@ def along_run(y: Values, n_blocks: int) -> float:
     r = float(np.interp(measured + 1 / n_blocks, found, alike))
     free = max(n_blocks * (1 - r) / (1 + r), 3.0) - 2
     spearman = min(abs(float(np.corrcoef(ranks, np.arange(n_blocks))[0, 1])), 1 - 1e-15)
-    chance = 2 * float(stdtr(free, -spearman * np.sqrt(free / (1 - spearman**2))))
+    chance = 2 * student_below(-spearman * math.sqrt(free / (1 - spearman**2)), free)
     # No order is rarer than one of all orders.
-    return max(chance, 2 / factorial(n_blocks))
+    return max(chance, 2 / math.factorial(n_blocks))
 
 
 @cache

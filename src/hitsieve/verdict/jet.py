@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hitsieve.verdict.chances import at_least, at_most
 from hitsieve.verdict.steps import LEAST, level_steps
 
 Bools = npt.NDArray[np.bool_]
@@ -52,10 +53,8 @@ class _Hits:
 
     def shown(self, n: npt.ArrayLike, sizes: npt.ArrayLike) -> Bools:
         """Whether n hits among so many images are more than blanks would feign."""
-        from scipy.special import gammainc
-
         n = np.asarray(n)
-        return np.asarray((n > 0) & (gammainc(np.maximum(n, 1), self.false_rate * np.asarray(sizes)) <= _FEIGNED))
+        return np.asarray((n > 0) & (at_least(np.maximum(n, 1), self.false_rate * np.asarray(sizes)) <= _FEIGNED))
 
 
 def jet(logs: Floats, hit: Bools, certain: Bools, false_rate: float) -> npt.NDArray[np.int8]:
@@ -100,8 +99,6 @@ def _missing(hits: _Hits, first: Numbers, last: Numbers, fall: Floats, reference
     their variance over their mean. The second is -1 where the hits are rather like those of blanks, 1 where they are
     rather like those nearby, and 0 where those nearby are no more than blanks feign.
     """
-    from scipy.special import gammaincc
-
     n, sizes = hits.count(first, last), (last - first).astype(np.float64)
     running = hits.hit[reference]
     place = np.concatenate([[0], np.cumsum(reference)])
@@ -109,12 +106,12 @@ def _missing(hits: _Hits, first: Numbers, last: Numbers, fall: Floats, reference
     rate = _Hits(running, 0.0).count(low, high) / np.maximum(high - low, 1)
     bursts = np.add.reduceat(running, np.arange(0, len(running), _BURST), dtype=np.float64)[:-1]
     spread = max(float(bursts.var(ddof=1) / max(bursts.mean(), 1e-9)), 1.0) if len(bursts) > 4 else 1.0
-    chance = gammaincc(n / spread + 1, rate * sizes * np.exp(-fall) / spread)
+    chance = at_most(n / spread, rate * sizes * np.exp(-fall) / spread)
     false = hits.false_rate
     # Where the two Poisson distributions, of blanks and of the rate nearby, are as probable.
     more = np.maximum(rate, 1.001 * false)
     side = np.where(n <= sizes * (more - false) / np.log(more / false), -1, 1)
-    return np.asarray(chance), np.where(rate > false, side, 0)
+    return chance, np.where(rate > false, side, 0)
 
 
 def _common(levels: Floats, sizes: Numbers) -> Bools:

@@ -25,6 +25,11 @@ def check_one_run(outputs: Outputs, summary: Summary, annotated: tuple[str, int]
     summary : Summary
     annotated : (str, int)
         What the annotated master states: the date, and of how many images it is.
+
+    Raises
+    ------
+    SourceError
+        They are of different runs, or the hit-only file is only a chosen part of the hits.
     """
     stated = {outputs.annotated: annotated[0]}
     if annotated[1] != summary.n_images:
@@ -81,7 +86,13 @@ def table_date(path: Path) -> str:
 
 
 def of_images(path: Path) -> tuple[str, str | None]:
-    """Date and pump state that a file of hits or misses states."""
+    """Date and pump state that a file of hits or misses states.
+
+    Raises
+    ------
+    SourceError
+        It is a chosen part of the hits, or cannot be read.
+    """
     with open_output(path, "*_hits.h5") as hits:
         process = f"{entry_of(hits)}/hit_finding"
         if isinstance(hits.get(process), h5py.Group) and contents_of(hits[process]) == SUBSET:

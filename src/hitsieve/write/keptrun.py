@@ -40,7 +40,13 @@ class KeptFile:
 
     @classmethod
     def of(cls, path: Path, file: h5py.File) -> KeptFile:
-        """Read what an open file says of itself."""
+        """Read what an open file says of itself.
+
+        Raises
+        ------
+        SourceError
+            It is no file of hits or misses of a run with `--misses keep`, or is damaged.
+        """
         try:
             process = file[f"{entry_of(file)}/hit_finding"]
             data = file[f"{entry_of(file)}/data/data"]

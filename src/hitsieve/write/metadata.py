@@ -108,26 +108,27 @@ class MetadataCarrier:
             self._group(self._source["/"], self._output["/"], 0)
 
     def _group(self, source: h5py.Group, target: h5py.Group, depth: int) -> None:
-        self._remember(source, target.name)
+        there = target.name
+        self._seen.setdefault(_identity(source), there)
         for name in copy_attributes(source, target):
             self._lose(f"{source.name}@{name}", "the attribute cannot be copied")
         if depth > _DEEPEST:
             self._lose(source.name, "groups are nested too deep")
             return
         for name in source:
-            path = posixpath.join(target.name, name)
             try:
                 link = source.get(name, getlink=True)
                 item = source.get(name)
             except (KeyError, OSError, RuntimeError) as error:
                 if not _DATA_LINK.fullmatch(name):
-                    self._lose(path, f"cannot be opened: {error}")
+                    self._lose(posixpath.join(there, name), f"cannot be opened: {error}")
                 continue
-            self._item(item, link, target, self._free_name(source, name), depth)
+            free = self._free_name(source, name)
+            self._item(item, link, target, (free, posixpath.join(there, free)), depth)
 
     def _free_name(self, source: h5py.Group, name: str) -> str:
         """Name in the output: groups that the output writes itself get out of the way."""
-        if source.name != self._entry or name not in OWN_GROUPS:
+        if name not in OWN_GROUPS or source.name != self._entry:
             return name
         before = name
         while name in source:
@@ -135,43 +136,49 @@ class MetadataCarrier:
         self.renamed[name] = before
         return name
 
-    def _item(self, item: h5py.HLObject | None, link: object, target: h5py.Group, name: str, depth: int) -> None:
-        path = posixpath.join(target.name, name)
+    def _item(
+        self, item: h5py.HLObject | None, link: object, target: h5py.Group, place: tuple[str, str], depth: int
+    ) -> None:
+        """Carry a member of a group to its place: its name in the target, and its path."""
+        name, path = place
         if item is None:
-            self._broken(link, target, name)
-        elif isinstance(item, h5py.Dataset) and self._shows_images(item):
+            self._broken(link, target, place)
+            return
+        identity = _identity(item)
+        if isinstance(item, h5py.Dataset) and self._shows_images(item, identity):
             self.image_paths.append(path)
         elif isinstance(link, h5py.SoftLink) and item.file.filename == self._source.filename:
             if name not in target:
                 target[name] = h5py.SoftLink(link.path)
-        elif (known := self._known(item)) is not None:
-            self._second_name(known, target, name)
+        elif (known := self._seen.get(identity)) is not None:
+            self._second_name(known, target, place)
         elif isinstance(item, h5py.Group):
-            if name not in target:
-                target.create_group(name)
-            if isinstance(target.get(name), h5py.Group):
-                self._group(item, target[name], depth + 1)
+            made = target[name] if name in target else target.create_group(name)
+            if isinstance(made, h5py.Group):
+                self._group(item, made, depth + 1)
         elif name not in target:
-            self._leaf(item, target, name)
+            self._seen[identity] = path
+            self._leaf(item, target, place)
 
-    def _broken(self, link: object, target: h5py.Group, name: str) -> None:
+    def _broken(self, link: object, target: h5py.Group, place: tuple[str, str]) -> None:
+        name, path = place
         if isinstance(link, h5py.SoftLink):
             if name not in target:
                 target[name] = h5py.SoftLink(link.path)
         elif not _DATA_LINK.fullmatch(name):
-            self._lose(posixpath.join(target.name, name), "the link leads nowhere")
+            self._lose(path, "the link leads nowhere")
 
-    def _second_name(self, known: str, target: h5py.Group, name: str) -> None:
+    def _second_name(self, known: str, target: h5py.Group, place: tuple[str, str]) -> None:
+        name, path = place
         if name in target:
             return
         if known in self._output:
             target[name] = self._output[known]
         else:
-            self.aliases.append((known, posixpath.join(target.name, name)))
+            self.aliases.append((known, path))
 
-    def _leaf(self, item: h5py.HLObject, target: h5py.Group, name: str) -> None:
-        path = posixpath.join(target.name, name)
-        self._remember(item, path)
+    def _leaf(self, item: h5py.HLObject, target: h5py.Group, place: tuple[str, str]) -> None:
+        name, path = place
         if isinstance(item, h5py.Dataset) and self._is_old_audit(item, path):
             self._lose(path, "images that an earlier hit finding kept are not copied; the source still has them")
             return
@@ -184,7 +191,7 @@ class MetadataCarrier:
                 made = target.create_dataset(name, data=item[()], dtype=item.dtype)
                 copy_attributes(item, made)
             else:
-                h5py.h5o.copy(item.parent.id, item.name.encode(), target.id, name.encode())
+                h5py.h5o.copy(item.id, b".", target.id, name.encode())
         except (OSError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, (OSError, RuntimeError)) and error_number(error) in _WRITE_ERRORS:
                 raise
@@ -209,8 +216,11 @@ class MetadataCarrier:
             path, (Path(item.file.filename),), item.name, np.zeros(n, np.int32), np.arange(n, dtype=np.int64)
         )
 
-    def _shows_images(self, item: h5py.Dataset) -> bool:
-        if _identity(item) in self._image_ids or (Path(item.file.filename).resolve(), item.name) in self._images:
+    def _shows_images(self, item: h5py.Dataset, identity: tuple[int, int]) -> bool:
+        if identity in self._image_ids:
+            return True
+        # To find out where a file really lies takes longer than all else here.
+        if item.name in self._image_datasets and (Path(item.file.filename).resolve(), item.name) in self._images:
             return True
         if item.ndim != 3 or tuple(item.shape[1:]) != self._run.detector.shape:
             return False
@@ -222,12 +232,6 @@ class MetadataCarrier:
         """Whether these are images in the hit_finding of a source that is an output itself."""
         inside = path.startswith(posixpath.join(self._entry, "hit_finding_source"))
         return inside and item.ndim == 3 and tuple(item.shape[1:]) == self._run.detector.shape
-
-    def _known(self, item: h5py.HLObject) -> str | None:
-        return self._seen.get(_identity(item))
-
-    def _remember(self, item: h5py.HLObject, path: str) -> None:
-        self._seen.setdefault(_identity(item), path)
 
     def _lose(self, path: str, what: str) -> None:
         self.problems.append(Problem(f"{self._source.filename}:{path}", what))

@@ -33,9 +33,12 @@ def groups_below(group: h5py.Group, depth: int = 0) -> dict[str, list[h5py.Group
     for name in group:
         if depth >= _DEEPEST or name.startswith(_OWN):
             continue
-        item = group.get(name) if group.get(name, getclass=True, getlink=True) is h5py.HardLink else None
-        if not isinstance(item, h5py.Group):
+        # The class is asked for first: to open a dataset takes long where it is large and virtual.
+        if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
             continue
+        if group.get(name, getclass=True) is not h5py.Group:
+            continue
+        item = group[name]
         found.setdefault(class_of(item), []).append(item)
         for nx_class, groups in groups_below(item, depth + 1).items():
             found.setdefault(nx_class, []).extend(groups)

@@ -195,5 +195,6 @@ def _lattice_lists(
         else:
             arrays.append(flat)
     rows = pa.StructArray.from_arrays(arrays, fields=list(kind.value_type))
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    return pa.ListArray.from_arrays(offsets, rows, mask=pa.array(unknown))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    # A list without a beginning is null. To give a mask of the lists would make Arrow load all that it can compute.
+    return pa.ListArray.from_arrays(pa.array(offsets, mask=np.append(unknown, False)), rows)

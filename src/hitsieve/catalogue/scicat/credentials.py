@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -14,6 +13,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from hitsieve.catalogue.tokenfile import token_in
 from hitsieve.errors import SettingsError
 
 TOKEN = "HITSIEVE_SCICAT_TOKEN"  # noqa: S105 - the name of a variable
@@ -56,7 +56,7 @@ def known_credentials(token_file: Path | None = None, env: Mapping[str, str] = o
         The file cannot be read, holds no token, or others may read it; or a user is named without a password.
     """
     if token_file is not None:
-        return Credentials(token=_read_token(token_file))
+        return Credentials(token=_checked(token_in(token_file), str(token_file)))
     if token := env.get(TOKEN, "").strip():
         return Credentials(token=_checked(token, f"the variable {TOKEN}"))
     user, password = env.get(USER), env.get(PASSWORD)
@@ -94,21 +94,6 @@ def has_expired(token: str, date: str) -> bool:
         return float(claims["exp"]) <= parsedate_to_datetime(date).timestamp()
     except (IndexError, KeyError, TypeError, ValueError):
         return False
-
-
-def _read_token(path: Path) -> SecretStr:
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            what = f"{path}: others than its owner may use this token (mode {mode:03o})"
-            raise SettingsError(what, mend=f"chmod 600 {path}")
-        text = path.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: is not text", mend="give a file that holds a token and nothing else") from None
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise SettingsError(f"{path}: cannot be read: {why}", mend="give a file that holds a token") from error
-    return _checked(text, str(path))
 
 
 def _checked(token: str, where: str) -> SecretStr:

@@ -25,6 +25,7 @@ def check_folders(output: Path, spool: Path) -> None:
     Raises
     ------
     OutputError
+        One of them cannot be made, or not be written.
     """
     for folder in (output, spool):
         with writing(folder):
