@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 import emulatedcard
-import hitsieve
+from clusters import job_of, started
 from emulatedcard import EmulatedCard, Room, built, inworker
 from hitsieve import pipeline
 from hitsieve.cards import Card, CardError, Cards, Device, own
@@ -23,9 +23,7 @@ from hitsieve.cards.found import ALONE
 from hitsieve.pipeline import cards
 from hitsieve.pipeline.cluster import worker
 from hitsieve.pipeline.cluster.worker import Found, Job, Refused, search_unit
-from hitsieve.pipeline.units import fingerprint
-from hitsieve.settings import ClusterSettings, RunSettings, SpotSettings, WriteSettings
-from hitsieve.source import open_run
+from hitsieve.settings import ClusterSettings, RunSettings, WriteSettings
 from hitsieve.spots import Searched
 from hitsieve.spots.gpu.kernels import kernels_for
 from hitsieve.testing import Simulated, SimulateSettings, simulate
@@ -67,14 +65,6 @@ def settings(folder: Path, engine: str, **cluster: object) -> RunSettings:
     return RunSettings.model_validate(given)
 
 
-def job_of(many: Simulated, engine: str, **spots: object) -> Job:
-    chosen = RunSettings()
-    with open_run([many.master]) as source:
-        mark = fingerprint(source.run)
-    spot_settings = SpotSettings.model_validate(spots)
-    return Job((many.master,), chosen.source, spot_settings, hitsieve.__version__, mark, engine)
-
-
 def table(folder: Path) -> object:
     return pq.read_table(folder / "many_images.parquet")
 
@@ -92,14 +82,13 @@ def test_workers_share_a_card(
     begin = f"from emulatedcard import inworker; inworker.begin({str(library)!r})"
     preload = f"import sys; sys.path.insert(0, {tests!r}); {begin}"
     monkeypatch.setattr(cards, "MANY", 10)
-    options = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50, "preload": preload}
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster,
+        started(preload=preload) as cluster,
         Client(cluster.scheduler_address, set_as_default=False) as client,
         caplog.at_level(logging.INFO, "hitsieve"),
     ):
         client.wait_for_workers(2, timeout=240)
-        answers = client.run(search_unit, job_of(many, "auto"), np.arange(2))
+        answers = client.run(search_unit, job_of(many.master, "auto"), np.arange(2))
         assert sorted(answer.who for answer in answers.values()) == [
             "a core: other workers use the graphics cards",
             "graphics card 0, Emulated",
@@ -144,7 +133,7 @@ def found(job: Job, images: Sequence[int]) -> Searched:
 @pytest.mark.usefixtures("alone")
 def test_one_run_at_a_time_has_memory_on_the_card(many: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     made = emulate(monkeypatch, CARDS[:1], EmulatedCard)
-    first, second = job_of(many, "gpu"), job_of(many, "gpu", min_pixels=1)
+    first, second = job_of(many.master, "gpu"), job_of(many.master, "gpu", min_pixels=1)
     n_spots = found(first, range(10)).n_spots
     assert [card.closed for card in made] == [False]
     assert found(second, range(10)).n_spots.sum() > n_spots.sum()
@@ -163,13 +152,13 @@ def test_who_gets_no_card_does_without_cupy(many: Simulated, monkeypatch: pytest
 
     monkeypatch.setattr(cards, "devices_of", devices)
     others = [own.take_seat(CARDS[:1]) for _ in range(own.SEATS)]
-    answer = search_unit(job_of(many, "auto"), np.arange(2))
+    answer = search_unit(job_of(many.master, "auto"), np.arange(2))
     assert isinstance(answer, Found)
     assert answer.who == "a core: other workers use the graphics cards"
     for seat in others:
         assert seat is not None
         seat.close()
-    answer = search_unit(job_of(many, "auto", min_pixels=1), np.arange(2))
+    answer = search_unit(job_of(many.master, "auto", min_pixels=1), np.arange(2))
     assert isinstance(answer, Found)
     assert answer.who == "a core: CuPy cannot be used: no CuPy for you"
     others = [own.take_seat(CARDS[:1]) for _ in range(own.SEATS)]
@@ -189,7 +178,7 @@ class Dying(EmulatedCard):
 @pytest.mark.usefixtures("alone")
 def test_a_card_that_fails_in_a_worker_is_told(many: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     emulate(monkeypatch, CARDS[:1], Dying)
-    answer = search_unit(job_of(many, "gpu"), np.arange(10))
+    answer = search_unit(job_of(many.master, "gpu"), np.arange(10))
     assert isinstance(answer, Found)
     assert answer.failures == ("it has fallen off the bus",)
     assert answer.searched.n_spots.min() >= 0
@@ -200,10 +189,10 @@ def test_a_worker_without_a_card(many: Simulated, monkeypatch: pytest.MonkeyPatc
     """Its core searches, unless cards are asked for; then the run ends, with what to do."""
     lacking = Cards((), "", "there is no NVIDIA driver", "install the driver of the card")
     monkeypatch.setattr(cards, "find_cards", lambda: lacking)
-    answer = search_unit(job_of(many, "auto"), np.arange(2))
+    answer = search_unit(job_of(many.master, "auto"), np.arange(2))
     assert isinstance(answer, Found)
     assert answer.who == "a core: there is no NVIDIA driver"
-    refused = search_unit(job_of(many, "gpu"), np.arange(2))
+    refused = search_unit(job_of(many.master, "gpu"), np.arange(2))
     assert isinstance(refused, Refused)
     assert refused.what == "cannot search: engine gpu: there is no NVIDIA driver"
     assert refused.mend == "install the driver of the card, or use engine cpu"

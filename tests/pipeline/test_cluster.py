@@ -14,6 +14,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 from distributed import Client, LocalCluster
@@ -21,12 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hitsieve
+from clusters import job_of, started
 from hitsieve import pipeline
 from hitsieve.errors import OutputError, ServerError, SettingsError
 from hitsieve.model import Beam, Detector, ImageTable, Run
-from hitsieve.pipeline.cluster.worker import Found, Job, search_unit
+from hitsieve.pipeline.cluster.worker import Found, search_unit
 from hitsieve.pipeline.resuming import FoundStore
-from hitsieve.pipeline.units import fingerprint, units
+from hitsieve.pipeline.units import LEAST, SHARE, SIZE, dwindling, units
 from hitsieve.settings import ClusterSettings, RunSettings, SourceSettings, WriteSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Searched, build_finder
@@ -55,8 +57,8 @@ def here(many: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    """Two processes of one thread, which are started again when they die."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50) as made:
+    """Two workers."""
+    with started() as made:
         yield made
 
 
@@ -140,17 +142,16 @@ def test_what_a_worker_cannot_read_or_keeps_is_searched_here(
     many: Simulated, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # A name that leads each process to a folder of its own, as each computer has its own file systems.
-    master, chosen = Path("/proc/self/cwd") / many.master.name, RunSettings()
+    master = Path("/proc/self/cwd") / many.master.name
     monkeypatch.chdir(many.master.parent)
-    with open_run([master]) as source:
-        job = Job((master,), chosen.source, chosen.spots, hitsieve.__version__, fingerprint(source.run))
+    job = job_of(master)
     empty, stuck = tmp_path / "empty", tmp_path / "stuck"
     for folder in (empty, stuck):
         folder.mkdir()
     for path in many.data_files:
         os.mkfifo(stuck / path.name)
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50) as made,
+        started() as made,
         Client(made.scheduler_address, set_as_default=False) as client,
     ):
         client.wait_for_workers(2, timeout=PATIENCE)
@@ -171,22 +172,19 @@ def test_what_a_worker_cannot_read_or_keeps_is_searched_here(
 
 
 def test_a_worker_keeps_runs_open_that_come_in_turn(many: Simulated, tmp_path: Path) -> None:
-    chosen, jobs = RunSettings(), []
+    jobs = []
     for name in "ab":
         (tmp_path / name).mkdir()
         for path in (many.master, *many.data_files):
             (tmp_path / name / path.name).hardlink_to(path)
-        master = tmp_path / name / many.master.name
-        with open_run([master]) as source:
-            mark = fingerprint(source.run)
-        jobs.append(Job((master,), chosen.source, chosen.spots, hitsieve.__version__, mark))
+        jobs.append(job_of(tmp_path / name / many.master.name))
     assert all(isinstance(search_unit(job, np.arange(1)), Found) for job in jobs)
     jobs[0].paths[0].unlink()
     assert isinstance(search_unit(jobs[0], np.arange(1)), Found)
 
 
 def test_without_workers_or_scheduler(many: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty:
+    with started(0) as empty:
         address = empty.scheduler_address
         with pytest.raises(ServerError, match=r"no worker for 0\.2 s"):
             pipeline.run([many.master], settings(tmp_path / "out", scheduler=address, wait=0.2))
@@ -337,15 +335,43 @@ def test_what_is_found_hangs_on_the_detector(many: Simulated, tmp_path: Path, va
         assert (FoundStore(tmp_path, source.run, chosen).get(images) is not None) == known
 
 
-@given(st.lists(st.integers(-1, 59)), st.integers(1, 9), st.lists(st.integers(0, 3), min_size=60, max_size=60))
-def test_units_hold_all_images_once(many: Simulated, images: list[int], size: int, files: list[int]) -> None:
-    asked = np.array(images, dtype=np.int64)
-    zeros = np.zeros(60, dtype=np.int64)
-    table = ImageTable(file=np.array(files, dtype=np.int32), row=zeros, offset=zeros, size=zeros)
-    run = Run(many.master, "many", (), table, np.dtype("i2"), Detector((2, 2)), Beam(), "single")
-    parts = units(run, asked, size)
+def in_files(file: npt.NDArray[np.int64]) -> Run:
+    """A run whose images are in these files, of which only the numbers matter."""
+    zeros = np.zeros(len(file), dtype=np.int64)
+    table = ImageTable(file=file.astype(np.int32), row=zeros, offset=zeros, size=zeros)
+    return Run(Path("many"), "many", (), table, np.dtype("i2"), Detector((2, 2)), Beam(), "single")
+
+
+@given(
+    st.lists(st.integers(-1, 59)),
+    st.integers(1, 9),
+    st.lists(st.integers(0, 3), min_size=60, max_size=60),
+    st.booleans(),
+)
+def test_units_hold_all_images_once(images: list[int], size: int, files: list[int], even: bool) -> None:
+    asked, run = np.array(images, dtype=np.int64), in_files(np.array(files))
+    parts = units(run, asked, size) if even else list(dwindling(run, asked, lambda: size))
     assert np.array_equal(np.concatenate([asked[:0], *(asked[part] for part in parts)]), asked)
     for part in parts:
         here = asked[part]
-        assert 1 <= len(here) <= size
-        assert len(set(table.file[here[here >= 0]].tolist())) <= 1
+        assert 1 <= len(here) <= (size if even else SIZE)
+        assert len(set(run.images.file[here[here >= 0]].tolist())) <= 1
+
+
+@given(st.integers(1, 50_000), st.integers(1, 400))
+def test_units_dwindle_so_that_nobody_waits_for_long(n: int, takers: int) -> None:
+    run, images = in_files(np.zeros(n, dtype=np.int64)), np.arange(n)
+    sizes = [part.stop - part.start for part in dwindling(run, images, lambda: takers)]
+    assert sum(sizes) == n
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == min(n, SIZE, max(LEAST, n // (SHARE * takers)))
+    assert sizes[-1] <= LEAST
+
+
+def test_who_comes_later_gets_a_share() -> None:
+    run, images = in_files(np.zeros(4000, dtype=np.int64)), np.arange(4000)
+    there = 1
+    parts = dwindling(run, images, lambda: there)
+    assert next(parts) == slice(0, 256)
+    there = 100
+    assert next(parts) == slice(256, 256 + LEAST)

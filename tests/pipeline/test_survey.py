@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import h5py
@@ -14,6 +15,7 @@ from hitsieve import pipeline
 from hitsieve.errors import MetadataError, SettingsError
 from hitsieve.model import Looked, State
 from hitsieve.pipeline import RunReport
+from hitsieve.pipeline.rethink import RethinkRequest, rethink
 from hitsieve.settings import IndexSettings, RunSettings, SourceSettings, SpotSettings, VerdictSettings, WriteSettings
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 from hitsieve.write import open_results
@@ -178,6 +180,25 @@ def test_images_with_a_lattice_are_no_blanks(tmp_path: Path, rule: str) -> None:
     assert report.summary.rule.origin == "default"
     assert "without a lattice are too few" in report.summary.rule.reason
     assert report.summary.n_hits > 250
+    assert not any("by default" in problem for problem in report.summary.problems)
+
+
+def test_blanks_that_the_default_takes_for_hits_are_told_of_and_what_to_type(tmp_path: Path) -> None:
+    """Images too few to tell a threshold, each with a score of spots that hot pixels make."""
+    bad = SimulateSettings(name="hot", detector="test-256k", images=16, hit_fraction=0, unmasked_hot_pixels=1200)
+    report = sieved(simulate(tmp_path / "made", bad), tmp_path / "out", index=IndexSettings(indexing="off"))
+    assert (report.summary.rule.origin, report.summary.n_hits) == ("default", 16)
+    (told,) = (problem for problem in report.problems if "by default" in problem.what)
+    assert told.what.startswith("16 of 16 images without a lattice are hits because 8 spots are enough by default;")
+    assert str(told) in report.summary.problems
+    wanted = re.search(r"--min-spots (\d+)`", told.mend)
+    assert wanted is not None
+    verdict = VerdictSettings(min_spots=int(wanted[1]))
+    again = rethink(tmp_path / "out", RethinkRequest(verdict, tmp_path / "again"))
+    assert again.summary.n_hits <= 1
+    assert again.problems == () and not any("by default" in problem for problem in again.summary.problems)
+    unsure = rethink(tmp_path / "out", RethinkRequest(VerdictSettings(min_spots=None), tmp_path / "unsure"))
+    assert [problem.what for problem in unsure.problems] == [told.what]
 
 
 def test_more_spots_wanted_than_kept_is_refused(long: Simulated, tmp_path: Path) -> None:

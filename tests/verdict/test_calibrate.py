@@ -14,6 +14,7 @@ from scipy import stats
 from hitsieve.verdict import DEFAULT_MIN_SPOTS, FLOOR, calibrate, false_hits
 
 Counts = npt.NDArray[np.int64]
+Levels = npt.NDArray[np.float64]
 N = 5000
 
 
@@ -162,6 +163,49 @@ def test_threshold_holds_for_blanks_of_the_running_jet(stopped: float, without: 
     found = calibrate(n_spots, background=background)
     assert found.origin == "blanks"
     assert oracle(distribution) <= found.min_spots <= oracle(distribution) + 4
+
+
+def overlapping(running: float, stopped: float, hits: float, n: int = 1024) -> tuple[Counts, Levels]:
+    """Counts and backgrounds of a jet whose thickness varies so much that its stops make no level of their own.
+
+    Thick jets bring more crystals.
+    """
+    rng = np.random.default_rng(6)
+    off, thickness = rng.random(n) < stopped, rng.lognormal(0.0, 0.25, n)
+    n_spots = rng.poisson(np.where(off, 0.05, 1.0) * running)
+    shows = (rng.random(n) < hits * thickness) & ~off
+    n_spots[shows] += np.exp(rng.uniform(np.log(15), np.log(200), shows.sum())).astype(np.int64)
+    return n_spots, np.where(off, 0.35, 1.0) * thickness
+
+
+@pytest.mark.parametrize("stopped", [0.3, 0.5])
+@pytest.mark.parametrize("hits", [0.0, 0.05, 0.3])
+def test_spots_tell_a_stopped_jet_where_backgrounds_overlap(stopped: float, hits: float) -> None:
+    n_spots, background = overlapping(3.0, stopped, hits)
+    found = calibrate(n_spots, background=background)
+    assert found.origin == "blanks"
+    assert oracle(blanks(3.0, 1.0)) <= found.min_spots <= oracle(blanks(3.0, 1.0)) + 5
+
+
+def test_bright_images_of_many_spots_are_blanks_only_if_lattices_say_so() -> None:
+    n_spots, background = overlapping(15.0, 0.4, 0.1)
+    found = calibrate(n_spots, background=background)
+    assert (found.origin, found.min_spots) == ("default", DEFAULT_MIN_SPOTS)
+    assert "jet stopped" in found.reason
+    assert false_hits(n_spots, 30, background=background) is None
+    found = calibrate(n_spots, background=background, indexed=n_spots >= 40)
+    assert found.origin == "blanks"
+    assert oracle(blanks(15.0, 1.0)) <= found.min_spots <= oracle(blanks(15.0, 1.0)) + 4
+    # Images of many spots that do have lattices are hits, and the others few of them.
+    told = calibrate(n_spots, background=background, indexed=(n_spots >= 8) & (np.arange(len(n_spots)) % 4 == 0))
+    assert told.origin == "default"
+
+
+def test_brighter_hits_are_no_jet_that_runs_while_others_stop() -> None:
+    rng = np.random.default_rng(7)
+    n_spots = counts(rng, blanks(0.3, 1.0), 0.2)
+    background = rng.lognormal(0.0, 0.5, N) * np.where(np.arange(N) < 0.2 * N, 1.3, 1.0)
+    assert calibrate(n_spots, background=background) == calibrate(n_spots)
 
 
 def test_one_level_of_background_leaves_no_image_out() -> None:

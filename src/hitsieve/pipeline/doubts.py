@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from math import ceil, sqrt
+
+import numpy as np
+
 from hitsieve.model import Problem, Run, State
 from hitsieve.pipeline.survey import Survey
 from hitsieve.pipeline.tally import Tally
-from hitsieve.write import IndexSummary
+from hitsieve.write import HitRuleSummary, IndexSummary
 
 FEW = 20
 """Tried images from which on a low share that is indexed is doubted."""
 DOUBTFUL = 0.3
+FEWEST_ALONE = 5
+"""Hits by spots alone from which on a threshold that blanks did not give is doubted."""
+ALONE = 0.25
+"""Likewise, their share of the images without a lattice."""
+_FAR = 4.0
+"""Standard deviations above the median of blanks that they hardly ever are."""
+_QUARTILE = 0.6745
+"""Distance of a quartile from the median, in standard deviations."""
+_BY_DEFAULT = "spots are enough by default"
 
 
 def unreadable(run: Run, tally: Tally) -> tuple[Problem, ...]:
@@ -40,9 +53,9 @@ def another_cell(run: Run, surveyed: Survey) -> tuple[Problem, ...]:
     return (Problem(str(run.path), what, mend),)
 
 
-def doubts(where: str, index: IndexSummary | None) -> tuple[Problem, ...]:
-    """What the lattices say against the cell or the geometry."""
-    found = []
+def doubts(where: str, rule: HitRuleSummary, index: IndexSummary | None, tally: Tally) -> tuple[Problem, ...]:
+    """What the spots say against the threshold, and the lattices against the cell or the geometry."""
+    found = [*unsure_threshold(where, rule, tally)]
     if index is not None and index.geometry is not None and index.geometry.warning:
         found.append(Problem(where, index.geometry.warning, index.geometry.mend))
     if index is not None and index.n_tried >= FEW and index.n_indexed < DOUBTFUL * index.n_tried:
@@ -54,3 +67,27 @@ def doubts(where: str, index: IndexSummary | None) -> tuple[Problem, ...]:
             )
         )
     return tuple(found)
+
+
+def unsure_threshold(where: str, rule: HitRuleSummary, tally: Tally) -> tuple[Problem, ...]:
+    """Say so where the default makes hits of many images without a lattice: they may be blanks."""
+    if rule.origin != "default" or rule.rule not in ("either", "spots"):
+        return ()
+    searched = (tally.state == State.HIT) | (tally.state == State.MISS)
+    counts = tally.n_spots_counted[searched & (tally.n_lattices <= 0)]
+    alone = counts[counts >= rule.min_spots]
+    n = len(alone)
+    if n < FEWEST_ALONE or n <= ALONE * len(counts):
+        return ()
+    low, median = (float(value) for value in np.quantile(alone, (0.25, 0.5)))
+    what = f"{n:,} of {len(counts):,} images without a lattice are hits because {rule.min_spots} {_BY_DEFAULT}"
+    what += f"; half of them have {median:.0f} spots or more"
+    # What is above the median may be hits among blanks; what is below tells how the spots of blanks spread.
+    least = 1 + ceil(median + _FAR * max(sqrt(median), (median - low) / _QUARTILE))
+    mend = f"look at some with `hitsieve explain`; if they are blanks, `hitsieve rethink --min-spots {least}`"
+    return (Problem(where, what, mend),)
+
+
+def of_threshold(problem: str) -> bool:
+    """Whether a problem is one of `unsure_threshold`: another threshold makes it void."""
+    return _BY_DEFAULT in problem

@@ -38,7 +38,7 @@ def scanning(run: Run, finder: Finder, paths: Sequence[Path], settings: RunSetti
         The cluster does not answer.
     """
     chosen = settings.cluster
-    is_elsewhere = _is_elsewhere(settings)
+    is_elsewhere = searched_elsewhere(settings)
     # What a cluster does not answer for is little: the cores of this process see to it.
     here = scan_by_cores(finder, workers) if is_elsewhere else scan_here(run, finder, settings.engine, workers)
     store = None
@@ -62,11 +62,12 @@ def check_engine(settings: RunSettings) -> None:
     SettingsError
         Cards of this computer are asked for, and none can be used.
     """
-    if settings.engine == "gpu" and not _is_elsewhere(settings):
+    if settings.engine == "gpu" and not searched_elsewhere(settings):
         refuse_without_card()
 
 
-def _is_elsewhere(settings: RunSettings) -> bool:
+def searched_elsewhere(settings: RunSettings) -> bool:
+    """Whether a cluster searches."""
     return settings.cluster.scheduler is not None or settings.cluster.slurm
 
 
@@ -81,7 +82,7 @@ def lasting(settings: RunSettings) -> Iterator[RunSettings]:
     ServerError
         It cannot be begun.
     """
-    if _is_elsewhere(settings):
+    if searched_elsewhere(settings):
         with _cluster().begun(settings) as joined:
             yield joined
     else:

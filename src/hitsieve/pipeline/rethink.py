@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from hitsieve.errors import MetadataError, SettingsError, SourceError
 from hitsieve.model import ImageResults, Problem, SpotFlag, State
 from hitsieve.pipeline.content import Context, content, indexing_rates
+from hitsieve.pipeline.doubts import of_threshold, unsure_threshold
 from hitsieve.pipeline.fetching import FetchedImages
 from hitsieve.pipeline.register import register
 from hitsieve.pipeline.reopen import reopen
@@ -140,9 +141,10 @@ def rethink(results: str | Path, request: RethinkRequest, *, progress: Step | No
             with reopen(stored, request.source, restored=_holds_all(stored)) as source:
                 report = _write_all(stored, source, thought, start, progress)
         else:
-            summary = _summary(stored, thought, start)
+            doubted = _doubted(stored, thought)
+            summary = _summary(stored, thought, start, problems=doubted)
             files = rewrite(stored, thought.settings, thought.columns, summary)
-            report = RethinkReport(summary, stored.summary, files, ())
+            report = RethinkReport(summary, stored.summary, files, doubted)
     outputs = Outputs.of(request.output, report.summary.source.stem)
     entered = register(outputs, report.summary, thought.settings.catalogue)
     return replace(report, problems=(*report.problems, *entered))
@@ -252,6 +254,11 @@ def _blocks(n: int, size: int) -> Iterator[tuple[int, int]]:
     return ((first, min(first + size, n)) for first in range(0, n, size))
 
 
+def _doubted(stored: StoredResults, thought: _Thought) -> tuple[Problem, ...]:
+    """What is to be doubted of the threshold."""
+    return unsure_threshold(str(stored.outputs.summary), thought.rule, thought.tally)
+
+
 def _summary(
     stored: StoredResults,
     thought: _Thought,
@@ -271,6 +278,7 @@ def _summary(
         str(stored.outputs.summary),
         f"another verdict on the run of {before.date:%Y-%m-%d %H:%M:%S %Z}: spots and lattices are those found then",
     )
+    kept = (problem for problem in before.problems if not of_threshold(problem))
     changed = {
         **{name: getattr(before, name) for name in Summary.model_fields},
         **found,
@@ -286,7 +294,7 @@ def _summary(
         "workers": 1,
         "hit_bytes": stored_bytes[0],
         "miss_bytes": stored_bytes[1],
-        "problems": tuple(dict.fromkeys((*before.problems, str(said), *map(str, problems)))),
+        "problems": tuple(dict.fromkeys((*kept, str(said), *map(str, problems)))),
     }
     return Summary(**changed)
 
@@ -308,7 +316,7 @@ def _write_all(
             if progress is not None:
                 progress(stop, len(stored))
         audit = choose_audit(tally.images(State.MISS), settings.write)
-        problems = tuple(dict.fromkeys((*source.run.problems, *writer.carry())))
+        problems = tuple(dict.fromkeys((*source.run.problems, *writer.carry(), *_doubted(stored, thought))))
         stored_bytes = (writer.hit_bytes, writer.miss_bytes)
         summed = _summary(stored, thought, start, n_audit=len(audit), stored_bytes=stored_bytes, problems=problems)
         summary = writer.named(summed)

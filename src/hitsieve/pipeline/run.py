@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from hitsieve.index import GeometryCheck, GeometryFit
 from hitsieve.model import Problem, Run, SecondLook, State
 from hitsieve.pipeline.cardlattices import indexing_on_cards
 from hitsieve.pipeline.doubts import another_cell, doubts, unreadable
-from hitsieve.pipeline.engine import scanning
+from hitsieve.pipeline.engine import scanning, searched_elsewhere
 from hitsieve.pipeline.fetching import FetchedImages
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.register import register
@@ -28,7 +29,7 @@ from hitsieve.pipeline.survey import Survey, can_index, surveyed_search
 from hitsieve.pipeline.tally import Tally
 from hitsieve.settings import RunSettings
 from hitsieve.source import OpenedRun, open_run
-from hitsieve.spots import build_finder
+from hitsieve.spots import Finder, build_finder
 from hitsieve.verdict import check_geometry
 from hitsieve.write import Outputs, RunWriter, Summary, choose_audit
 
@@ -99,26 +100,25 @@ def run(
         check_geometry(run, settings.verdict)
         finder = build_finder(run, settings.spots)
         scan = stack.enter_context(scanning(run, finder, paths, settings, workers))
+        _set_up_meanwhile(pool, finder, run, settings)
         cards = stack.enter_context(indexing_on_cards(run, settings, pool, workers))
         searcher = Searcher(source, finder, scan, pool, known.remembered(), cards)
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
-        looking = _looking(run, start, progress)
-        with surveyed_search(searcher, settings, looking) as begun, RunWriter(run, settings) as writer:
+        tell = _telling(run, tally, start, progress)
+        with surveyed_search(searcher, settings, tell) as begun, RunWriter(run, settings) as writer:
             surveyed, batches = begun()
             for results in batches:
                 writer.add(results, FetchedImages.of(source, results, writer))
                 tally.add(results)
                 if geometry is not None:
                     geometry.add(results)
-                if progress is not None:
-                    misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
-                    progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
+                tell()
             _refuse_unreadable(source, tally)
             _refuse_gone(run, tally)
             fit = pool.submit(_geometry, geometry, surveyed)
-            audit, again = _audit(tally, known, settings)
-            look = _look(searcher, tally, (audit, surveyed.plan), again)
+            audit, looking = _audit(tally, known, settings)
+            look = _look(searcher, tally, (audit, surveyed.plan), looking)
             # Workers look again while the metadata are carried over.
             found = (*unreadable(run, tally), *another_cell(run, surveyed))
             problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *found, *writer.carry())))
@@ -128,14 +128,19 @@ def run(
             summary = writer.named(summarise(run, settings, findings, work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items(), findings.look)
     entered = register(outputs, summary, settings.catalogue)
-    return RunReport(summary, outputs, (*problems, *doubts(str(run.path), summary.index), *entered))
+    doubted = doubts(str(run.path), summary.rule, summary.index, tally)
+    return RunReport(summary, outputs, (*problems, *doubted, *entered))
 
 
-def _looking(run: Run, start: float, progress: Callable[[Progress], None] | None) -> Callable[[], None]:
-    """What is called while images are looked at of which none is decided on yet."""
-    if progress is None:
-        return lambda: None
-    return lambda: progress(Progress(0, len(run), 0, 0, time.monotonic() - start))
+def _telling(run: Run, tally: Tally, start: float, progress: Callable[[Progress], None] | None) -> Callable[[], None]:
+    """Give what tells how far a run is."""
+
+    def tell() -> None:
+        if progress is not None:
+            misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
+            progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
+
+    return tell
 
 
 def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit | None:
@@ -165,10 +170,21 @@ def _look(
     # Of a miss with a lattice it is known what it holds.
     misses = np.flatnonzero((tally.state == State.MISS) & (tally.n_lattices <= 0))
     drawn = draw(misses, np.intersect1d(audit, misses), settings)
-    if not len(drawn) or settings.index.indexing == "off" or not can_index(searcher.opened.run):
+    if not len(drawn) or not _may_look(searcher.opened.run, settings):
         return lambda: None
     cell = None if plan.lattices is None else plan.lattices.cell
     return look_again(searcher, misses, drawn, cell, settings)
+
+
+def _set_up_meanwhile(pool: ThreadPoolExecutor, finder: Finder, run: Run, settings: RunSettings) -> None:
+    """Set the finder up while others search: here it is needed at the end, when all would wait for it."""
+    if searched_elsewhere(settings) and _may_look(run, settings):
+        pool.submit(finder.set_up)
+
+
+def _may_look(run: Run, settings: RunSettings) -> bool:
+    """Whether lattices can be looked for in misses."""
+    return settings.verdict.second_look > 0 and settings.index.indexing != "off" and can_index(run)
 
 
 def _refuse_unreadable(opened: OpenedRun, tally: Tally) -> None:

@@ -61,6 +61,7 @@ def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -
     lost = run.images.missing.keys() | run.images.unreadable.keys() | set(work.dropped.images.tolist())
     directly = all(image in lost for image in np.flatnonzero(run.images.offset < 0).tolist())
     index = _index(settings, findings)
+    doubted = doubts(str(run.path), rule, index, findings.tally)
     dropped, fraction, found = work.dropped, settings.write.audit_fraction, content(findings.tally, context)
     return Summary(
         version=version("hitsieve"),
@@ -91,7 +92,7 @@ def summarise(run: Run, settings: RunSettings, findings: Findings, work: Work) -
         hit_bytes=work.stored_bytes[0],
         miss_bytes=work.stored_bytes[1],
         facts=facts_of(run),
-        problems=tuple(str(problem) for problem in (*work.problems, *doubts(str(run.path), index))),
+        problems=tuple(str(problem) for problem in (*work.problems, *doubted)),
         overrides=run.overrides,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,11 @@ from hitsieve.pipeline.searcher import Images
 
 SIZE = 256
 """Most images of a unit: about a second of work for four megapixels; no more is done again where a worker dies."""
+LEAST = 64
+"""Fewest images that a unit of a long file is cut down to: to hand one out, and to write what comes back, costs as much
+as to search some ten."""
+SHARE = 2
+"""Of what is left to each of those who search, the next unit is a part of so many."""
 
 
 def units(run: Run, images: Images, size: int = SIZE) -> list[slice]:
@@ -36,6 +42,31 @@ def units(run: Run, images: Images, size: int = SIZE) -> list[slice]:
     changes = asked[1:][np.diff(file[asked]) != 0]
     edges = [0, *changes.tolist(), len(images)]
     return [slice(first, min(first + size, end)) for start, end in pairwise(edges) for first in range(start, end, size)]
+
+
+def dwindling(run: Run, images: Images, takers: Callable[[], int]) -> Iterator[slice]:
+    """Cut images as `units` does, ever smaller towards the end, so that all who search end at nearly the same time.
+
+    Parameters
+    ----------
+    run : Run
+    images : int64, shape (n,)
+        As for `units`.
+    takers : callable
+        How many search, one at least; it is asked anew for each unit, when that is cut.
+
+    Returns
+    -------
+    iterator of slice
+        Positions in `images`, without gaps or overlaps.
+    """
+    for stretch in units(run, images, max(1, len(images))):
+        first = stretch.start
+        while first < stretch.stop:
+            fair = (len(images) - first) // (SHARE * takers())
+            end = min(first + min(max(fair, LEAST), SIZE), stretch.stop)
+            yield slice(first, end)
+            first = end
 
 
 def fingerprint(run: Run) -> str:

@@ -6,37 +6,31 @@ Images never pass through here or through the scheduler: workers read them by th
 from __future__ import annotations
 
 import logging
-import signal
-import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from distributed import Client, Future, KilledWorker, LocalCluster
+from distributed import Client, Future, KilledWorker
 
 import hitsieve
 from hitsieve.errors import ServerError, SettingsError
 from hitsieve.model import Run
 from hitsieve.pipeline.cards import engine_for
+from hitsieve.pipeline.cluster.starting import joined, told
 from hitsieve.pipeline.cluster.worker import Found, Job, Refused, search_unit
 from hitsieve.pipeline.searcher import Images, Scan, filled
-from hitsieve.pipeline.units import fingerprint, units
-from hitsieve.settings import LOCAL, ClusterSettings, RunSettings, SlurmSettings
+from hitsieve.pipeline.units import SIZE, dwindling, fingerprint
+from hitsieve.settings import RunSettings
 from hitsieve.spots import Searched
 
 AHEAD = 2
 """Units a thread that are under way: one is searched while the next one waits for it."""
 TRIES = 2
 """How often a unit is given out whose workers die: each time Dask gives it to four."""
-CONNECT = 20.0
-"""Time (s) to wait for a scheduler."""
-UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-"""What workers on this computer begin with: Ctrl-C reaches them as well, but it is this process that stops them."""
 PATIENT = 10.0
 """Time (s) after which a user is told what is waited for."""
 _WAITS = "Slurm has the jobs (squeue), and this waits until one runs"
@@ -100,8 +94,7 @@ def _joined(settings: RunSettings) -> Iterator[_Members]:
         raise SettingsError("--scheduler and --slurm exclude each other", mend="give one")
     if not _log.isEnabledFor(logging.DEBUG):
         _quiet()
-    with ExitStack() as stack:
-        client = stack.enter_context(_client(chosen, settings.workers, stack))
+    with joined(chosen, settings.workers) as client:
         members = _Members(client, chosen.wait)
         members.await_first(for_ever=chosen.slurm)
         yield members
@@ -112,76 +105,6 @@ def _quiet() -> None:
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("asyncio", "bokeh", "distributed", "tornado"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _client(chosen: ClusterSettings, workers: int, stack: ExitStack) -> Client:
-    if chosen.slurm:
-        return Client(stack.enter_context(_slurm(chosen.jobs)), set_as_default=False)
-    if chosen.scheduler == LOCAL:
-        # Dask serves a page about itself: to this computer alone, and in nobody's way.
-        local = LocalCluster(
-            n_workers=workers or None,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-            preload=UNDISTURBED,
-        )
-        return Client(stack.enter_context(local), set_as_default=False)
-    address = chosen.scheduler or ""
-    parts = urlsplit(address)
-    try:
-        known = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
-    except ValueError:
-        known = None
-    if not known:
-        raise SettingsError(f"{address!r} is no address of a Dask scheduler", mend="name it as tcp://host:8786")
-    try:
-        # Where nobody listens the client would try for long, and then wait for itself.
-        socket.create_connection((parts.hostname, parts.port), timeout=CONNECT).close()
-        return Client(address, timeout=CONNECT, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        what = f"{address}: no Dask scheduler answers: {_told(error)}"
-        raise ServerError(what, mend="start one (dask scheduler), or name its address, as tcp://host:8786") from None
-
-
-def _slurm(jobs: SlurmSettings) -> Any:
-    with _ctrl_c_kept():
-        try:
-            from dask_jobqueue import SLURMCluster
-        except ModuleNotFoundError as error:
-            raise SettingsError(f"--slurm needs {error.name}", mend="pip install dask-jobqueue") from None
-    named = {
-        "queue": jobs.queue,
-        "account": jobs.account,
-        "walltime": jobs.walltime,
-        "cores": jobs.cores,
-        "processes": jobs.processes or jobs.cores,
-        "memory": jobs.memory,
-        "interface": jobs.interface,
-        "python": jobs.python,
-        "log_directory": None if jobs.logs is None else str(jobs.logs),
-        "job_extra_directives": list(jobs.directives),
-        "job_script_prologue": list(jobs.prologue),
-    }
-    try:
-        given = {name: value for name, value in named.items() if value is not None}
-        cluster = SLURMCluster(job_name="hitsieve", scheduler_options={"dashboard_address": "127.0.0.1:0"}, **given)
-        cluster.scale(jobs=jobs.jobs)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ServerError(f"Slurm cannot be asked for workers: {error}", mend="see the table [cluster.jobs]") from None
-    return cluster
-
-
-@contextmanager
-def _ctrl_c_kept() -> Iterator[None]:
-    """What dask-jobqueue sets for Ctrl-C when it is imported would end this process as if all were well."""
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        if before is not None and signal.getsignal(signal.SIGINT) is not before:
-            signal.signal(signal.SIGINT, before)
 
 
 @dataclass(slots=True)
@@ -260,7 +183,7 @@ class _Scanning:
     def __init__(self, members: _Members, what: tuple[Job, Run, Images], here: Scan) -> None:
         self._members, self._here = members, here
         self._job, self._run, images = what
-        self._left = deque(images[part] for part in units(self._run, images))
+        self._left = (images[part] for part in dwindling(self._run, images, self._takers))
         self._under_way: deque[_Unit] = deque()
         self._hung: list[Future] = []
         self._give_out()
@@ -272,23 +195,32 @@ class _Scanning:
         self._give_out()
         if not self._under_way:
             raise StopIteration
-        found = self._answer(self._under_way[0])
-        self._under_way.popleft()
-        return found
+        found = [self._answer(self._under_way[0])]
+        n = len(self._under_way.popleft().images)
+        # Whoever is behind with writing gets more at a time, which takes it little longer.
+        while self._under_way and self._under_way[0].future.done():
+            n += len(self._under_way[0].images)
+            if n > SIZE:
+                break
+            found.append(self._answer(self._under_way[0]))
+            self._under_way.popleft()
+        return found[0] if len(found) == 1 else Searched.joined(found)
 
     def close(self) -> None:
         """Take back what is under way."""
         with suppress(OSError, TimeoutError, RuntimeError):
             self._members.client.cancel([*self._hung, *(unit.future for unit in self._under_way)])
         self._under_way.clear()
-        self._left.clear()
+        self._left.close()
 
     def _give_out(self) -> None:
         """So much that all are busy, and no more: what is found waits here until it is written."""
-        wanted = AHEAD * max(self._members.look(), 1) + 1
-        while self._left and len(self._under_way) < wanted:
-            images = self._left.popleft()
+        wanted = AHEAD * self._takers() + 1 - len(self._under_way)
+        for images in islice(self._left, max(wanted, 0)):
             self._under_way.append(_Unit(images, self._submit(images)))
+
+    def _takers(self) -> int:
+        return max(self._members.look(), 1)
 
     def _submit(self, images: Images) -> Future:
         # The same images may be asked for twice, when workers have died: nothing is to be remembered by name.
@@ -348,12 +280,8 @@ class _Scanning:
 
 
 def _gone(error: BaseException) -> ServerError:
-    what = f"the scheduler has gone: {_told(error)}"
+    what = f"the scheduler has gone: {told(error)}"
     return ServerError(what, mend="start it and its workers again; with --resume the run goes on where it was")
-
-
-def _told(error: BaseException) -> str:
-    return str(error) or type(error).__name__
 
 
 def _named(images: Images) -> str:
