@@ -59,3 +59,7 @@ class ServerError(HitsieveError):
     """A server does not answer, or refuses what it is asked for."""
 
     exit_code: ClassVar[int] = 6
+
+
+class NoClusterError(ServerError):
+    """A cluster is not there, or not any more: its scheduler does not answer, or has no workers."""

@@ -270,6 +270,9 @@ class ClusterSettings(Settings):
     wait: Annotated[float, Field(gt=0)] = 300.0
     """Longest time (s) without any worker: then the run fails; and without an answer about some images: then they are
     searched by this process."""
+    patience: Annotated[float, Field(ge=0)] = 3600.0
+    """Longest time (s) that the scan of an archive waits for another cluster where its own has gone; then all other
+    runs fail."""
     resume: bool = False
     """Keep what is found in a hidden folder beside the outputs until these are whole, and go on from what a run that
     was cut off has left there."""
@@ -324,6 +327,9 @@ class LiveSettings(Settings):
     came through one."""
     idle: Annotated[float, Field(gt=0)] = 300.0
     """Time (s) without any message after which a series has ended: its detector died."""
+    hung: Annotated[float, Field(gt=0)] = 900.0
+    """Time (s) without progress, and a minute more for each GB received, after which the sieving of a series that has
+    ended is taken for hung: its process is ended, and another one tries once more. What was received stays."""
     series: Annotated[int, Field(ge=0)] = 0
     """Stop after so many series; 0: go on until Ctrl-C."""
     publish: str | None = None

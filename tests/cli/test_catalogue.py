@@ -38,7 +38,7 @@ def test_a_run_is_found_again(hitsieve: Hitsieve, simulated: Simulated, tmp_path
     summary = json.loads(done.stdout)
     found = hitsieve("search", "hit_rate > 1 % and cell ~ 38,79,79,90,90,90 and images = 40", "--json")
     assert found.returncode == 0, found.stderr
-    assert found.stderr.startswith("1 of 1 runs in ")
+    assert found.stderr.startswith("1 of 1 run in ")
     (record,) = json.loads(found.stdout)
     assert record["hit_rate"] == summary["hit_rate"]
     assert record["settings"] == summary["settings"]
@@ -46,7 +46,7 @@ def test_a_run_is_found_again(hitsieve: Hitsieve, simulated: Simulated, tmp_path
     assert record["strain"] == pytest.approx(0, abs=1e-6)
     again = hitsieve("run", simulated.master, "-o", tmp_path / "out", "--overwrite", "--quiet")
     assert again.returncode == 0
-    assert hitsieve("search", "").stdout.endswith(f"\n1 of 1 runs in {place}\n")
+    assert hitsieve("search", "").stdout.endswith(f"\n1 of 1 run in {place}\n")
 
 
 def test_where_it_is_entered(hitsieve: Hitsieve, simulated: Simulated, tmp_path: Path, place: Path) -> None:
@@ -98,7 +98,7 @@ def test_add_takes_what_is_there_and_says_why_not(
     (tree / "a").rename(tree / "b")
     moved = hitsieve("catalog", "add", tree / "b" / "small_summary.json")
     assert f"updated {tree / 'b' / 'small_summary.json'}: moved from {tree / 'a'}" in moved.stdout
-    assert hitsieve("search", "").stdout.endswith(f"1 of 1 runs in {place}\n")
+    assert hitsieve("search", "").stdout.endswith(f"1 of 1 run in {place}\n")
 
 
 def test_a_file_of_facts_is_searched_as_well(hitsieve: Hitsieve, results: Path, tmp_path: Path, place: Path) -> None:
@@ -122,7 +122,7 @@ def test_another_verdict_is_a_run_of_its_own(hitsieve: Hitsieve, results: Path, 
     # The run itself was entered into none.
     done = hitsieve(*again, "--catalogue", place)
     assert done.returncode == 0, done.stderr
-    assert hitsieve("search", "").stdout.endswith(f"1 of 1 runs in {place}\n")
+    assert hitsieve("search", "").stdout.endswith(f"1 of 1 run in {place}\n")
     assert "skipped" in hitsieve("catalog", "add", tmp_path / "strict").stdout
     assert hitsieve("catalog", "add", results).returncode == 0
     (record,) = json.loads(hitsieve("search", "verdict_on is known and 'simulated'", "--json").stdout)
@@ -141,7 +141,7 @@ def test_another_verdict_is_entered_where_it_is_wanted(
     own = ("--catalogue", tmp_path / "mine.sqlite")
     assert hitsieve(*again, tmp_path / "some", *own).returncode == 0
     assert not place.exists()
-    assert hitsieve("search", "", *own).stdout.endswith(f"1 of 1 runs in {tmp_path / 'mine.sqlite'}\n")
+    assert hitsieve("search", "", *own).stdout.endswith(f"1 of 1 run in {tmp_path / 'mine.sqlite'}\n")
     hopeless = hitsieve(*again, tmp_path / "more", "--catalogue", tmp_path)
     assert hopeless.returncode == 0
     assert "is not in the catalogue: " in hopeless.stderr

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
@@ -34,7 +37,7 @@ from hitsieve.source import endpoints
 from hitsieve.testing import SimulateSettings, simulate
 from hitsieve.testing.stream import StreamSender, array
 from hitsieve.write import received
-from pipeline.streaming import Receiving, Seen, into, kept_chunks, series_of, states, until
+from pipeline.streaming import PATIENCE, Receiving, Seen, into, kept_chunks, series_of, states, until
 from ports import free_port
 
 N = 24
@@ -117,6 +120,64 @@ def test_the_death_of_the_process_that_sieves(master: Path, stored: RunReport, t
         # What it may have been at is not written over, nor sieved a second time.
         died = sieve_apart(apart, Job(master, into(tmp_path), cast(Known, Deadly()), keep=True))
         assert "after outputs had appeared" in died.failed
+
+
+class Leaping(logging.Handler):
+    """A clock that leaps with each look at it, until the receiver says that it has ended somebody."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+        self._leap = 0.0
+
+    def monotonic(self) -> float:
+        self._leap += 0.0 if self.told else 10_000.0
+        return time.monotonic() + self._leap
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(record.getMessage())
+
+
+@pytest.fixture
+def leaping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Leaping]:
+    """The clock of those who wait for another process."""
+    clock, log = Leaping(), logging.getLogger("hitsieve.pipeline.live.finishing")
+    monkeypatch.setattr("hitsieve.pipeline.apart.time", clock)
+    monkeypatch.setattr("hitsieve.pipeline.apart.LOOK", 0.05)
+    log.addHandler(clock)
+    yield clock
+    log.removeHandler(clock)
+
+
+def test_a_series_whose_sieving_hangs_is_sieved_by_another_process(
+    master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path, leaping: Leaping
+) -> None:
+    """What is stopped goes on as little as what waits for a share that does not answer."""
+    of_others = set(active_children())
+    with Receiving(sender.addresses, into(tmp_path / "out"), series=1, hung=PATIENCE) as receiving:
+        until(lambda: len(set(active_children()) - of_others) == 1)
+        (child,) = set(active_children()) - of_others
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGSTOP)
+        sender.send(series_of(master, 1))
+    (told,) = leaping.told
+    assert "nothing went on in it for 240 s, and another one tries once more" in told
+    (ended,) = receiving.ended
+    assert not ended.failed
+    assert states(ended.outputs[1]) == states(stored.outputs.images)
+    assert kept_chunks(ended.outputs[0]) == kept_chunks(stored.outputs.hits)
+
+
+def test_a_disk_of_outputs_that_does_not_answer_is_not_waited_for(
+    master: Path, tmp_path: Path, leaping: Leaping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes next has its turn: nobody else asks that disk anything."""
+    monkeypatch.setattr(leaping, "emit", lambda _: None)
+    with Apart() as apart:
+        failed = sieve_apart(apart, Job(master, into(tmp_path / "out"), Known(), keep=False, longest=PATIENCE)).failed
+    assert "did not go on, and was ended" in failed
+    assert "the disk of the outputs does not answer" in failed
+    assert master.exists()
 
 
 def test_what_was_left_is_told_and_what_was_being_removed_is_no_series(

@@ -43,15 +43,15 @@ def searched(opened: OpenedRun, *, before: tuple[int, ...] = ()) -> list[ImageRe
         with searcher.searching(np.array(before, dtype=np.int64)) as batches:
             for images, found in batches:
                 searcher.found.add(images, found)
-        with search(searcher, Plan(VERDICT, RULE, None)) as batches:
-            return list(batches)
+        with search(searcher) as begun:
+            return list(begun(Plan(VERDICT, RULE, None)))
 
 
 def indexed(opened: OpenedRun, rule: HitRule) -> list[ImageResults]:
     with searcher_of(opened) as searcher:
         lattices = LatticeSearch(opened.run, CELL, IndexSettings(), searcher.pool)
-        with search(searcher, Plan(VERDICT, rule, lattices)) as batches:
-            return list(batches)
+        with search(searcher) as begun:
+            return list(begun(Plan(VERDICT, rule, lattices)))
 
 
 def column(batches: list[ImageResults], name: str) -> np.ndarray:
@@ -214,7 +214,8 @@ def test_lattices_are_those_of_each_image_alone(simulated: Simulated) -> None:
 @pytest.mark.parametrize("taken", [0, 1])
 def test_leaving_early_stops_the_search(simulated: Simulated, taken: int) -> None:
     with open_run([simulated.master]) as opened, searcher_of(opened) as searcher:
-        with search(searcher, Plan(VERDICT, RULE, None)) as batches:
+        with search(searcher) as begun:
+            batches = begun(Plan(VERDICT, RULE, None))
             for _ in range(taken):
                 next(batches)
         with pytest.raises(StopIteration):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hitsieve.catalogue.scicat import OtherContent, Plan, Report, SciCat, ingest, quoted
+from hitsieve.catalogue.scicat import OtherContent, Plan, Refused, Report, SciCat, ingest, quoted
 from hitsieve.errors import HitsieveError, SourceError
 from hitsieve.pipeline.planning import plan_of
 from hitsieve.pipeline.rethink import RethinkRequest, rethink
@@ -216,12 +216,22 @@ def test_archived_already(fake: FakeSciCat, plan: Plan) -> None:
     assert fake.store.jobs == []
 
 
-def test_an_archive_job_that_is_refused_is_a_warning(fake: FakeSciCat, plan: Plan) -> None:
-    """What was archivable when it was looked at need not be any more."""
-    fake.fail_next(1, Fault("status", 400, only="POST /api/v4/jobs"))
+def test_a_dataset_that_the_server_does_not_archive_is_a_warning(fake: FakeSciCat, plan: Plan) -> None:
+    bring(fake, replace(plan, archive=False))
+    with fake.store.held() as store:
+        for one in store.datasets.values():
+            del one["datasetlifecycle"]["archivable"]
     report = bring(fake, plan)
     assert (report.archive, fake.store.jobs) == ("left alone", [])
-    assert any("cannot be archived, SciCat says: " in text and "a fault on purpose" in text for text in report.warnings)
+    said = 'Invalid value for "datasetlifecycle.archivable"'
+    assert any("cannot be archived, SciCat says: " in text and said in text for text in report.warnings)
+
+
+def test_a_job_that_the_server_does_not_take_is_an_error(fake: FakeSciCat, plan: Plan) -> None:
+    fake.fail_next(1, Fault("status", 400, only="POST /api/v4/jobs"))
+    with pytest.raises(Refused, match=r"a fault on purpose.*leave out --archive"):
+        bring(fake, plan)
+    assert fake.store.jobs == []
     assert bring(fake, plan).archive == "created"
 
 

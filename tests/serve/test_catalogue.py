@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from catalogue.making import many
 from hitsieve.catalogue import Catalogue
 from hitsieve.serve import Server, create_app
+from hitsieve.serve.marks import line_of
 from hitsieve.settings import ServeSettings
 from serve.conftest import SAMPLES, TOKEN, Site
 
@@ -283,3 +284,9 @@ def test_charts_are_drawn_under_the_policy(page: Any) -> None:
         }"""
     )
     page.wait_for_selector("#chart .main-svg")
+
+
+def test_a_line_of_one_value_goes_from_end_to_end() -> None:
+    assert line_of([0.5]) == "M0.0 1.0L92.0 1.0"
+    assert line_of([0.5, None, 1.0]) == "M0.0 11.0h.1M92.0 1.0h.1"
+    assert line_of([None]) == line_of([]) == ""

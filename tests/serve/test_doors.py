@@ -8,19 +8,23 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from hitsieve.errors import SettingsError, SourceError
+from hitsieve.model import State
 from hitsieve.serve import create_app, read_token
 from hitsieve.serve.app import check_doors
 from hitsieve.serve.plainly import opened
 from hitsieve.serve.refusals import Forbidden, Gone
 from hitsieve.serve.runs import Runs
 from hitsieve.settings import ServeSettings
+from hitsieve.write import held_at, open_results
 from serve.conftest import TOKEN, Site
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104
@@ -54,6 +58,12 @@ def test_nothing_can_be_changed(client: TestClient, method: str, path: str) -> N
     answer = client.request(method, path)
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET, HEAD"
+
+
+def test_the_icon_that_browsers_ask_for(client: TestClient) -> None:
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+    assert answer.content.startswith(b"<svg")
 
 
 def test_head_is_get_without_a_body(client: TestClient) -> None:
@@ -341,6 +351,23 @@ def test_what_replaces_a_file_after_it_was_looked_at_is_not_opened(copied: Site,
         runs.check_opened(annotated, other.id.get_vfd_handle(), of=record)
     with h5py.File(secret) as other, pytest.raises(Forbidden):
         runs.check_opened(hits, other.id.get_vfd_handle(), of=record)
+    hits.unlink()
+    (tmp_path / "moved.h5").rename(hits)
+
+    @contextmanager
+    def replaced(path: Path) -> Iterator[Path]:
+        with runs.holding(path, of=record) as there:
+            hits.rename(tmp_path / "moved.h5")
+            hits.symlink_to(secret)
+            yield there
+            hits.unlink()
+            (tmp_path / "moved.h5").rename(hits)
+
+    summary = copied.file(record, "_summary.json")
+    with open_results(summary, replaced) as stored:
+        image = int(np.flatnonzero(stored.column("state") == State.HIT)[0])
+        place = held_at(stored.outputs, image, replaced)
+    assert place is not None and place.path == hits
     # Some files are known by the ends of their names.
     packed = tmp_path / "out" / "image.cbf.gz"
     packed.write_bytes(b"packed")

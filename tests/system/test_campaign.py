@@ -208,7 +208,7 @@ def test_a_file_that_two_runs_show_is_fetched_once(archive: Path, tmp_path: Path
     totals = told["totals"]
     assert (totals["n_runs"], totals["n_files"], totals["n_images"], totals["n_shared_files"]) == (2, 3, 16, 1)
     assert totals["source_bytes"] == sum(path.stat().st_size for path in both.glob("run2_data_*"))
-    assert "1 files are shown by several runs: their images are counted in each" in done.stdout
+    assert "1 file is shown by several runs: its images are counted in each" in done.stdout
 
 
 def test_what_is_done_is_not_done_again(hitsieve: Hitsieve, command: list[str | Path], tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_images_that_are_not_there_are_told(hitsieve: Hitsieve, archive: Path, t
         (part / path.name).hardlink_to(path)
     (part / "run2_data_000002.h5").unlink()
     done = hitsieve("campaign", part, "-o", tmp_path / "out", "--catalogue", tmp_path / "c.sqlite", "--workers", "1")
-    assert "4 images of 1 runs are missing or unreadable" in done.stdout.splitlines()
+    assert "4 images of 1 run are missing or unreadable" in done.stdout.splitlines()
 
 
 def test_no_such_folder(hitsieve: Hitsieve, tmp_path: Path) -> None:

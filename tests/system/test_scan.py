@@ -6,18 +6,22 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from distributed import LocalCluster
 
 from hitsieve.catalogue import Catalogue
-from hitsieve.pipeline.archive import ScanRequest, ScanSteps, scan
+from hitsieve.errors import ServerError
+from hitsieve.pipeline.archive import Scanned, ScanRequest, ScanSteps, scan
+from hitsieve.pipeline.cluster import joining
 from hitsieve.settings import RunSettings
 from hitsieve.source import find_masters
 from hitsieve.testing import Simulated, SimulateSettings, simulate
@@ -163,9 +167,6 @@ def test_a_run_that_changes_while_it_is_sieved_is_sieved_again(tiny: Simulated, 
     def scanned(working: Callable[..., None]) -> list[str]:
         return [one.what for one in scan(request, ScanSteps(ignore, ignore, ignore, working))]
 
-    def ignore(*_: object) -> None:
-        pass
-
     # As where the detector still writes.
     assert scanned(lambda _: (folder / tiny.data_files[1].name).touch()) == ["sieved"]
     assert scanned(ignore) == ["sieved"]
@@ -213,6 +214,116 @@ def test_masters_are_told_from_what_they_show(tmp_path: Path) -> None:
         "vds/tiny_master.h5",
     ]
     assert bad == [tmp_path / "pipe.h5"]
+
+
+class Coming:
+    """A cluster of one worker, a thread of this process, at one address, which comes and goes."""
+
+    def __init__(self) -> None:
+        self.port = next(port for port in range(20000 + os.getpid() % 9000, 32000) if is_free(port))
+        self._there: LocalCluster | None = None
+
+    def come(self) -> None:
+        self._there = LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            scheduler_port=self.port,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        )
+
+    def go(self) -> None:
+        if self._there is not None:
+            self._there.close()
+            self._there = None
+
+
+def is_free(port: int) -> bool:
+    """Ports below those that the system gives out by itself stay free while nobody listens there."""
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+@pytest.fixture
+def coming(monkeypatch: pytest.MonkeyPatch) -> Iterator[Coming]:
+    # However busy the machine is, what is there answers in time.
+    monkeypatch.setattr(joining, "CONNECT", 240.0)
+    one = Coming()
+    yield one
+    one.go()
+
+
+def three(archive: Path, tmp_path: Path, port: int, patience: float) -> ScanRequest:
+    """The scan of three runs by a cluster."""
+    folders = tuple(archive / f"visit{i}" / f"run{i}" for i in range(3))
+    about = {"workers": 1, "cluster": {"scheduler": f"tcp://127.0.0.1:{port}", "patience": patience}}
+    return ScanRequest(folders, tmp_path / "out", RunSettings.model_validate(about), tmp_path / "catalogue.sqlite")
+
+
+def ignore(*_: object) -> None:
+    """Nothing is shown."""
+
+
+def test_a_cluster_that_goes_is_waited_for(
+    archive: Path, tmp_path: Path, coming: Coming, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = three(archive, tmp_path, coming.port, patience=600)
+    waited: list[int] = []
+    done: list[str] = []
+
+    def after(n: int, _: int, one: Scanned) -> None:
+        done.append(one.what)
+        if n < 3:
+            coming.go()
+
+    def comes_again() -> None:
+        waited.append(len(done))
+        if waited.count(len(done)) == 1:
+            if len(done) == 2:
+                raise KeyboardInterrupt
+            coming.come()
+
+    coming.come()
+    steps = ScanSteps(ignore, ignore, after, ignore, comes_again)
+    with pytest.raises(KeyboardInterrupt):
+        scan(request, steps)
+    assert done == ["sieved", "sieved"]
+    assert caplog.text.count("it is waited for, up to 600 s") == 2
+    assert caplog.text.count("there is a cluster again") == 1
+    assert not list((tmp_path / "out").rglob(".*"))
+    coming.come()
+    again = scan(request, ScanSteps(ignore, ignore, ignore, ignore))
+    assert [one.what for one in again] == ["known", "known", "sieved"]
+
+
+def test_a_cluster_that_does_not_come_again_is_waited_for_once(archive: Path, tmp_path: Path, coming: Coming) -> None:
+    coming.come()
+    request = three(archive, tmp_path, coming.port, patience=0.1)
+    scanned = scan(request, ScanSteps(ignore, ignore, lambda *_: coming.go(), ignore))
+    assert [one.what for one in scanned] == ["sieved", "failed", "failed"]
+    assert scanned[1].why == scanned[2].why
+    assert "no Dask scheduler answers" in scanned[2].why
+
+
+def test_workers_of_another_version_are_told_before_the_first_run(
+    archive: Path, tmp_path: Path, coming: Coming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coming.come()
+    request = three(archive, tmp_path, coming.port, patience=600)
+    # As a worker says it that has none, and one that has another.
+    for says, told in (("hitsieve:nothing", "has no hitsieve"), ("platform:__version__", "has hitsieve")):
+        with monkeypatch.context() as patched:
+            patched.setattr(joining, "VERSION", says)
+            with pytest.raises(ServerError, match=rf"the worker on 127\.0\.0\.1 {told}.*, and this is"):
+                scan(request, ScanSteps(ignore, ignore, ignore, ignore))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

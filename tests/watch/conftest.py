@@ -204,11 +204,12 @@ class Living:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def children(self) -> list[int]:
-        """Processes that it has begun."""
+    def workers(self) -> list[int]:
+        """Processes that do its work, or look into files for it."""
         place = Path(f"/proc/{self.process.pid}/task")
         try:
-            return [int(pid) for task in place.iterdir() for pid in (task / "children").read_text().split()]
+            begun = [int(pid) for task in place.iterdir() for pid in (task / "children").read_text().split()]
+            return [pid for pid in begun if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         except OSError:
             return []
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import active_children
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -164,6 +166,21 @@ def test_what_does_not_go_on_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("hitsieve.pipeline.apart.time", clock)
         monkeypatch.setattr("hitsieve.pipeline.apart.LOOK", 0.01)
         assert apart.do(goes_slowly, 0, 15.0) == 20
+
+
+def test_a_process_that_hangs_before_it_has_begun_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it imports may lie on the share that never answers."""
+    monkeypatch.setattr("hitsieve.pipeline.apart.BEGIN", 0.1)
+    monkeypatch.setattr("hitsieve.pipeline.apart.LOOK", 0.05)
+    of_others = set(active_children())
+    with Apart() as apart:
+        apart.begin()
+        (child,) = set(active_children()) - of_others
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGSTOP)
+        with pytest.raises(Hung):
+            apart.do(abs, -1, 0.1)
+        assert apart.do(abs, -1) == 1
 
 
 def times_out(_: int) -> None:

@@ -65,8 +65,13 @@ def whole(beamline: Beamline, name: str) -> int:
 
 
 @pytest.mark.lasting
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("n", [FEW, pytest.param(MANY, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize(
+    "n",
+    [
+        pytest.param(FEW, marks=pytest.mark.timeout(900)),
+        pytest.param(MANY, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
+    ],
+)
 def test_killed_anywhere(beamline: Beamline, killer: Killer, n: int) -> None:
     random_of = random.Random(n)
     with FakeSciCat() as fake:

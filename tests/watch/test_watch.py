@@ -79,7 +79,7 @@ def test_a_living_watcher_sees_runs_as_they_come_and_ends_when_asked(beamline: B
             said.append(manager.recv(100))
     after = call(beamline, "status")
     assert after.returncode == 0
-    assert "1 runs: 1 done; 6 images" in after.stdout
+    assert "1 run: 1 done; 6 images" in after.stdout
     assert "nobody watches" in after.stdout
     assert beamline.strays() == []
 

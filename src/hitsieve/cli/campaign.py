@@ -15,7 +15,7 @@ from hitsieve.cli.config import read_settings
 from hitsieve.cli.options import CLUSTER, AsJson, Messages, Switch, Whole
 from hitsieve.cli.progress import shown_count, shown_items
 from hitsieve.cli.scan import counted, named, scan_shown
-from hitsieve.cli.screen import size_of
+from hitsieve.cli.screen import number_of, size_of
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import SourceError
 
@@ -88,7 +88,7 @@ def _estimate(request: ScanRequest, *, quiet: bool, json: bool) -> int:
         cost = cost_of(
             request,
             step=stoppable(lambda n, total: show(n, total, "opened")),
-            looking=stoppable(lambda n: show(0, None, f"{n:,} files looked at")),
+            looking=stoppable(lambda n: show(0, None, f"{number_of(n, 'file')} looked at")),
         )
     if not (cost.n_runs or cost.n_done or cost.bad):
         raise _nothing(request)
@@ -105,12 +105,14 @@ def _estimate(request: ScanRequest, *, quiet: bool, json: bool) -> int:
 def _print_cost(cost: Cost) -> None:
     for path, why in cost.bad:
         print(f"failed  {named(path, why)}")
-    done = f"; {cost.n_done:,} runs have results already" if cost.n_done else ""
-    print(f"{cost.n_runs:,} runs to sieve, {cost.n_files:,} files, {cost.n_images:,} images{done}")
+    has = "has" if cost.n_done == 1 else "have"
+    done = f"; {number_of(cost.n_done, 'run')} {has} results already" if cost.n_done else ""
+    held = f"{number_of(cost.n_files, 'file')}, {number_of(cost.n_images, 'image')}"
+    print(f"{number_of(cost.n_runs, 'run')} to sieve, {held}{done}")
     if cost.bytes:
         print(f"{size_of(cost.bytes)} of images are read")
     if cost.seconds is not None and cost.images_per_second is not None:
-        rate = f"{cost.images_per_second:,.0f} images/s, by {cost.n_tried:,} images that were searched"
+        rate = f"{cost.images_per_second:,.0f} images/s, by {number_of(cost.n_tried, 'image')} searched for it"
         print(f"about {duration(cost.seconds)} at {rate}; writing hits and tables comes on top")
     elif cost.n_runs:
         print("how long it takes cannot be told: no image could be searched")
@@ -173,14 +175,17 @@ def told(found: Campaign, bandwidth: float) -> list[str]:
     """What an archive comes to, in sentences."""
     totals = found.totals
     images, hits, files = (totals[name] or 0 for name in ("n_images", "n_hits", "n_files"))
-    lines = [f"{hits:,} hits among {images:,} images of {totals['n_runs']:,} runs, in {files:,} files"]
+    of = f"{number_of(images, 'image')} of {number_of(totals['n_runs'] or 0, 'run')}, in {number_of(files, 'file')}"
+    lines = [f"{number_of(hits, 'hit')} among {of}"]
     if shared := totals["n_shared_files"]:
-        lines.append(f"{shared:,} files are shown by several runs: their images are counted in each")
+        are, whose = ("is", "its") if shared == 1 else ("are", "their")
+        lines.append(f"{number_of(shared, 'file')} {are} shown by several runs: {whose} images are counted in each")
     if lost := (totals["n_missing"] or 0) + (totals["n_unreadable"] or 0):
         runs = sum(run.n_missing + run.n_unreadable > 0 for run in found.runs)
-        lines.append(f"{lost:,} images of {runs:,} runs are missing or unreadable")
+        are = "is" if lost == 1 else "are"
+        lines.append(f"{number_of(lost, 'image')} of {number_of(runs, 'run')} {are} missing or unreadable")
     if stopped := totals["files_without_jet"]:
-        lines.append(f"in {stopped:,} files the jet never ran")
+        lines.append(f"in {number_of(stopped, 'file')} the jet never ran")
     whole, kept = totals["source_bytes"], totals["hit_bytes"] or 0
     if whole:
         times = " and ".join(duration(size * 8 / (bandwidth * 1e6)) for size in (whole, kept))
@@ -190,7 +195,7 @@ def told(found: Campaign, bandwidth: float) -> list[str]:
     if hits and enough:
         size = found.files[enough - 1].bytes_so_far
         lines.append(
-            f"{100 * SHARE:g} % of the hits are in {enough:,} of {len(found.files):,} files"
+            f"{100 * SHARE:g} % of the hits are in {enough:,} of {number_of(len(found.files), 'file')}"
             + ("" if size is None else f" ({size_of(size)})")
             + ": the first of campaign_files.csv"
         )

@@ -20,4 +20,7 @@ class ClusterFlags(ClusterSettings):
     wait: Annotated[float, Parameter(name="--cluster-wait")] = 300.0
     """Longest time (s) without any worker: then the run fails; and without an answer about some images: then they are
     searched by this process."""
+    patience: Annotated[float, Parameter(name="--cluster-patience")] = 3600.0
+    """Longest time (s) that the scan of an archive waits for another cluster where its own has gone; then all other
+    runs fail."""
     jobs: Annotated[SlurmSettings, Parameter(parse=False)] = SlurmSettings()

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from hitsieve.cli.options import AsJson, Messages, Switch
 from hitsieve.cli.progress import shown_count
 from hitsieve.cli.publishing import Publishing
-from hitsieve.cli.screen import Warnings
+from hitsieve.cli.screen import Warnings, number_of
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import SettingsError
 
@@ -81,7 +81,7 @@ def export(
     if json:
         print(_as_json(report))
     elif not messages.quiet:
-        print(f"{report.n_images:,} images, {report.n_lattices:,} lattices")
+        print(f"{number_of(report.n_images, 'image')}, {number_of(report.n_lattices, 'lattice')}")
         for path in report.files:
             print(path)
     return 0
@@ -105,7 +105,8 @@ def _pack(
     if json:
         print(_crate_as_json(report))
     elif not quiet:
-        print(f"{report.n_hits:,} hits in {len(report.files)} files, {report.n_proven:,} stored images proven")
+        hits, files = number_of(report.n_hits, "hit"), number_of(len(report.files), "file")
+        print(f"{hits} in {files}, {number_of(report.n_proven, 'stored image')} proven")
         print(report.path)
     return 0
 

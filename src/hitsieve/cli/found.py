@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from hitsieve.cli.screen import number_of
+
 if TYPE_CHECKING:
     from hitsieve.catalogue import Found
 
@@ -35,7 +37,8 @@ def print_found(place: Path, query: str, kind: Form, limit: int | None = None) -
         found = catalogue.search(query)
         print_runs(found[:limit], kind, lambda one: catalogue.record(one.facts["id"]).model_dump(mode="json"))
         total = len(catalogue)
-    told = f"{len(found):,} of {total:,} runs in {place}" if found else f"no run found among {total:,} in {place}"
+    among = f"{len(found):,} of {number_of(total, 'run')}" if found else f"no run found among {total:,}"
+    told = f"{among} in {place}"
     print_count(told, len(found), kind, limit)
 
 

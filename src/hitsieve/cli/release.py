@@ -14,7 +14,7 @@ from cyclopts.validators import Number
 
 from hitsieve.cli.options import AsJson, Messages, Switch
 from hitsieve.cli.progress import shown_count
-from hitsieve.cli.screen import size_of
+from hitsieve.cli.screen import number_of, size_of
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import OutputError, SettingsError, VerificationError
 
@@ -222,7 +222,7 @@ def _kept(proof: ReleaseProof) -> list[tuple[str, str]]:
 def _print_rows(rows: list[tuple[str, str]], proof: ReleaseProof) -> None:
     for name, value in rows:
         print(f"{name:<14}{value}")
-    print(f"\ncan be deleted: {len(proof.files):,} files, {size_of(proof.n_file_bytes)}\n")
+    print(f"\ncan be deleted: {number_of(len(proof.files), 'file')}, {size_of(proof.n_file_bytes)}\n")
     for file in proof.files:
         print(file.path)
     if proof.shown_by:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from hitsieve.cli.options import AsJson, Messages, Switch
 from hitsieve.cli.progress import shown_count
+from hitsieve.cli.screen import number_of
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import VerificationError
 
@@ -83,7 +84,7 @@ def restore(
 
 def _print(restored: Restored) -> None:
     rows = [
-        ("restored", f"{restored.n_images:,} images, in the original order"),
+        ("restored", f"{number_of(restored.n_images, 'image')}, in the original order"),
         ("proven", f"{restored.n_proven:,} stored images agree with their recorded SHA-256"),
         ("verbatim", f"{restored.n_verbatim:,} of them are the chunks of the original, byte by byte"),
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hitsieve.cli.options import Messages, Switch
+from hitsieve.cli.screen import number_of
 from hitsieve.cli.status import TROUBLE, place_of
 from hitsieve.errors import SettingsError, SourceError
 
@@ -76,7 +77,7 @@ def retry(
                 opened.retry(row.key, as_it_is=as_it_is, again=again)
             changed += 1
     if not messages.quiet:
-        print(f"{changed} runs {'forgotten' if forget else 'to be seen to again'}")
+        print(f"{number_of(changed, 'run')} {'forgotten' if forget else 'to be seen to again'}")
         if changed and not watchers and not forget:
             print("nobody watches: start hitsieve watch")
     return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hitsieve.cli.progress import shown_items
+from hitsieve.cli.screen import number_of
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import SourceError
 
@@ -57,11 +58,12 @@ def scan_shown(request: ScanRequest, *, quiet: bool) -> list[Scanned]:
                 counts[one.what] += 1
                 show(n, total, f"{counts['failed']:,} failed")
 
-            looking = stoppable(lambda n: show(0, None, f"{n:,} files looked at"))
+            looking = stoppable(lambda n: show(0, None, f"{number_of(n, 'file')} looked at"))
             found = stoppable(lambda total: show(0, total, "the first one"))
-            return scan(request, ScanSteps(looking, found, stoppable(done), stoppable(None)))
+            return scan(request, ScanSteps(looking, found, stoppable(done), stoppable(None), stoppable(None)))
     except KeyboardInterrupt:
-        print(f"hitsieve: {counted(counts)}; the same command goes on from here", file=sys.stderr)
+        so_far = counted(counts) if counts else "no run is done"
+        print(f"hitsieve: {so_far}; the same command goes on from here", file=sys.stderr)
         raise
 
 
@@ -71,7 +73,7 @@ def _print(results: Sequence[Scanned], place: Path) -> None:
             print(f"{one.what:<8}{named(one.path, one.why)}")
     images, hits = sum(one.n_images for one in results), sum(one.n_hits for one in results)
     print(f"\n{counted(Counter(one.what for one in results))}")
-    print(f"{images:,} images, {hits:,} hits: {place}")
+    print(f"{number_of(images, 'image')}, {number_of(hits, 'hit')}: {place}")
 
 
 def named(path: Path | str, why: str) -> str:
@@ -82,4 +84,4 @@ def named(path: Path | str, why: str) -> str:
 def counted(counts: Counter[str]) -> str:
     """Say how many runs there were, and what became of them."""
     said = [f"{counts[what]:,} {says}" for what, says in SAYS.items() if counts[what]]
-    return f"{sum(counts.values()):,} runs: {', '.join(said) or 'nothing to do'}"
+    return f"{number_of(sum(counts.values()), 'run')}: {', '.join(said) or 'nothing to do'}"

@@ -149,7 +149,8 @@ def _index_rows(summary: Summary) -> list[tuple[str, str]]:
     cell = " ".join(f"{value:.2f}" for value in index.cell.parameters)
     rows = [("cell", f"{cell} {index.cell.centring} ({index.cell.origin})")]
     if index.indexing_rate is not None:
-        rows.append(("indexed", f"{100 * index.indexing_rate:.1f} % of the hits, {index.n_lattices:,} lattices"))
+        lattices = number_of(index.n_lattices, "lattice")
+        rows.append(("indexed", f"{100 * index.indexing_rate:.1f} % of the hits, {lattices}"))
     if index.geometry is not None:
         rows.append(("residual", f"{index.geometry.residual:.2f} pixels (median of {index.geometry.n_spots:,} spots)"))
     return rows
@@ -188,7 +189,7 @@ def _pump_rows(summary: Summary) -> list[tuple[str, str]]:
     rows = []
     for state in summary.pump.states:
         rate = "-" if state.hit_rate is None else f"{100 * state.hit_rate:.2f} %"
-        rows.append((state.name, f"{state.n_images:,} images, hit rate {rate}"))
+        rows.append((state.name, f"{number_of(state.n_images, 'image')}, hit rate {rate}"))
     return rows
 
 
@@ -202,6 +203,11 @@ def _kept(summary: Summary) -> str:
     if summary.miss_bytes is not None:
         misses = f"{size_of(summary.miss_bytes)} in misses: all of them"
     return f"{size_of(summary.hit_bytes)}{of} in hits, and {misses}"
+
+
+def number_of(n: int, what: str) -> str:
+    """Say how many there are: 1 image, 2,000 images."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def size_of(n_bytes: int) -> str:

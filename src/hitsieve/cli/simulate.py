@@ -9,6 +9,7 @@ from cyclopts import Group, Parameter
 
 from hitsieve.cli.options import Messages
 from hitsieve.cli.progress import shown_count
+from hitsieve.cli.screen import number_of
 from hitsieve.cli.stopping import stoppable
 from hitsieve.errors import SettingsError
 from hitsieve.testing import SimulateSettings, StreamSettings
@@ -85,4 +86,4 @@ def _send(master: Path, addresses: tuple[str, ...], settings: StreamSettings, *,
         series = StreamedSeries.of(opened, settings.series_id, at_once=False)
         sent = sender.send(series, settings, progress=stoppable(progress))
     if wanted:
-        print(f"{len(sent):,} images sent")
+        print(f"{number_of(len(sent), 'image')} sent")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hitsieve.cli.config import read_beamline
 from hitsieve.cli.options import AsJson, Messages, Switch
+from hitsieve.cli.screen import number_of
 from hitsieve.errors import SourceError
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ def _print_totals(rows: Sequence[RunRow], watchers: Sequence[Alive]) -> None:
     counts = Counter(str(row.state) for row in rows)
     said = [f"{counts[state]:,} {says}" for state, says in SAYS.items() if counts[state]]
     images, hits = sum(row.n_images or 0 for row in rows), sum(row.n_hits or 0 for row in rows)
-    print(f"{len(rows):,} runs: {', '.join(said) or 'none yet'}; {images:,} images, {hits:,} hits")
+    found = f"{number_of(images, 'image')}, {number_of(hits, 'hit')}"
+    print(f"{number_of(len(rows), 'run')}: {', '.join(said) or 'none yet'}; {found}")
     for one in watchers:
         print(
             f"watched: {one.top}, by process {one.pid} since {_clock(one.started)}, last heard of at {_clock(one.seen)}"

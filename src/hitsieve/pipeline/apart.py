@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from multiprocessing import get_context
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +24,8 @@ LOOK = 1.0
 """Time (s) between looks at whether the process that made this one lives, and at whether a job goes on."""
 BEGIN = 300.0
 """Time (s) that a process may take to begin with its job: it imports first, from a share perhaps."""
+SLOWEST = 1e9 / 60
+"""Bytes a second that any work gets through, though it tells nothing meanwhile."""
 NICE = 5
 """What comes in goes before what has come in."""
 A = TypeVar("A")
@@ -49,7 +50,6 @@ class Apart(Closing):
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
-        self._pid: Future[int] | None = None
         # A plain byte: no lock of it can be left behind by a process that is killed.
         self._asked: c_byte = get_context("spawn").RawValue("b", 0)
         self._steps: c_ulong = get_context("spawn").RawValue("L", 0)
@@ -63,7 +63,7 @@ class Apart(Closing):
         # A process inherits what its maker holds back: no moment is left in which a signal could end it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         try:
-            self._pid = self._pool.submit(os.getpid)
+            self._pool.submit(os.getpid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -124,9 +124,9 @@ class Apart(Closing):
 
     def kill(self) -> None:
         """End the process at once."""
-        if self._pid is not None and self._pool is not None:
-            with suppress(OSError, BrokenProcessPool):
-                os.kill(self._pid.result(), signal.SIGKILL)
+        # It is not asked who it is: one that hangs while it begins would never answer.
+        for process in [*((self._pool and self._pool._processes) or {}).values()]:
+            process.kill()
 
     def close(self) -> None:
         """End the process when it has done what it does."""

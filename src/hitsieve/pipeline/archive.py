@@ -5,6 +5,8 @@ What is done is told by the outputs, which appear whole, and by the catalogue; t
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from hitsieve.catalogue import Catalogue
-from hitsieve.errors import HitsieveError, ServerError, SettingsError, SourceError
+from hitsieve.errors import HitsieveError, NoClusterError, ServerError, SettingsError, SourceError
 from hitsieve.pipeline.claim import claimed, finished, lock_of
 from hitsieve.pipeline.engine import check_engine, lasting
 from hitsieve.pipeline.register import known_record
@@ -21,6 +23,13 @@ from hitsieve.settings import CatalogueSettings, RunSettings
 from hitsieve.source import Master, find_masters, stem_of
 from hitsieve.write import Outputs, Summary, read_summary, remove_leftovers
 
+TRIES = 3
+"""How often a run is begun whose cluster goes away: it may be this run that ends it."""
+PAUSES = (1.0, 60.0)
+"""First and longest time (s) between looks for a cluster; each is twice as long as the one before."""
+LOOK = 0.25
+"""Time (s) between calls while it is waited."""
+_log = logging.getLogger(__name__)
 What = Literal["sieved", "entered", "known", "claimed", "failed"]
 
 
@@ -62,6 +71,8 @@ class ScanSteps:
     """After each run, with the number done and of all."""
     working: Callable[..., None]
     """With the progress of a run, after every batch of images."""
+    waiting: Callable[[], None] = lambda: None
+    """Now and then while a cluster that has gone is waited for."""
 
 
 def scan(request: ScanRequest, steps: ScanSteps) -> list[Scanned]:
@@ -152,18 +163,63 @@ class _Scanner:
         SettingsError, ServerError
             The cluster that the settings ask for cannot be begun for the first run that needs it.
         """
-        try:
-            return self._known_already(master) or self._seen_to(master)
-        except HitsieveError as error:
-            if error is self._cannot and not self._begun:
-                raise
-            if isinstance(error, ServerError):
-                # The cluster has gone: the next run begins another one.
-                self._stack.close()
-                self._settings = None
-            return Scanned(master.path, "failed", str(error))
-        except Exception as error:  # noqa: BLE001 - one bad run of thousands does not stop the others
-            return Scanned(master.path, "failed", f"internal error: {type(error).__name__}: {error}")
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return self._known_already(master) or self._seen_to(master)
+            except NoClusterError as error:
+                if error is self._cannot or tries >= TRIES:
+                    return self._failed(master, error)
+                self._await_cluster(error)
+            except HitsieveError as error:
+                return self._failed(master, error)
+            except Exception as error:  # noqa: BLE001 - one bad run of thousands does not stop the others
+                return Scanned(master.path, "failed", f"internal error: {type(error).__name__}: {error}")
+
+    def _failed(self, master: Master, error: HitsieveError) -> Scanned:
+        if error is self._cannot and not self._begun:
+            raise error
+        if isinstance(error, ServerError):
+            # The cluster is of no use: the next run begins another one.
+            self._leave()
+        return Scanned(master.path, "failed", str(error))
+
+    def _leave(self) -> None:
+        """Leave the cluster."""
+        self._stack.close()
+        self._settings = None
+
+    def _await_cluster(self, why: NoClusterError) -> None:
+        """Wait for a cluster in place of one that has gone; where none comes in time, that is why others fail."""
+        self._leave()
+        patience = self._request.settings.cluster.patience
+        end, pause = time.monotonic() + patience, PAUSES[0]
+        while True:
+            try:
+                self._begin()
+            except NoClusterError as error:
+                left = end - time.monotonic()
+                if left <= 0:
+                    self._cannot = error
+                    return
+                if pause == PAUSES[0]:
+                    _log.warning("%s; it is waited for, up to %g s: Ctrl-C stops that", why.what, patience)
+                self._rest(min(pause, left))
+                pause = min(2 * pause, PAUSES[1])
+            except (SettingsError, ServerError) as error:
+                self._cannot = error
+                return
+            else:
+                if pause != PAUSES[0]:
+                    _log.warning("there is a cluster again, and the scan goes on")
+                return
+
+    def _rest(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._steps.waiting()
+            time.sleep(min(LOOK, left))
 
     def _known_already(self, master: Master) -> Scanned | None:
         for place in self._known.get(str(master.path.resolve()), ()):
@@ -214,12 +270,20 @@ class _Scanner:
             raise self._cannot
         if self._settings is None:
             try:
-                self._settings = self._stack.enter_context(lasting(self._request.settings))
+                return self._begin()
+            except NoClusterError as error:
+                if not self._begun:
+                    self._cannot = error
+                raise
             except (SettingsError, ServerError) as error:
-                # It is not waited for again, run after run.
+                # It is not tried again, run after run.
                 self._cannot = error
                 raise
-            self._begun = True
+        return self._settings
+
+    def _begin(self) -> RunSettings:
+        self._settings = self._stack.enter_context(lasting(self._request.settings))
+        self._begun = True
         return self._settings
 
 

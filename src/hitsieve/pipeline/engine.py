@@ -12,7 +12,7 @@ from hitsieve.model import Run
 from hitsieve.pipeline.cards import refuse_without_card, scan_by_cores, scan_here
 from hitsieve.pipeline.resuming import FoundStore, resumed
 from hitsieve.pipeline.searcher import Scan
-from hitsieve.settings import RunSettings
+from hitsieve.settings import LOCAL, RunSettings
 from hitsieve.spots import Finder
 
 
@@ -69,6 +69,22 @@ def check_engine(settings: RunSettings) -> None:
 def searched_elsewhere(settings: RunSettings) -> bool:
     """Whether a cluster searches."""
     return settings.cluster.scheduler is not None or settings.cluster.slurm
+
+
+def check_cluster(settings: RunSettings) -> None:
+    """Refuse a cluster that is asked for and not there, before work is done for it; one that is to be begun, is not.
+
+    Raises
+    ------
+    SettingsError
+        The cluster is not one that can be used here.
+    ServerError
+        Its scheduler does not answer, or no worker comes, or one has another version.
+    """
+    chosen = settings.cluster
+    if chosen.scheduler is not None and (chosen.slurm or chosen.scheduler != LOCAL):
+        with lasting(settings):
+            pass
 
 
 @contextmanager

@@ -88,9 +88,8 @@ def run(
     OutputError
         An output exists, or cannot be written.
     """
-    start = time.monotonic()
+    start, known = time.monotonic(), known or Known()
     workers = settings.workers or len(os.sched_getaffinity(0))
-    known = known or Known()
     with ExitStack() as stack:
         source = stack.enter_context(known.joined(open_run(paths, settings.source)))
         pool = stack.enter_context(working(workers))
@@ -128,8 +127,8 @@ def run(
             summary = writer.named(summarise(run, settings, findings, work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items(), findings.look)
     entered = register(outputs, summary, settings.catalogue)
-    doubted = doubts(str(run.path), summary.rule, summary.index, tally)
-    return RunReport(summary, outputs, (*problems, *doubted, *entered))
+    problems += doubts(str(run.path), summary.rule, summary.index, tally)
+    return RunReport(summary, outputs, (*problems, *entered))
 
 
 def _telling(run: Run, tally: Tally, start: float, progress: Callable[[Progress], None] | None) -> Callable[[], None]:

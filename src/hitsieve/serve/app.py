@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from hitsieve.errors import HitsieveError, SettingsError
@@ -58,6 +58,11 @@ def create_app(settings: ServeSettings, *, token: str | None = None) -> FastAPI:
     @app.get("/static/plotly.min.js", include_in_schema=False)
     def plotly(request: Request) -> Response:
         return script(plotly_js(), request)
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    def icon() -> Response:
+        # Browsers ask for it by themselves, where what they show is no page.
+        return FileResponse(STATIC / "icon.svg", media_type="image/svg+xml")
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -9,7 +9,12 @@ WIDTH, HEIGHT = 92.0, 22.0
 
 
 def line_of(values: Sequence[float | None]) -> str:
-    """Path of a line through values from 0 to the largest; a gap where one is not known."""
+    """Path of a line through values from 0 to the largest; a gap where one is not known.
+
+    One value is all of the run, and goes from end to end.
+    """
+    if len(values) == 1:
+        values = [*values, *values]
     known = [value for value in values if value is not None]
     top = max(known, default=0.0) or 1.0
     step = WIDTH / max(1, len(values) - 1)

@@ -14,7 +14,7 @@ from hitsieve.catalogue import Catalogue, Record, default_catalogue
 from hitsieve.errors import SourceError
 from hitsieve.serve.kept import Kept
 from hitsieve.serve.plainly import check_same, held
-from hitsieve.serve.refusals import Forbidden, Gone, NotFound
+from hitsieve.serve.refusals import Forbidden, Gone, NotFound, Refusal
 from hitsieve.settings import ServeSettings
 from hitsieve.write import SUMMARY_SUFFIX, Outputs, StoredResults, Summary, open_results, read_summary
 
@@ -130,12 +130,23 @@ class Runs:
         """
         self.allowed(served.outputs.annotated, of=served.record)
         with ExitStack() as undo:
-            stored = undo.enter_context(open_results(served.outputs.summary))
+            stored = undo.enter_context(open_results(served.outputs.summary, lambda path: self._admitted(path, served)))
             self.check_opened(served.outputs.annotated, stored.fileno(), of=served.record)
             if stored.summary != served.summary:
                 raise Gone(f"{served.outputs.summary.name} changed while it was read", mend="ask again")
             undo.pop_all()
         return stored
+
+    @contextmanager
+    def _admitted(self, path: Path, served: Served) -> Iterator[Path | None]:
+        """As `holding`; None for a file that is not to be shown: the others are, without it."""
+        try:
+            self.allowed(path, of=served.record)
+        except Refusal:
+            yield None
+            return
+        with self.holding(path, of=served.record) as there:
+            yield there
 
     def remember(self, served: Served, what: str, make: Callable[[], T], *, large: bool = False) -> T:
         """Something that is made of the files of a run, kept until its summary or its table changes.

@@ -119,7 +119,8 @@ def hdf5_files(folders: Sequence[Path], leave_out: Sequence[Path], bad: Callable
 
     for top in folders:
         for folder, below, names in os.walk(top.absolute(), onerror=remember):
-            below[:] = sorted(name for name in below if (Path(folder) / name).resolve() not in skipped)
+            # To resolve a name asks the system for each folder above it.
+            below[:] = sorted(name for name in below if not skipped or (Path(folder) / name).resolve() not in skipped)
             for name in sorted(names):
                 path = Path(folder) / name
                 if path.suffix.lower() in HDF5_SUFFIXES and not name.startswith(".") and not DATA_FILE.search(name):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import h5py
@@ -16,7 +18,11 @@ from hitsieve.write.summary import Summary
 NO_DATE = "no date"
 
 
-def check_one_run(outputs: Outputs, summary: Summary, annotated: tuple[str, int]) -> None:
+Admit = Callable[[Path], AbstractContextManager[Path | None]]
+"""Gives another path by which a file is opened; None for one that is not to be opened."""
+
+
+def check_one_run(outputs: Outputs, summary: Summary, annotated: tuple[str, int], admit: Admit = nullcontext) -> None:
     """Refuse outputs that were not written together.
 
     Parameters
@@ -25,6 +31,8 @@ def check_one_run(outputs: Outputs, summary: Summary, annotated: tuple[str, int]
     summary : Summary
     annotated : (str, int)
         What the annotated master states: the date, and of how many images it is.
+    admit : callable, optional
+        For whoever may open some files only: hits that may not be opened are passed over.
 
     Raises
     ------
@@ -35,7 +43,9 @@ def check_one_run(outputs: Outputs, summary: Summary, annotated: tuple[str, int]
     if annotated[1] != summary.n_images:
         stated[outputs.annotated] = f"{annotated[1]} images"
     if outputs.hits.is_file():
-        stated[outputs.hits] = of_images(outputs.hits)[0]
+        with admit(outputs.hits) as there:
+            if there is not None:
+                stated[outputs.hits] = of_images(there)[0]
     for path, date in stated.items():
         if date != summary.date.isoformat():
             raise SourceError(

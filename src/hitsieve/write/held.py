@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
 import h5py
 import numpy as np
 
@@ -11,8 +15,11 @@ from hitsieve.write.metadata import entry_of
 from hitsieve.write.outputs import Outputs
 from hitsieve.write.places import open_output
 
+Hold = Callable[[Path], AbstractContextManager[Path]]
+"""Gives another path by which a file is opened."""
 
-def held_at(outputs: Outputs, image: int) -> Place | None:
+
+def held_at(outputs: Outputs, image: int, hold: Hold = nullcontext) -> Place | None:
     """Find an image among the hits, their sample of misses, and the misses; None where none of these holds it.
 
     Parameters
@@ -21,12 +28,14 @@ def held_at(outputs: Outputs, image: int) -> Place | None:
         Of the run; files that are absent or damaged hold nothing.
     image : int
         Index in the run.
+    hold : callable, optional
+        For whoever may open some files only: what it raises for others goes to the caller.
     """
     for path in (outputs.hits, outputs.misses):
         if path is None or not path.is_file():
             continue
         try:
-            with open_output(path, "*_hits.h5 or *_misses.h5") as file:
+            with hold(path) as there, open_output(there, "*_hits.h5 or *_misses.h5") as file:
                 entry = file[entry_of(file)]
                 process = entry["hit_finding"]
                 held = [(process, f"{entry.name}/data/data"), (process.get("audit"), f"{process.name}/audit/data")]

@@ -80,6 +80,8 @@ class ReceivedSeries:
         self._last = -1
         self._known = 0
         self._mastered: tuple[int, ...] = ()
+        self.n_bytes = 0
+        """Bytes of the images that were kept."""
         self.values = StreamValues()
         """What images bring along; written in the end, and with each data file that is begun while it is little."""
         self._finished = False
@@ -110,6 +112,7 @@ class ReceivedSeries:
         part, row = divmod(number, IMAGES_PER_FILE)
         with writing(self.folder):
             self._dataset(part).id.write_direct_chunk((row, 0, 0), packed.data)
+        self.n_bytes += len(packed.data)
         self._last = max(self._last, number)
 
     def flush(self) -> None:

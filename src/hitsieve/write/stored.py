@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from hitsieve.errors import SourceError
 from hitsieve.model import Closing, ImageResults, PumpStates, SecondLook, Spots, State
 from hitsieve.settings import RunSettings
-from hitsieve.write.belonging import check_one_run, pump_state_of
+from hitsieve.write.belonging import Admit, check_one_run, pump_state_of
 from hitsieve.write.columns import CELL_ANGLES, CELL_LENGTHS, IMAGE_COLUMNS, PUMP_COLUMN, SECOND_LOOK_COLUMN
 from hitsieve.write.lattices import LATTICE_COLUMNS, lattices_of
 from hitsieve.write.layout import faults_of
@@ -39,7 +39,7 @@ _TYPES: dict[str, npt.DTypeLike] = {
 Images = npt.NDArray[np.int64]
 
 
-def open_results(path: str | Path) -> StoredResults:
+def open_results(path: str | Path, admit: Admit = nullcontext) -> StoredResults:
     """Open the results of a finished run, read-only.
 
     Parameters
@@ -47,6 +47,8 @@ def open_results(path: str | Path) -> StoredResults:
     path : str or Path
         Any of the run's outputs, or a folder that holds the outputs of one run. The hit-only file of one pump state
         gives its hits as `hits`.
+    admit : callable, optional
+        For whoever may open some files only: gives a path by which the file of hits is opened, or none.
 
     Returns
     -------
@@ -67,7 +69,7 @@ def open_results(path: str | Path) -> StoredResults:
     file = open_output(outputs.annotated, "*_annotated.h5")
     try:
         named = path if path.is_file() else outputs.summary
-        return StoredResults(outputs, summary, file, named)
+        return StoredResults(outputs, summary, (file, named), admit)
     except BaseException:
         file.close()
         raise
@@ -79,9 +81,10 @@ class StoredResults(Closing):
     Its length is the number of images of the run. Nothing but what is asked for is read.
     """
 
-    def __init__(self, outputs: Outputs, summary: Summary, file: h5py.File, named: Path) -> None:
+    def __init__(self, outputs: Outputs, summary: Summary, opened: tuple[h5py.File, Path], admit: Admit) -> None:
         self.outputs = outputs
         self.summary = summary
+        file, named = opened
         self._file = file
         with self._reading():
             self._process: h5py.Group = file[f"{entry_of(file)}/hit_finding"]
@@ -91,7 +94,7 @@ class StoredResults(Closing):
                 f"{outputs.annotated}: was written by an older version of hitsieve",
                 mend="run hitsieve run again on the original files, or use that version",
             )
-        check_one_run(outputs, summary, (date, n))
+        check_one_run(outputs, summary, (date, n), admit)
         with self._reading():
             fault = next(faults_of(self._process, len(self)), None)
         if fault:

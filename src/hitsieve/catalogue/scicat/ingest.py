@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Any
 
 from hitsieve.catalogue.scicat import lookup
 from hitsieve.catalogue.scicat.address import NO_SCICAT, quoted
 from hitsieve.catalogue.scicat.answers import NotPermitted, Refused, Unavailable
-from hitsieve.catalogue.scicat.bodies import MEASURED, RUN, SOURCE, Body, archive_job
+from hitsieve.catalogue.scicat.archiving import UNREAD, ask_to_archive
+from hitsieve.catalogue.scicat.bodies import MEASURED, RUN, SOURCE, Body
 from hitsieve.catalogue.scicat.client import SciCat
 from hitsieve.catalogue.scicat.contents import Contents, created
 from hitsieve.catalogue.scicat.journal import Journal
@@ -24,8 +24,6 @@ _log = logging.getLogger(__name__)
 DATASETS = "/api/v4/datasets"
 _RACES = 5
 """Most times that a change is made again because somebody else changed the dataset meanwhile."""
-_ON_TAPE = ("datasetonarchivedisk", "datasetontape", "datasetonarchivetape")
-_UNREAD = "let the account read it, by a group in --access-groups that it is in"
 _INGESTOR = "for runs to come give --ingestor and a --facility, or a group that the account is in by --access-groups"
 _Made = tuple[Registered, Body | None]
 """A dataset, and what it says where it was there already and may be read."""
@@ -90,7 +88,7 @@ class _Ingestion:
         self._bring(report.derived, plan.derived)
         self._pictures(report)
         if plan.archive:
-            self._archive(report.raw.pid)
+            report.archive = ask_to_archive(self._client, report.raw.pid, plan.facts, self._warn)
         self._step()
         return report
 
@@ -273,7 +271,7 @@ class _Ingestion:
             return Registered(pid, "there", ours=True), lookup.dataset(self._client, pid)
         except NotPermitted:
             self._unread.add(pid)
-            mend = _UNREAD if self._plan.ingestor else _INGESTOR
+            mend = UNREAD if self._plan.ingestor else _INGESTOR
             self._warn(f"{pid}: is in SciCat, but the account cannot read it: its facts were not compared ({mend})")
             return Registered(pid, "there", ours=True), None
 
@@ -347,38 +345,6 @@ class _Ingestion:
                 self._warn(f"{one.pid}: no picture: {error.what}")
                 continue
             report.picture = did if report.picture is None else report.picture
-
-    def _archive(self, pid: str) -> None:
-        report = self.report
-        try:
-            found = lookup.dataset(self._client, pid) or {}
-            job = lookup.archive_job(self._client, pid)
-        except NotPermitted:
-            report.archive = "left alone"
-            self._warn(f"{pid}: the account may not see whether it is archived: no job was made ({_UNREAD})")
-            return
-        cycle = found.get("datasetlifecycle") or {}
-        status = str(cycle.get("archiveStatusMessage", "")).lower()
-        if job is not None or cycle.get("retrievable") or status in _ON_TAPE:
-            report.archive = "there"
-            return
-        if cycle.get("archivable") is False:
-            report.archive = "left alone"
-            self._warn(
-                f"{pid}: cannot be archived, SciCat says: {cycle.get('archiveStatusMessage') or 'not archivable'}"
-            )
-            return
-        body = archive_job(pid, self._plan.facts)
-        try:
-            self._client.post("/api/v4/jobs", body, landed=lambda: lookup.archive_job(self._client, pid))
-        except Refused as error:
-            if error.status != HTTPStatus.BAD_REQUEST:
-                raise
-            # It may have become so since it was looked at; everything else is there.
-            report.archive = "left alone"
-            self._warn(f"{pid}: cannot be archived, SciCat says: {error.what}")
-            return
-        report.archive = "created"
 
 
 def _same(there: Any, told: Body) -> bool:

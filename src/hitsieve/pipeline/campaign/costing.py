@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from hitsieve.catalogue import Catalogue
-from hitsieve.errors import HitsieveError
+from hitsieve.errors import HitsieveError, NoClusterError
 from hitsieve.pipeline.archive import ScanRequest, results_of, runs_in
-from hitsieve.pipeline.engine import check_engine, lasting, scanning
+from hitsieve.pipeline.engine import check_cluster, check_engine, lasting, scanning
 from hitsieve.pipeline.searcher import Searcher, working
 from hitsieve.settings import RunSettings
 from hitsieve.source import Master, OpenedRun, open_run
@@ -79,18 +79,24 @@ def cost_of(request: ScanRequest, *, step: Callable[[int, int], None], looking: 
     SourceError
         A folder does not exist.
     SettingsError
-        No graphics card can be used that is asked for.
+        No graphics card, or no cluster, can be used that is asked for.
+    ServerError
+        The cluster does not answer.
     """
     check_engine(request.settings)
     bad: list[tuple[Path, str]] = []
     masters = runs_in(request, lambda path, why: bad.append((path, why)), looking)
     known = _known(request.catalogue)
     opened: list[_Opened] = []
-    n_done = 0
+    n_done, is_looked_for = 0, False
     for n, master in enumerate(masters, start=1):
         if results_of(master, request, known) is not None:
             n_done += 1
         else:
+            if not is_looked_for:
+                # Thousands of files are opened before the first image is searched.
+                check_cluster(request.settings)
+                is_looked_for = True
             try:
                 opened.append(_open(master, request.settings))
             except HitsieveError as error:
@@ -158,6 +164,8 @@ def _try(one: _Opened, settings: RunSettings) -> tuple[int, int, float] | None:
             with searcher.searching(images) as batches:
                 n = sum(len(these) - len(searched.reasons) for these, searched in batches)
             seconds = time.monotonic() - start
+    except NoClusterError:
+        raise
     except HitsieveError:
         return None
     return (n, n * one.n_pixels, seconds) if n else None

@@ -10,17 +10,17 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from distributed import Client, Future, KilledWorker
+from distributed import Future, KilledWorker
 
 import hitsieve
-from hitsieve.errors import ServerError, SettingsError
+from hitsieve.errors import ServerError
 from hitsieve.model import Run
 from hitsieve.pipeline.cards import engine_for
-from hitsieve.pipeline.cluster.starting import joined, told
+from hitsieve.pipeline.cluster.joining import Members, gone, joined
 from hitsieve.pipeline.cluster.worker import Found, Job, Refused, search_unit
 from hitsieve.pipeline.searcher import Images, Scan, filled
 from hitsieve.pipeline.units import SIZE, dwindling, fingerprint
@@ -31,11 +31,8 @@ AHEAD = 2
 """Units a thread that are under way: one is searched while the next one waits for it."""
 TRIES = 2
 """How often a unit is given out whose workers die: each time Dask gives it to four."""
-PATIENT = 10.0
-"""Time (s) after which a user is told what is waited for."""
-_WAITS = "Slurm has the jobs (squeue), and this waits until one runs"
-LOOK = 1.0
-"""Time (s) between looks at who is there."""
+ASK = 1.0
+"""Time (s) to wait for an answer before it is looked whether anybody is there."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,7 +66,7 @@ def searching_elsewhere(run: Run, paths: Sequence[Path], settings: RunSettings, 
         fingerprint=fingerprint(run),
         engine=engine_for(settings.engine, len(run)),
     )
-    with _joined(settings) as members:
+    with joined(settings) as members:
         yield lambda of, images: _Scanning(members, (job, of, images), here)
 
 
@@ -80,92 +77,12 @@ def begun(settings: RunSettings) -> Iterator[RunSettings]:
     Raises
     ------
     SettingsError, ServerError
-        As for one run.
+        As for one run; or a worker has another version of hitsieve.
     """
-    with _joined(settings) as members:
+    with joined(settings) as members:
+        members.check_versions()
         update = {"scheduler": members.client.scheduler.address, "slurm": False}
         yield settings.model_copy(update={"cluster": settings.cluster.model_copy(update=update)})
-
-
-@contextmanager
-def _joined(settings: RunSettings) -> Iterator[_Members]:
-    chosen = settings.cluster
-    if chosen.scheduler is not None and chosen.slurm:
-        raise SettingsError("--scheduler and --slurm exclude each other", mend="give one")
-    if not _log.isEnabledFor(logging.DEBUG):
-        _quiet()
-    with joined(chosen, settings.workers) as client:
-        members = _Members(client, chosen.wait)
-        members.await_first(for_ever=chosen.slurm)
-        yield members
-
-
-def _quiet() -> None:
-    """What Dask says of itself is not for a user; what goes wrong is told by errors."""
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in ("asyncio", "bokeh", "distributed", "tornado"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-@dataclass(slots=True)
-class _Members:
-    """Who works in the cluster."""
-
-    client: Client
-    wait: float
-    """Longest time (s) without any worker."""
-    threads: int = 0
-    blind: set[str] = field(default_factory=set)
-    """Computers whose workers cannot read what can be read here."""
-    _looked: float = 0.0
-    _seen: float = 0.0
-    _told: set[tuple[str, str]] = field(default_factory=set)
-
-    def tell(self, found: Found) -> None:
-        """Say once what of a computer searches, and why a card of it no longer does."""
-        said = [(logging.INFO, "a worker on %s searches on %s", found.who)]
-        what = "a graphics card of %s is used no more, and the compiled finder goes on in its place: %s"
-        said += [(logging.WARNING, what, why) for why in found.failures]
-        for level, form, words in said:
-            if (found.where, words) not in self._told:
-                self._told.add((found.where, words))
-                _log.log(level, form, found.where, words)
-
-    def await_first(self, *, for_ever: bool) -> None:
-        """Wait until there is a worker; jobs may have to queue for long."""
-        began = self._seen = time.monotonic()
-        told = False
-        while not self.look():
-            time.sleep(0.05)
-            if not told and time.monotonic() - began > PATIENT:
-                told = True
-                _log.warning("no worker yet: %s; Ctrl-C stops it", _WAITS if for_ever else f"waiting {self.wait:g} s")
-            if for_ever:
-                self._seen = time.monotonic()
-
-    def look(self) -> int:
-        """Count the threads of all workers, not more often than is needed.
-
-        Raises
-        ------
-        ServerError
-            There has been none for too long, or the scheduler has gone.
-        """
-        now = time.monotonic()
-        if self.threads and now - self._looked < LOOK:
-            return self.threads
-        try:
-            ask = self.client.scheduler.ncores
-            self.threads = sum(self.client.sync(ask, workers=None, callback_timeout=self.wait).values())
-        except (OSError, TimeoutError, RuntimeError) as error:
-            raise _gone(error) from None
-        self._looked = now
-        if self.threads:
-            self._seen = now
-        elif now - self._seen > self.wait:
-            what = f"{self.client.scheduler.address}: no worker for {self.wait:g} s"
-            raise ServerError(what, mend="start workers (dask worker), or see why those that were there went away")
-        return self.threads
 
 
 @dataclass(slots=True)
@@ -180,7 +97,7 @@ class _Unit:
 class _Scanning:
     """A search by a cluster that is under way."""
 
-    def __init__(self, members: _Members, what: tuple[Job, Run, Images], here: Scan) -> None:
+    def __init__(self, members: Members, what: tuple[Job, Run, Images], here: Scan) -> None:
         self._members, self._here = members, here
         self._job, self._run, images = what
         self._left = (images[part] for part in dwindling(self._run, images, self._takers))
@@ -230,7 +147,7 @@ class _Scanning:
         began = time.monotonic()
         while True:
             try:
-                answer = unit.future.result(timeout=LOOK)
+                answer = unit.future.result(timeout=ASK)
             except TimeoutError:
                 self._members.look()
                 if time.monotonic() - began > self._members.wait:
@@ -244,7 +161,7 @@ class _Scanning:
                 unit.future = self._submit(unit.images)
             except Exception as error:  # noqa: BLE001 - whatever a worker raised is raised here
                 if unit.future.cancelled() or isinstance(error, OSError):
-                    raise _gone(error) from None
+                    raise gone(error) from None
                 what = f"a worker failed on images {_named(unit.images)}: {type(error).__name__}: {error}"
                 mend = "see that hitsieve is installed where the workers are"
                 raise ServerError(what, mend=mend) from None
@@ -277,11 +194,6 @@ class _Scanning:
     def _search(self, images: Images) -> Searched:
         with closing(self._here(self._run, images)) as scan:
             return Searched.joined(list(scan))
-
-
-def _gone(error: BaseException) -> ServerError:
-    what = f"the scheduler has gone: {told(error)}"
-    return ServerError(what, mend="start it and its workers again; with --resume the run goes on where it was")
 
 
 def _named(images: Images) -> str:

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import dask
 from distributed import Client, LocalCluster
 
-from hitsieve.errors import ServerError, SettingsError
+from hitsieve.errors import NoClusterError, SettingsError
 from hitsieve.settings import LOCAL, ClusterSettings, SlurmSettings
 
 CONNECT = 20.0
-"""Time (s) to wait for a scheduler."""
+"""Time (s) to wait for a scheduler, and for workers to say what they are."""
 UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 """What workers on this computer begin with: Ctrl-C reaches them as well, but it is this process that stops them."""
 CALM = {
@@ -29,7 +29,7 @@ CALM = {
 
 
 @contextmanager
-def joined(chosen: ClusterSettings, workers: int) -> Iterator[Client]:
+def connected(chosen: ClusterSettings, workers: int) -> Iterator[Client]:
     """Give a client of the cluster that settings ask for; what is started for it ends with it.
 
     Parameters
@@ -42,7 +42,7 @@ def joined(chosen: ClusterSettings, workers: int) -> Iterator[Client]:
     ------
     SettingsError
         The cluster is not one that can be made.
-    ServerError
+    NoClusterError
         The scheduler does not answer, or Slurm takes no jobs.
     """
     with ExitStack() as stack:
@@ -85,7 +85,7 @@ def _client(chosen: ClusterSettings, workers: int, stack: ExitStack) -> Client:
         return Client(address, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         what = f"{address}: no Dask scheduler answers: {told(error)}"
-        raise ServerError(what, mend="start one (dask scheduler), or name its address, as tcp://host:8786") from None
+        raise NoClusterError(what, mend="start one (dask scheduler), or name its address, as tcp://host:8786") from None
 
 
 def _slurm(jobs: SlurmSettings) -> Any:
@@ -112,7 +112,8 @@ def _slurm(jobs: SlurmSettings) -> Any:
         cluster = SLURMCluster(job_name="hitsieve", scheduler_options={"dashboard_address": "127.0.0.1:0"}, **given)
         cluster.scale(jobs=jobs.jobs)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ServerError(f"Slurm cannot be asked for workers: {error}", mend="see the table [cluster.jobs]") from None
+        what = f"Slurm cannot be asked for workers: {error}"
+        raise NoClusterError(what, mend="see the table [cluster.jobs]") from None
     return cluster
 
 

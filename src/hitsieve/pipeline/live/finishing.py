@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hitsieve.errors import HitsieveError, VerificationError
 from hitsieve.model import State
-from hitsieve.pipeline.apart import Apart, Died
+from hitsieve.pipeline.apart import SLOWEST, Apart, Died, Hung, goes_on
 from hitsieve.pipeline.deletion import delete
 from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.live.spool import remove_series
@@ -17,8 +18,11 @@ from hitsieve.pipeline.verify import verify
 from hitsieve.settings import RunSettings
 from hitsieve.write import Outputs, remove_leftovers
 
+_log = logging.getLogger(__name__)
 ATTEMPTS = 2
-"""Times that a series is sieved where the process that does it dies."""
+"""Times that a series is sieved where the process that does it dies, or hangs."""
+ANSWER = 60.0
+"""Time (s) within which the disk of the outputs answers, if it does at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,18 @@ class Job:
     known: Known
     keep: bool
     """Keep what was received."""
+    longest: float | None = None
+    """Time (s) without progress after which it is taken for hung; None: it may take any time."""
+
+    @property
+    def outputs(self) -> Outputs:
+        """Files that it makes, but for those of single pump states."""
+        return Outputs.of(self.settings.write.output, self.stem, misses=True)
+
+    @property
+    def stem(self) -> str:
+        """What their names begin with."""
+        return self.master.name.removesuffix("_master.h5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +61,43 @@ class Sieved:
     """Images of which nothing is kept any more."""
 
 
+def longest_silence(hung: float, n_bytes: int) -> float:
+    """Time (s) without progress after which the sieving of so many received bytes is taken for hung."""
+    return hung + n_bytes / SLOWEST
+
+
 def sieve_apart(apart: Apart, job: Job) -> Sieved:
-    """Sieve a series in another process, and wait; where that has died, another one tries once more."""
-    outputs = Outputs.of(job.settings.write.output, job.master.name.removesuffix("_master.h5"), misses=True)
-    for _ in range(ATTEMPTS):
+    """Sieve a series in another process, and wait; where that has died, or hung, another one tries once more."""
+    why = ""
+    for attempt in range(ATTEMPTS):
         try:
-            return apart.do(sieve, job)
+            return apart.do(sieve, job, job.longest)
+        except Died as died:
+            why = _why(died)
+            again = ", and another one tries once more" if attempt + 1 < ATTEMPTS else ""
+            _log.warning("%s: %s%s", job.stem, died, again)
+        try:
+            # The disk of the outputs may be what does not answer: it is asked there, too.
+            appeared = apart.do(_swept, job.outputs, ANSWER)
         except Died:
-            remove_leftovers(outputs)
-        if any(path.exists() for path in outputs):
+            return Sieved({}, None, (), (), f"{why}, and the disk of the outputs does not answer: {job.stem}")
+        if appeared:
             why = "who sieved it has died after outputs had appeared: are they whole? see hitsieve release"
             return Sieved({}, None, (), (), why)
-    return Sieved({}, None, (), (), "the process that sieved it has died twice, for want of memory perhaps")
+    return Sieved({}, None, (), (), why)
+
+
+def _why(died: Died) -> str:
+    """Why there are no outputs, should it be the last time."""
+    if isinstance(died, Hung):
+        return "the process that sieved it did not go on, and was ended; does a disk or share not answer?"
+    return "the process that sieved it has died twice, for want of memory perhaps"
+
+
+def _swept(outputs: Outputs) -> bool:
+    """Remove what a process that died has left; whether outputs had appeared."""
+    remove_leftovers(outputs)
+    return any(path.exists() for path in outputs)
 
 
 def sieve(job: Job) -> Sieved:
@@ -68,7 +109,7 @@ def sieve(job: Job) -> Sieved:
 
 
 def _sieved(job: Job) -> Sieved:
-    report = run([job.master], job.settings, known=job.known)
+    report = run([job.master], job.settings, progress=lambda _: goes_on(), known=job.known)
     summary, outputs = report.summary, report.outputs
     states = {
         State.HIT: summary.n_hits,
@@ -121,17 +162,22 @@ def _proven(master: Path, outputs: Outputs) -> tuple[Path, ...]:
         That is not so, or nobody can say.
     """
     if outputs.misses is None:
-        failures = verify(outputs.hits, master).failures
+        failures = verify(outputs.hits, master, step=goes_on).failures
         if failures:
             raise VerificationError(f"the hits are not as they were received: {failures[0]}", mend="keep both")
         return ()
     request = ReleaseRequest((master,), outputs.hits, outputs.misses)
-    report = release(request)
+    report = release(request, progress=_goes_on)
     if report.proof is None:
         what = f"hits and misses do not give back all that was received: {report.reasons[0]}"
         raise VerificationError(what, mend="keep both")
-    delete(report.proof, request.proof)
+    delete(report.proof, request.proof, _goes_on)
     return (request.proof,)
+
+
+def _goes_on(done: int, total: int) -> None:
+    del done, total
+    goes_on()
 
 
 def _removed(path: Path) -> tuple[str, ...]:

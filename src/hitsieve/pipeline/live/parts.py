@@ -26,7 +26,7 @@ class Parts(Closing):
         self._apart = Apart()
         self._pool = ThreadPoolExecutor(1, "parts")
 
-    def begin(self, part: Part, known: Known, settings: RunSettings) -> Future[None]:
+    def begin(self, part: Part, known: Known, settings: RunSettings, longest: float) -> Future[None]:
         """Have the hits of a part written; the future is done when they are, or cannot be, which is logged.
 
         Parameters
@@ -36,10 +36,11 @@ class Parts(Closing):
             Of the whole series, as far as it came.
         settings : RunSettings
             Those of the series, with the number of spots that is enough.
+        longest : float
+            Time (s) without progress after which it is taken for hung.
         """
-        return self._pool.submit(
-            self._write, Job(part.master, _settings(settings), _known(part, known), keep=True), part
-        )
+        job = Job(part.master, _settings(settings), _known(part, known), keep=True, longest=longest)
+        return self._pool.submit(self._write, job, part)
 
     def _write(self, job: Job, part: Part) -> None:
         stem = part.master.name.removesuffix("_master.h5")

@@ -101,7 +101,7 @@ def receive(
         everyone = Everyone(watchers)
         receiver = _Receiver(endpoints, finisher, live, everyone)
         told = Workers(pool, everyone.judged)
-        receiver.means = Means(settings, spool, live.keep_received, in_doubt, told, apart, parts)
+        receiver.means = Means(settings, spool, live.keep_received, in_doubt, told, apart, live.hung, parts)
         if ready is not None:
             ready()
         receiver.go(stop or Event())

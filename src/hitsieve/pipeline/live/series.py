@@ -13,7 +13,7 @@ from hitsieve.errors import OutputError
 from hitsieve.model import PackedImage, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.known import Known
-from hitsieve.pipeline.live.finishing import Job, Sieved, sieve_apart
+from hitsieve.pipeline.live.finishing import Job, Sieved, longest_silence, sieve_apart
 from hitsieve.pipeline.live.judging import Ground, Judge, Workers
 from hitsieve.pipeline.live.lost import keep_numbers
 from hitsieve.pipeline.live.parts import Arriving, Parts
@@ -39,6 +39,8 @@ class Means:
     """Sure misses are not written; how a series is sieved of which none is sure. None: all images are written."""
     workers: Workers
     apart: Apart
+    hung: float
+    """Time (s) without progress after which sieving a series is taken for hung; more where it is large."""
     parts: Parts | None = None
     """Who writes hits while a series comes; None: nobody does."""
 
@@ -138,7 +140,8 @@ class Series:
             update = {"verdict": self.means.settings.verdict.model_copy(update={"min_spots": self._judge.min_spots})}
             settings = self.means.settings.model_copy(update=update)
             known = Known(self._judge.so_far(), self._missing.copy())
-            self._arriving.writing.append(parts.begin(part, known, settings))
+            longest = longest_silence(self.means.hung, received.n_bytes)
+            self._arriving.writing.append(parts.begin(part, known, settings, longest))
 
     def _in_order(self, image: SeriesImage, at: float) -> list[tuple[SeriesImage, float]]:
         """What is to be taken now: the first image tells what the others must be like; an odd one waits for another."""
@@ -230,7 +233,9 @@ class Series:
             received.finish(len(self._seen))
         except OutputError as error:
             return Sieved({}, None, (), (), f"{error}; what was received is in {received.folder}")
-        sieved = sieve_apart(self.means.apart, Job(received.master, self._settings, known, self.means.keep))
+        longest = longest_silence(self.means.hung, received.n_bytes)
+        job = Job(received.master, self._settings, known, self.means.keep, longest)
+        sieved = sieve_apart(self.means.apart, job)
         if not sieved.failed:
             return sieved
         again = f"hitsieve run {received.master} --misses keep -o {self.means.settings.write.output}"

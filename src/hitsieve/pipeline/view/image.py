@@ -288,14 +288,15 @@ class RunImages:
                 return self._read_at(place, source=True), place, True, ""
             except HitsieveError as error:
                 why = error.what
-        held = held_at(self.stored.outputs, image)
-        if held is None:
-            what = f"image {image} cannot be shown: {why}; and no output holds it"
-            raise NotShown(what, mend="bring the original file back (hitsieve recall says which)")
         try:
-            return self._read_at(held, source=False), held, False, why
+            held = held_at(self.stored.outputs, image, lambda path: self._hold(path, False))
+            kept = None if held is None else (self._read_at(held, source=False), held, False, why)
         except HitsieveError as error:
             raise NotShown(f"image {image} cannot be shown: {why}; {error.what}", mend=error.mend) from error
+        if kept is None:
+            what = f"image {image} cannot be shown: {why}; and no output holds it"
+            raise NotShown(what, mend="bring the original file back (hitsieve recall says which)")
+        return kept
 
     def _read_at(self, place: Place, *, source: bool) -> npt.NDArray[np.generic]:
         with self._hold(place.path, source) as path:

@@ -104,7 +104,7 @@ class Finder:
     def _files(self, bad: dict[Path, str]) -> Iterator[Path]:
         # A folder that cannot be read is told as what it is; its files are not known to be gone.
         for path in hdf5_files([self._top], [], bad.__setitem__):
-            inside = path.relative_to(self._top).parts[:-1]
+            inside = path.relative_to(self._top).parts[:-1] if self._leave_out else ()
             if not any(fnmatch.fnmatchcase(name, pattern) for name in inside for pattern in self._leave_out):
                 yield path
 

@@ -28,7 +28,7 @@ _DUE = (
     # What ended later than now did so before the clock was set back: its time would never come.
     "WHERE state = 'running' OR (state IN ('waiting', 'failed') AND (next_try <= ? OR ended > ?))"
 )
-_TROUBLED = "SELECT run FROM steps WHERE state IN ('failed', 'held')"
+_TROUBLED = "SELECT run FROM steps WHERE state != 'done' AND state IN ('failed', 'held')"
 _WRITTEN = "CAST(substr(identity, instr(identity, ':') + 1) AS INTEGER)"
 """When the master was last changed."""
 _BELOW = "substr(path, 1, length(?)) = ?"
@@ -133,27 +133,33 @@ class Journal(Closing):
 
     def open(self, top: Path) -> list[RunRow]:
         """Runs below a folder that are not whole yet."""
-        return self.rows(f"{_BELOW} AND identity = '' AND gone = ''", _below(top))
+        # The last condition holds for all of them, and finds them among many that are done.
+        return self.rows(f"{_BELOW} AND identity = '' AND gone = '' AND key IN ({_OPEN})", _below(top))
 
     def troubled(self, top: Path) -> list[RunRow]:
         """Runs below a folder of which a step failed or is held."""
         return self.rows(f"{_BELOW} AND gone = '' AND key IN ({_TROUBLED})", _below(top))
 
-    def below(self, top: Path) -> list[RunRow]:
-        """All runs below a folder."""
-        return self.rows(_BELOW, _below(top))
+    def knows(self, top: Path) -> bool:
+        """Whether there are runs below a folder."""
+        with self._using():
+            found = self._connection.execute(f"SELECT 1 FROM runs WHERE {_BELOW} LIMIT 1", _below(top))  # noqa: S608
+            return found.fetchone() is not None
 
-    def identities(self, top: Path) -> dict[Path, set[str]]:
-        """Masters below a folder, with all identities that each has had; that of one that is not whole yet is empty."""
-        known: dict[Path, set[str]] = {}
+    def places_of_done(self, top: Path) -> list[tuple[Path, str]]:
+        """Where the outputs of runs are of which all is done: folders, and what the names begin with."""
         with self._using():
             found = self._connection.execute(
-                f"SELECT path, identity FROM runs WHERE {_BELOW}",  # noqa: S608
+                f"SELECT folder, stem FROM runs WHERE {_BELOW} AND folder NOT NULL AND key NOT IN ({_OPEN})",  # noqa: S608
                 _below(top),
             ).fetchall()
-        for path, identity in found:
-            known.setdefault(Path(path), set()).add(identity)
-        return known
+        return [(Path(folder), stem) for folder, stem in found]
+
+    def identities(self, path: Path) -> set[str]:
+        """All identities that a master has had; that of one that is not whole yet is empty."""
+        with self._using():
+            found = self._connection.execute("SELECT identity FROM runs WHERE path = ?", (str(path),)).fetchall()
+        return {identity for (identity,) in found}
 
     def others_begun(self, row: RunRow) -> bool:
         """Whether another run has begun to write outputs of the same names, from the same master."""

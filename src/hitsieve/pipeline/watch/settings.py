@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from hitsieve.pipeline.apart import SLOWEST
 from hitsieve.settings import Input, RunSettings, Settings
 
-SLOWEST = 1e9 / 60
-"""Bytes a second that each step gets through, though it tells nothing meanwhile."""
 PLACES = ("folder", "top", "inside", "stem")
 """Names in a template of the folder of outputs."""
 

@@ -40,7 +40,8 @@ TURN = 2.0
 MOST_HINTS = 1000
 """Hints that wait to be taken; without those beyond, files are found by the next look at the whole tree."""
 LEFT = (5.0, 60.0)
-"""Shortest and longest time (s) after which a run that could not be begun is tried again."""
+"""Shortest and longest time (s) after which a run that could not be begun is tried again; less, where what has failed
+is tried sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def watch(request: WatchRequest, stop: Event, processes: Processes | None = None
     check_engine(request.settings)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(request.journal))
-        if not is_folder(request.top) and not journal.identities(request.top):
+        if not is_folder(request.top) and not journal.knows(request.top):
             raise SourceError(f"{request.top}: there is no such folder", mend="name the folder that runs appear in")
         if processes is None:
             processes = stack.enter_context(Processes(request.settings.watch.parallel))
@@ -91,13 +92,11 @@ def watch(request: WatchRequest, stop: Event, processes: Processes | None = None
         return journal.troubled(request.top)
 
 
-def _sweep(row: RunRow) -> None:
+def _sweep(folder: Path, stem: str) -> None:
     """Remove the lock of a run that is done, if whoever did it was killed before it could."""
-    if row.next is not None or row.folder is None:
-        return
     with suppress(HitsieveError, OSError):
-        if lock_of(row.folder, row.stem).exists():
-            with claimed(row.folder, row.stem):
+        if lock_of(folder, stem).exists():
+            with claimed(folder, stem):
                 pass
 
 
@@ -111,6 +110,8 @@ class _Watcher:
     def __init__(self, request: WatchRequest, journal: Journal, processes: Processes) -> None:
         self._top, self._settings, self._journal = request.top, request.settings, journal
         self._place, self._once = request.journal, request.once
+        chosen = request.settings.watch
+        self._left = min(LEFT[0], chosen.retry_first), min(LEFT[1], chosen.retry_longest)
         self._finder = Finder(request.top, request.settings.watch.leave_out, processes.looking, self._step)
         self._arrivals = Arrivals(request.top, request.settings, self._finder)
         self._hints: SimpleQueue[list[str]] = SimpleQueue()
@@ -128,6 +129,8 @@ class _Watcher:
         self._aparts = processes.working
         self._events: Events | None = None
         self._told: dict[int, str] = {}
+        self._whole: dict[Path, str] = {}
+        """Masters that the journal has as whole, by the identity that they have now; none of it ever changes there."""
 
     @contextmanager
     def workers(self) -> Iterator[None]:
@@ -175,9 +178,9 @@ class _Watcher:
         """Watch until asked to stop."""
         self._stop = stop
         with suppress(_Left, HitsieveError):
-            for row in self._journal.below(self._top):
+            for place in self._journal.places_of_done(self._top):
                 self._step()
-                _sweep(row)
+                _sweep(*place)
         while not stop.is_set():
             for part in (self._beat, self._scan_if_due, self._look_at_arrivals, self._collect, self._give_out):
                 try:
@@ -189,7 +192,7 @@ class _Watcher:
                     if self._once:
                         raise
                     _log.error("%s", error)
-                    stop.wait(LEFT[0])
+                    stop.wait(self._left[0])
                     break
             if self._once and self._is_done():
                 break
@@ -213,6 +216,7 @@ class _Watcher:
             tell("WATCHDOG=1")
             if self._journal.reopen():
                 _log.warning("%s: was taken away or replaced: what is there now is used", self._place)
+                self._whole.clear()
             self._journal.beat(self._top, self._started)
 
     # What is there.
@@ -272,6 +276,7 @@ class _Watcher:
             return
         self._take_in(found.masters, found.bad)
         here = {*found.masters, *found.bad}
+        self._whole = {path: identity for path, identity in self._whole.items() if path in here}
         for row in self._journal.open(self._top):
             known_to_be_gone = row.path not in here and not any(folder in found.bad for folder in row.path.parents)
             if known_to_be_gone and is_folder(self._top):
@@ -286,12 +291,15 @@ class _Watcher:
 
     def _take_in(self, masters: Mapping[Path, tuple[Path, ...]], bad: Mapping[Path, str]) -> None:
         self._arrivals.update(masters, bad)
-        known = self._journal.identities(self._top)
         fresh = []
         for path in (*masters, *bad):
             stamp = Stamp.of(path)
-            had = known.get(path, set())
-            if stamp is not None and stamp.identity not in had and "" not in had:
+            if stamp is None or self._whole.get(path) == stamp.identity:
+                continue
+            had = self._journal.identities(path)
+            if stamp.identity in had:
+                self._whole[path] = stamp.identity
+            elif "" not in had:
                 fresh.append(path)
         self._journal.see(self._top, *fresh)
         for path in fresh:
@@ -348,8 +356,8 @@ class _Watcher:
             except Died as died:
                 worked = self._has_died(key, died)
             if worked.what in ("claimed", "not begun"):
-                _, delay = self._not_before.get(key, (0.0, LEFT[0] / 2))
-                delay = min(2 * delay, LEFT[1])
+                _, delay = self._not_before.get(key, (0.0, self._left[0] / 2))
+                delay = min(2 * delay, self._left[1])
                 self._not_before[key] = (time.monotonic() + delay, delay)
                 if worked.why:
                     _log.warning("%s", worked.why)
@@ -361,8 +369,8 @@ class _Watcher:
         step = self._journal.died(key)
         row = self._journal.row(key)
         if row is None or step is None:
-            if row is not None:
-                _sweep(row)
+            if row is not None and row.next is None and row.folder is not None:
+                _sweep(row.folder, row.stem)
             return Worked("seen to")
         if step.state != "running":
             # It had not begun, or between two steps.

@@ -196,10 +196,13 @@ function bars(id, edges, counts, names, look_, shapes) {
   const traces = counts.misses ? [trace("misses", "misses"), trace("hits", "hits")] : [trace("hits", "hits")];
   const most = Math.max(...counts.hits, ...(counts.misses ?? []));
   const logarithmic = Boolean(counts.misses) && most >= FEW;
+  // Axes of nothing would be numbers that mean nothing.
+  const visible = most > 0;
+  const none = { text: "none", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { color: colour("soft") } };
   const layout = look({
-    barmode: "overlay", bargap: 0, shapes, margin: small ? { l: 40, r: 6, t: 4, b: 24 } : { l: 52, r: 8, t: 8, b: 40 },
-    xaxis: axis(title, ticks),
-    yaxis: axis(small ? "" : "images", { type: logarithmic ? "log" : "linear", rangemode: "tozero", nticks: 4, dtick: logarithmic || most <= 4 ? 1 : undefined, fixedrange: true }),
+    barmode: "overlay", bargap: 0, shapes: visible ? shapes : [], annotations: visible ? [] : [none], margin: small ? { l: 40, r: 6, t: 4, b: 24 } : { l: 52, r: 8, t: 8, b: 40 },
+    xaxis: axis(title, { ...ticks, visible }),
+    yaxis: axis(small ? "" : "images", { type: logarithmic ? "log" : "linear", rangemode: "tozero", nticks: 4, dtick: logarithmic || most <= 4 ? 1 : undefined, fixedrange: true, visible }),
   });
   Plotly.react(chart, traces, layout, { ...config, displayModeBar: false });
 }
