@@ -22,7 +22,7 @@ def _sieving() -> Iterator[Apart]:
 
 @pytest.fixture
 def own_process() -> None:
-    """For a test of what the process that sieves says: it is begun in the test."""
+    """For a test of what the process that sieves says, or of what befalls it: it is begun in the test."""
 
 
 @pytest.fixture(autouse=True)

@@ -149,6 +149,7 @@ def leaping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Leaping]:
     log.removeHandler(clock)
 
 
+@pytest.mark.usefixtures("own_process")
 def test_a_series_whose_sieving_hangs_is_sieved_by_another_process(
     master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path, leaping: Leaping
 ) -> None:
