@@ -232,9 +232,9 @@ def test_simulate_weak(hitsieve: Hitsieve, tmp_path: Path) -> None:
 def test_demo(hitsieve: Hitsieve, process: Hitsieve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user = tmp_path / "user.sqlite"
     monkeypatch.setenv("HITSIEVE_CATALOGUE", str(user))
-    result = process("demo", cwd=tmp_path)
+    demo = tmp_path / "a demo"
+    result = process("demo", "-o", demo.name, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    demo = tmp_path / "hitsieve-demo"
     assert {"demo_master.h5", "demo_hits.h5", "demo_annotated.h5", "demo_images.parquet"} <= names(demo)
     truth = next(line for line in result.stdout.splitlines() if line.startswith("Against the truth"))
     found, clear = _first_two(truth)
@@ -242,8 +242,8 @@ def test_demo(hitsieve: Hitsieve, process: Hitsieve, tmp_path: Path, monkeypatch
     assert 0 < found == clear
     assert "called 0 of" in truth
     assert f" of all {n_true} hits" in truth
-    advice = next(line.split() for line in result.stdout.splitlines() if line.strip().startswith("hitsieve verify"))
-    assert hitsieve(*advice[1:], cwd=tmp_path).returncode == 0
+    advice = next(line for line in result.stdout.splitlines() if line.strip().startswith("hitsieve verify"))
+    assert hitsieve(*shlex.split(advice)[1:], cwd=tmp_path).returncode == 0
     # It keeps its own catalogue, and leaves the user's alone.
     found = hitsieve("search", "hit_rate > 1 %", "--catalogue", demo / "catalogue.sqlite")
     assert str(demo / "demo_summary.json") in found.stdout

@@ -15,10 +15,12 @@ from hitsieve import pipeline
 from hitsieve.errors import MetadataError, SettingsError
 from hitsieve.model import Looked, State
 from hitsieve.pipeline import RunReport
+from hitsieve.pipeline.doubts import unsure_threshold
 from hitsieve.pipeline.rethink import RethinkRequest, rethink
+from hitsieve.pipeline.tally import Tally
 from hitsieve.settings import IndexSettings, RunSettings, SourceSettings, SpotSettings, VerdictSettings, WriteSettings
 from hitsieve.testing import Simulated, SimulateSettings, simulate
-from hitsieve.write import open_results
+from hitsieve.write import HitRuleSummary, open_results
 
 NAMED = "79,79,38,90,90,90"
 CELL = (79.0, 79.0, 38.0, 90.0, 90.0, 90.0)
@@ -199,6 +201,29 @@ def test_blanks_that_the_default_takes_for_hits_are_told_of_and_what_to_type(tmp
     assert again.problems == () and not any("by default" in problem for problem in again.summary.problems)
     unsure = rethink(tmp_path / "out", RethinkRequest(VerdictSettings(min_spots=None), tmp_path / "unsure"))
     assert [problem.what for problem in unsure.problems] == [told.what]
+
+
+def test_few_images_of_strong_hits_are_nothing_to_warn_of(tmp_path: Path) -> None:
+    """Whatever the threshold, their verdict is the same."""
+    good = SimulateSettings(name="good", detector="test-256k", images=40, hit_fraction=0.6, spots=(30, 200), seed=2)
+    report = sieved(simulate(tmp_path / "made", good), tmp_path / "out", index=IndexSettings(indexing="off"))
+    assert report.summary.rule.origin == "default" and report.summary.n_hits > 15
+    assert report.problems == ()
+
+
+def test_what_may_be_blanks_beside_strong_hits_is_told_of() -> None:
+    """The threshold to try is one for these images, not for the hits beside them."""
+    tally = Tally.of(40)
+    tally.n_spots_counted[:] = [6, 7, 9, 10, *[2] * 12, *range(30, 150, 5)]
+    tally.state[:] = np.where(tally.n_spots_counted >= 8, State.HIT, State.MISS)
+    rule = HitRuleSummary(rule="spots", min_spots=8, origin="default")
+    assert unsure_threshold("run", rule, tally) == ()
+    tally.n_spots_counted[4] = 11
+    tally.state[4] = State.HIT
+    (told,) = unsure_threshold("run", rule, tally)
+    assert told.what.startswith("3 of 40 images without a lattice have fewer than 16 spots, and are hits because 8 ")
+    wanted = re.search(r"--min-spots (\d+)`", told.mend)
+    assert wanted is not None and 11 < int(wanted[1]) <= 30
 
 
 def test_more_spots_wanted_than_kept_is_refused(long: Simulated, tmp_path: Path) -> None:

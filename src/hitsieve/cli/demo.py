@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -83,12 +84,14 @@ def _print_report(made: Simulated, report: RunReport) -> None:
 
 
 def _print_next(made: Simulated, report: RunReport) -> None:
-    hits = report.outputs.hits
+    folder = report.outputs.hits.parent
+    named = (report.outputs.hits, made.master, folder / "strict", folder / "catalogue.sqlite")
+    hits, master, strict, catalogue = (quote(str(path)) for path in named)
     print("\nTry next:")
-    print(f"  hitsieve verify {hits} --source {made.master}")
+    print(f"  hitsieve verify {hits} --source {master}")
     print(f"  hitsieve explain {hits} 12")
-    print(f"  hitsieve rethink {hits} -o {hits.parent / 'strict'} --rule both --min-spots 20")
-    print(f"  hitsieve search 'hit_rate > 1 %' --catalogue {hits.parent / 'catalogue.sqlite'}")
+    print(f"  hitsieve rethink {hits} -o {strict} --rule both --min-spots 20")
+    print(f"  hitsieve search 'hit_rate > 1 %' --catalogue {catalogue}")
     print("  hitsieve run --help")
 
 

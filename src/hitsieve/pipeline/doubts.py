@@ -9,6 +9,7 @@ import numpy as np
 from hitsieve.model import Problem, Run, State
 from hitsieve.pipeline.survey import Survey
 from hitsieve.pipeline.tally import Tally
+from hitsieve.verdict import MAX_MEAN
 from hitsieve.write import HitRuleSummary, IndexSummary
 
 FEW = 20
@@ -18,6 +19,12 @@ FEWEST_ALONE = 5
 """Hits by spots alone from which on a threshold that blanks did not give is doubted."""
 ALONE = 0.25
 """Likewise, their share of the images without a lattice."""
+_NARROW = 2.0
+"""Ratio of the quartiles of spots below which all these may be blanks; the spots of crystals spread wider."""
+_NEAR = 2
+"""Times the threshold below which spots are near it..."""
+_HANG = 0.05
+"""...and share of the images without a lattice that have so many, from which on the verdict hangs on the default."""
 _FAR = 4.0
 """Standard deviations above the median of blanks that they hardly ever are."""
 _QUARTILE = 0.6745
@@ -76,12 +83,19 @@ def unsure_threshold(where: str, rule: HitRuleSummary, tally: Tally) -> tuple[Pr
     searched = (tally.state == State.HIT) | (tally.state == State.MISS)
     counts = tally.n_spots_counted[searched & (tally.n_lattices <= 0)]
     alone = counts[counts >= rule.min_spots]
-    n = len(alone)
-    if n < FEWEST_ALONE or n <= ALONE * len(counts):
+    if len(alone) < FEWEST_ALONE or len(alone) <= ALONE * len(counts):
         return ()
+    low, median, high = np.quantile(alone, (0.25, 0.5, 0.75))
+    below = ""
+    if high >= _NARROW * low or median > MAX_MEAN:
+        # Crystals are among them: only those of the fewest spots may be blanks, and hang on the default.
+        alone = alone[alone < _NEAR * rule.min_spots]
+        if len(alone) < 2 or len(alone) <= _HANG * len(counts):
+            return ()
+        below = f" have fewer than {_NEAR * rule.min_spots} spots, and"
     low, median = (float(value) for value in np.quantile(alone, (0.25, 0.5)))
-    what = f"{n:,} of {len(counts):,} images without a lattice are hits because {rule.min_spots} {_BY_DEFAULT}"
-    what += f"; half of them have {median:.0f} spots or more"
+    what = f"{len(alone):,} of {len(counts):,} images without a lattice{below} are hits"
+    what += f" because {rule.min_spots} {_BY_DEFAULT}; half of them have {median:.0f} spots or more"
     # What is above the median may be hits among blanks; what is below tells how the spots of blanks spread.
     least = 1 + ceil(median + _FAR * max(sqrt(median), (median - low) / _QUARTILE))
     mend = f"look at some with `hitsieve explain`; if they are blanks, `hitsieve rethink --min-spots {least}`"

@@ -4,6 +4,7 @@ from hitsieve.verdict.bias import BiasFinding, bias_report
 from hitsieve.verdict.calibrate import (
     DEFAULT_MIN_SPOTS,
     FLOOR,
+    MAX_MEAN,
     Blanks,
     Calibration,
     FalseHits,
@@ -20,6 +21,7 @@ __all__ = [
     "DEFAULT_MIN_SPOTS",
     "FLOOR",
     "ICE_RINGS",
+    "MAX_MEAN",
     "WITHOUT_JET",
     "BiasFinding",
     "Blanks",

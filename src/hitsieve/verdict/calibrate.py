@@ -66,7 +66,9 @@ _COMPARED = 65_536
 _LATTICES = 20
 """Lattices from which on the cell is one of the run: a mode of hits would have lattices among its images."""
 _HARDLY = 0.05
-"""Those up to its mean, over its images, that a mode of blanks has at most."""
+"""Those among its counts, over its images, that a mode of blanks has at most."""
+_FIFTH = 0.2
+"""Likewise, from which on a mode is one of hits."""
 _EITHER = "which may be of blanks (the jet stopped for a while) or of weak hits"
 _RISE = 3.0
 """Standard deviations by which they have more images where another mode begins."""
@@ -221,9 +223,12 @@ def _find(
     brighter = _told(counts, keep & ~(levels < cut), lattices, levels)
     if isinstance(brighter, str) or brighter.trouble or brighter.blanks.mean <= found.blanks.mean:
         return found
-    blanks = brighter.blanks
-    without = int(lattices[: int(blanks.mean) + 1].sum()) <= _HARDLY * blanks.n
-    if blanks.mean <= FLOOR or (without and lattices.sum() >= _LATTICES):
+    # Where crystals make images brighter, their mode has lattices all over, not only beyond the end of it.
+    blanks, told = brighter.blanks, lattices.sum() >= _LATTICES
+    within = int(lattices[: _last(brighter.explained) + 1].sum())
+    if told and within >= _FIFTH * blanks.n:
+        return found
+    if within <= _HARDLY * blanks.n if told else blanks.mean <= FLOOR:
         return brighter
     return replace(found, trouble=f"brighter images have a mode of {blanks.mean:.2g} spots, {_EITHER}")
 
@@ -298,7 +303,7 @@ def _last(told: Explained) -> int:
 def _trouble(histogram: Counts, told: Explained, n_lattices: int) -> str:
     """Why the mode may not be the one of blanks of the running jet; empty where nothing says so."""
     above = int(histogram[_last(told) + 1 :].sum())
-    if above > _SECOND * histogram.sum() and _narrow(histogram, _last(told) + 1) and n_lattices < 0.2 * above:
+    if above > _SECOND * histogram.sum() and _narrow(histogram, _last(told) + 1) and n_lattices < _FIFTH * above:
         return f"besides a mode of {told.mean[0]:.2g} spots there is another of few spots, {_EITHER}"
     return ""
 
