@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -26,6 +28,7 @@ from clusters import job_of, started
 from hitsieve import pipeline
 from hitsieve.errors import OutputError, ServerError, SettingsError
 from hitsieve.model import Beam, Detector, ImageTable, Run
+from hitsieve.pipeline.cluster import starting
 from hitsieve.pipeline.cluster.worker import Found, search_unit
 from hitsieve.pipeline.resuming import FoundStore
 from hitsieve.pipeline.units import LEAST, SHARE, SIZE, dwindling, units
@@ -196,6 +199,32 @@ def test_without_workers_or_scheduler(many: Simulated, tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
     with pytest.raises(SettingsError, match="--slurm needs dask_jobqueue"):
         pipeline.run([many.master], settings(tmp_path / "out", slurm=True))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "what"), [(b"", "says nothing for 1 s"), (b"SSH-2.0-OpenSSH_9.2\r\n", "says something else")]
+)
+def test_who_listens_is_no_scheduler(
+    many: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes, what: str
+) -> None:
+    """Such as one that hangs, or the port of another service."""
+    monkeypatch.setattr(starting, "CONNECT", 1.0)
+    there: list[socket.socket] = []
+
+    def answer() -> None:
+        with suppress(OSError):
+            while True:
+                there.append(server.accept()[0])
+                there[-1].sendall(first)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ServerError, match=f"no Dask scheduler answers: whoever listens there {what}"):
+            pipeline.run([many.master], settings(tmp_path / "out", scheduler=address))
+    for one in there:
+        one.close()
     assert not (tmp_path / "out").exists()
 
 

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from distributed import Future, KilledWorker
+from distributed import TimeoutError as Overdue
 
 import hitsieve
 from hitsieve.errors import ServerError
@@ -125,7 +126,7 @@ class _Scanning:
 
     def close(self) -> None:
         """Take back what is under way."""
-        with suppress(OSError, TimeoutError, RuntimeError):
+        with suppress(OSError, Overdue, RuntimeError):
             self._members.client.cancel([*self._hung, *(unit.future for unit in self._under_way)])
         self._under_way.clear()
         self._left.close()
@@ -148,7 +149,7 @@ class _Scanning:
         while True:
             try:
                 answer = unit.future.result(timeout=ASK)
-            except TimeoutError:
+            except Overdue:
                 self._members.look()
                 if time.monotonic() - began > self._members.wait:
                     return self._instead(unit)
