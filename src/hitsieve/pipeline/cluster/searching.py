@@ -161,7 +161,7 @@ class _Scanning:
                 unit.tries += 1
                 unit.future = self._submit(unit.images)
             except Exception as error:  # noqa: BLE001 - whatever a worker raised is raised here
-                if unit.future.cancelled() or isinstance(error, OSError):
+                if unit.future.cancelled() or (isinstance(error, OSError) and unit.future.status != "error"):
                     raise gone(error) from None
                 what = f"a worker failed on images {_named(unit.images)}: {type(error).__name__}: {error}"
                 mend = "see that hitsieve is installed where the workers are"
