@@ -139,6 +139,15 @@ def test_panels_share_rings_and_gaps_have_none_of_their_own() -> None:
     assert not apart.number[~inside].any()
 
 
+def test_a_module_of_no_pixels_changes_nothing() -> None:
+    whole = flat((40, 50), (25.0, 20.0), 0.1)
+    for shape in ((40, 0), (0, 50)):
+        empty = replace(whole.panels[0], name="empty", first=(0, 0), shape=shape)
+        several = replace(whole, panels=(*whole.panels, empty))
+        alone, both = (rings(detector, Beam(1.0), 2.0) for detector in (whole, several))
+        np.testing.assert_array_equal(both.number, alone.number)
+
+
 def test_background_ring_is_the_water_peak() -> None:
     detector, beam = flat((1000, 1000), (500.0, 500.0), 0.06), Beam(1.0)
     bins = rings(detector, beam, 4.0)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from hitsieve.testing import SimulateSettings, simulate
 
 PROGRAM = """
 import os, resource, sys, threading
 import numpy as np
 from hitsieve._core import Comparison, SpotFinder
+from hitsieve.errors import SettingsError
+from hitsieve.settings import SpotSettings
+from hitsieve.source import open_run
+from hitsieve.spots import build_finder
 
 ground = {"bins": np.zeros((4, 8), np.uint16), "valid": np.ones((4, 8), bool), "background_bins": np.ones(1, bool)}
 search = SpotFinder(**ground, dtype="uint16", underload=0, saturation=None, error_value=None)
@@ -25,18 +32,27 @@ def limit(threads):
 def refused(call):
     try:
         call()
-    except OSError as error:
+    except (OSError, SettingsError) as error:
         return str(error)
+
+run = open_run([sys.argv[1]]).run
+finder = build_finder(run, SpotSettings())
+finder.set_up()
 
 root = os.geteuid() == 0
 if root:
     # Limits do not hold for root. Nobody else is this user: only the threads of this process count.
-    os.setuid(2_000_000_000 + os.getpid())
+    try:
+        os.setuid(2_000_000_000 + os.getpid())
+    except OSError:
+        # Root of a container may have no other user to be.
+        sys.exit(print("unlimited"))
 limit(0)
 try:
     threading.Thread(target=int).start()
 except RuntimeError:
     print(refused(scan))
+    print(refused(lambda: finder.scan(run, np.zeros(1, np.int64), 9, 8)))
     print(refused(lambda: Comparison(os.devnull, none, none, [], none.astype(np.int32), none)))
     if root:
         limit(len(os.listdir("/proc/self/task")) + 2)
@@ -46,13 +62,17 @@ else:
 """
 
 
-def test_threads_that_the_system_does_not_give() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=200, check=False)
+def test_threads_that_the_system_does_not_give(tmp_path: Path) -> None:
+    master = simulate(tmp_path, SimulateSettings(detector="test-256k", images=1)).master
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, master], capture_output=True, text=True, timeout=200, check=False
+    )
     assert done.returncode == 0, done.stderr
     if done.stdout.startswith("unlimited"):
         pytest.skip("this user may have as many threads as he likes")
-    none, no_comparison, *few = done.stdout.splitlines()
+    none, no_search, no_comparison, *few = done.stdout.splitlines()
     assert none.startswith("the system has no thread to give: ")
+    assert no_search.startswith(none) and "ulimit -u" in no_search
     assert no_comparison == none
     # Two threads do what nine were asked to.
     assert few in ([], ["400"])

@@ -14,6 +14,7 @@ import pytest
 from making import PACKINGS, fetch, images, make_results, make_run, opened, write_run
 
 from hitsieve.model import State
+from hitsieve.source import find_masters
 from hitsieve.write import Summary
 
 HITS = [2, 3, 9, 17, 23]
@@ -88,6 +89,24 @@ def test_metadata_and_links_are_carried(tmp_path: Path, style: str) -> None:
         assert dict(before["entry/instrument/detector/distance"].attrs) == dict(
             after["entry/instrument/detector/distance"].attrs
         )
+
+
+def test_names_that_are_not_utf8_cost_nothing_else(tmp_path: Path) -> None:
+    master = make_run(tmp_path / "in", "vds")
+    places = ("/", "/entry", "/entry/data", "/entry/instrument", "/entry/instrument/detector", "/entry/user")
+    with h5py.File(master, "a") as handle:
+        for place in places:
+            h5py.h5g.create(handle[place].id, "Müller".encode("latin-1"))
+    bad: list[Path] = []
+    found = find_masters([master.parent], (), bad=lambda path, _: bad.append(path))
+    assert [one.path for one in found] == [master] and not bad
+    with opened(master) as source:
+        outputs = write_run(source, tmp_path / "out", HITS)
+    with h5py.File(outputs.hits) as handle:
+        assert handle["entry/user/name"][()] == b"A. User"
+        assert handle["entry/data/data"].shape == (len(HITS), *source.run.detector.shape)
+        told = handle["entry/hit_finding/problems"].asstr()[()]
+    assert sum("its name is not UTF-8" in line for line in told) == len(places)
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -71,7 +71,7 @@ def run(
         A master file, or one or many data files or images.
     settings : RunSettings
     progress : callable, optional
-        Called after every batch of images.
+        Called after every batch of images; of those that are looked at first, with none done.
     opened : callable, optional
         Called with the run once it is open, before anything is searched: what it lacks is known by then.
     known : Known, optional
@@ -104,16 +104,15 @@ def run(
         searcher = Searcher(source, finder, scan, pool, known.remembered(), cards)
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
-        with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:
+        tell = _telling(run, tally, start, progress)
+        with surveyed_search(searcher, settings, tell) as begun, RunWriter(run, settings) as writer:
             surveyed, batches = begun()
             for results in batches:
                 writer.add(results, FetchedImages.of(source, results, writer))
                 tally.add(results)
                 if geometry is not None:
                     geometry.add(results)
-                if progress is not None:
-                    misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
-                    progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
+                tell()
             _refuse_unreadable(source, tally)
             _refuse_gone(run, tally)
             fit = pool.submit(_geometry, geometry, surveyed)
@@ -130,6 +129,17 @@ def run(
     entered = register(outputs, summary, settings.catalogue)
     problems += doubts(str(run.path), summary.rule, summary.index, tally)
     return RunReport(summary, outputs, (*problems, *entered))
+
+
+def _telling(run: Run, tally: Tally, start: float, progress: Callable[[Progress], None] | None) -> Callable[[], None]:
+    """Give what tells how far a run is."""
+
+    def tell() -> None:
+        if progress is not None:
+            misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
+            progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
+
+    return tell
 
 
 def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit | None:

@@ -57,11 +57,16 @@ def member(group: h5py.Group | None, name: str) -> Any:
         return None
 
 
+def names_in(group: h5py.Group) -> list[str]:
+    """Names of a group's members; h5py cannot ask for those that are not UTF-8, which it gives as bytes."""
+    return [name for name in group if isinstance(name, str)]
+
+
 def groups_of_class(group: h5py.Group | None, wanted: str) -> list[h5py.Group]:
     """Subgroups of a NeXus class, in the order of their names."""
     if group is None:
         return []
-    members = (member(group, name) for name in group if _is_group(group, name))
+    members = (member(group, name) for name in names_in(group) if _is_group(group, name))
     return [m for m in members if isinstance(m, h5py.Group) and nx_class(m) == wanted]
 
 

@@ -13,7 +13,7 @@ import h5py
 from hitsieve.errors import SourceError
 from hitsieve.model.named import named_file, plain_name
 from hitsieve.source.access import HDF5_SUFFIXES, reading
-from hitsieve.source.fields import groups_of_class, member
+from hitsieve.source.fields import groups_of_class, member, names_in
 from hitsieve.source.nxmx import NUMBERED, data_groups, entry_of
 
 DATA_FILE = re.compile(r"_data_\d+\.\w+$")
@@ -151,7 +151,7 @@ def look(path: Path) -> Looked:
 
 def _elsewhere(group: h5py.Group, path: Path) -> Iterator[Path]:
     """Other files in which images of a group lie."""
-    for name in group:
+    for name in names_in(group):
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
             if NUMBERED.search(name) or name == "data":
@@ -164,4 +164,4 @@ def _elsewhere(group: h5py.Group, path: Path) -> Iterator[Path]:
 
 
 def _candidates(group: h5py.Group) -> Iterator[object]:
-    return (member(group, name) for name in group if name == "data" or NUMBERED.search(name))
+    return (member(group, name) for name in names_in(group) if name == "data" or NUMBERED.search(name))

@@ -15,7 +15,7 @@ from hitsieve.errors import SourceError
 from hitsieve.model import DROPPED_FIELD, DataFile, Problem
 from hitsieve.model.named import named_file
 from hitsieve.source.access import FileUnavailable, reading
-from hitsieve.source.fields import Fields, as_text, groups_of_class, member, nx_class
+from hitsieve.source.fields import Fields, as_text, groups_of_class, member, names_in, nx_class
 from hitsieve.source.layout import Fault, Layout, LayoutBuilder, check_alike
 from hitsieve.source.virtual import index
 
@@ -51,7 +51,7 @@ def index_file(file: h5py.File, path: Path) -> Opened:
     """
     entry = entry_of(file)
     for group in data_groups(entry):
-        numbered = sorted((n for n in group if isinstance(n, str) and NUMBERED.search(n)), key=_number)
+        numbered = sorted((n for n in names_in(group) if NUMBERED.search(n)), key=_number)
         for name in dict.fromkeys((as_text(group.attrs.get("signal")) or "data", "data")):
             if name in group and name not in numbered:
                 link = group.get(name, getlink=True)

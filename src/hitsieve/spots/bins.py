@@ -69,7 +69,7 @@ def _numbers(detector: Detector, beam: Beam, per_angle: float) -> tuple[npt.NDAr
         for start in range(0, slow, ROWS):
             stop = min(start + ROWS, slow)
             angles = scattering_angles(panel, beam, slice(start, stop))
-            widest = max(widest, float(angles.max()))
+            widest = max(widest, float(angles.max(initial=0.0)))
             angles *= per_angle
             # Too many rings a radian are more than fit the type: whoever asked takes fewer.
             with np.errstate(invalid="ignore"):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsieve._core import Batch, Scan, SpotFinder
-from hitsieve.errors import SourceError
+from hitsieve.errors import SettingsError, SourceError
 from hitsieve.model import Codec, Run
 from hitsieve.settings import SpotSettings
 from hitsieve.spots.bins import Bins, rings, tiles
@@ -213,18 +213,19 @@ class Finder:
 
         Those that are not come as failed with an empty reason, and so do negative numbers; positions stay those of
         `images`. Workers start at once; closing what is returned stops them.
+
+        Raises
+        ------
+        SettingsError
+            The system does not let this user start a single thread.
         """
         file, offset, size = stored_places(run, images)
-        scan = self.core.scan(
-            [str(file.path) for file in run.files],
-            [file.codec or "bslz4" for file in run.files],
-            file,
-            offset,
-            size,
-            workers,
-            batch,
-        )
-        return Scanning(scan)
+        paths, codecs = [str(file.path) for file in run.files], [file.codec or "bslz4" for file in run.files]
+        try:
+            return Scanning(self.core.scan(paths, codecs, file, offset, size, workers, batch))
+        except OSError as error:
+            mend = "end other programs of this user, or raise the limit (ulimit -u)"
+            raise SettingsError(str(error), mend=mend) from None
 
 
 def stored_places(run: Run, images: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], IntArray, IntArray]:

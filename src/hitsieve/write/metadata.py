@@ -34,7 +34,7 @@ _WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 def entry_of(handle: h5py.File) -> str:
     """Path of the file's first NXentry, or of /entry."""
     for name in handle:
-        found = handle.get(name)
+        found = handle.get(name) if isinstance(name, str) else None
         if isinstance(found, h5py.Group) and _text(found.attrs.get("NX_class")) == "NXentry":
             return f"/{name}"
     return "/entry"
@@ -116,6 +116,9 @@ class MetadataCarrier:
             self._lose(source.name, "groups are nested too deep")
             return
         for name in source:
+            if not isinstance(name, str):
+                self._lose(posixpath.join(there, name.decode("utf-8", "replace")), "its name is not UTF-8")
+                continue
             try:
                 link = source.get(name, getlink=True)
                 item = source.get(name)
