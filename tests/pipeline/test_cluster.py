@@ -5,30 +5,28 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 from distributed import Client, LocalCluster
-from hypothesis import given
-from hypothesis import strategies as st
 
 import hitsieve
 from clusters import job_of, started
 from hitsieve import pipeline
-from hitsieve.errors import OutputError, ServerError, SettingsError
-from hitsieve.model import Beam, Detector, ImageTable, Run
+from hitsieve.errors import NoClusterError, OutputError, ServerError, SettingsError
+from hitsieve.pipeline.cluster import searching, starting
 from hitsieve.pipeline.cluster.worker import Found, search_unit
 from hitsieve.pipeline.resuming import FoundStore
-from hitsieve.pipeline.units import LEAST, SHARE, SIZE, dwindling, units
 from hitsieve.settings import ClusterSettings, RunSettings, SourceSettings, WriteSettings
 from hitsieve.source import open_run
 from hitsieve.spots import Searched, build_finder
@@ -125,6 +123,20 @@ def test_a_worker_of_another_version_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_error_of_a_worker_is_not_taken_for_the_end_of_the_cluster(
+    many: Simulated, cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a cluster that has gone would begin the run again."""
+
+    def failing(*_: object) -> None:
+        raise OSError("the disk is broken")
+
+    monkeypatch.setattr(searching, "search_unit", failing)
+    with pytest.raises(ServerError, match=r"a worker failed on images 0 to .*: OSError: the disk is broken") as caught:
+        pipeline.run([many.master], settings(tmp_path / "out", scheduler=cluster.scheduler_address))
+    assert not isinstance(caught.value, NoClusterError)
+
+
 def test_a_worker_that_sees_other_files_is_refused(many: Simulated, cluster: LocalCluster, tmp_path: Path) -> None:
     # As on a computer whose file system of that name is another one: here the run changes after it was opened.
     folder = tmp_path / "run"
@@ -198,6 +210,32 @@ def test_without_workers_or_scheduler(many: Simulated, tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
     with pytest.raises(SettingsError, match="--slurm needs dask_jobqueue"):
         pipeline.run([many.master], settings(tmp_path / "out", slurm=True))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "what"), [(b"", "says nothing for 1 s"), (b"SSH-2.0-OpenSSH_9.2\r\n", "says something else")]
+)
+def test_who_listens_is_no_scheduler(
+    many: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes, what: str
+) -> None:
+    """Such as one that hangs, or the port of another service."""
+    monkeypatch.setattr(starting, "CONNECT", 1.0)
+    there: list[socket.socket] = []
+
+    def answer() -> None:
+        with suppress(OSError):
+            while True:
+                there.append(server.accept()[0])
+                there[-1].sendall(first)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ServerError, match=f"no Dask scheduler answers: whoever listens there {what}"):
+            pipeline.run([many.master], settings(tmp_path / "out", scheduler=address))
+    for one in there:
+        one.close()
     assert not (tmp_path / "out").exists()
 
 
@@ -333,45 +371,3 @@ def test_what_is_found_hangs_on_the_detector(many: Simulated, tmp_path: Path, va
         FoundStore(tmp_path, source.run, chosen).put(images, found)
     with open_run([many.master], SourceSettings(set=(value,))) as source:
         assert (FoundStore(tmp_path, source.run, chosen).get(images) is not None) == known
-
-
-def in_files(file: npt.NDArray[np.int64]) -> Run:
-    """A run whose images are in these files, of which only the numbers matter."""
-    zeros = np.zeros(len(file), dtype=np.int64)
-    table = ImageTable(file=file.astype(np.int32), row=zeros, offset=zeros, size=zeros)
-    return Run(Path("many"), "many", (), table, np.dtype("i2"), Detector((2, 2)), Beam(), "single")
-
-
-@given(
-    st.lists(st.integers(-1, 59)),
-    st.integers(1, 9),
-    st.lists(st.integers(0, 3), min_size=60, max_size=60),
-    st.booleans(),
-)
-def test_units_hold_all_images_once(images: list[int], size: int, files: list[int], even: bool) -> None:
-    asked, run = np.array(images, dtype=np.int64), in_files(np.array(files))
-    parts = units(run, asked, size) if even else list(dwindling(run, asked, lambda: size))
-    assert np.array_equal(np.concatenate([asked[:0], *(asked[part] for part in parts)]), asked)
-    for part in parts:
-        here = asked[part]
-        assert 1 <= len(here) <= (size if even else SIZE)
-        assert len(set(run.images.file[here[here >= 0]].tolist())) <= 1
-
-
-@given(st.integers(1, 50_000), st.integers(1, 400))
-def test_units_dwindle_so_that_nobody_waits_for_long(n: int, takers: int) -> None:
-    run, images = in_files(np.zeros(n, dtype=np.int64)), np.arange(n)
-    sizes = [part.stop - part.start for part in dwindling(run, images, lambda: takers)]
-    assert sum(sizes) == n
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] == min(n, SIZE, max(LEAST, n // (SHARE * takers)))
-    assert sizes[-1] <= LEAST
-
-
-def test_who_comes_later_gets_a_share() -> None:
-    run, images = in_files(np.zeros(4000, dtype=np.int64)), np.arange(4000)
-    there = 1
-    parts = dwindling(run, images, lambda: there)
-    assert next(parts) == slice(0, 256)
-    there = 100
-    assert next(parts) == slice(256, 256 + LEAST)

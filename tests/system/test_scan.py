@@ -21,7 +21,7 @@ from distributed import LocalCluster
 from hitsieve.catalogue import Catalogue
 from hitsieve.errors import ServerError
 from hitsieve.pipeline.archive import Scanned, ScanRequest, ScanSteps, scan
-from hitsieve.pipeline.cluster import joining
+from hitsieve.pipeline.cluster import joining, starting
 from hitsieve.settings import RunSettings
 from hitsieve.source import find_masters
 from hitsieve.testing import Simulated, SimulateSettings, simulate
@@ -254,7 +254,8 @@ def is_free(port: int) -> bool:
 @pytest.fixture
 def coming(monkeypatch: pytest.MonkeyPatch) -> Iterator[Coming]:
     # However busy the machine is, what is there answers in time.
-    monkeypatch.setattr(joining, "CONNECT", 240.0)
+    for module in (starting, joining):
+        monkeypatch.setattr(module, "CONNECT", 240.0)
     one = Coming()
     yield one
     one.go()

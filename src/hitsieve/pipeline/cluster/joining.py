@@ -11,6 +11,7 @@ from pkgutil import resolve_name
 from urllib.parse import urlsplit
 
 from distributed import Client, Future
+from distributed import TimeoutError as Overdue
 
 import hitsieve
 from hitsieve.errors import NoClusterError, ServerError, SettingsError
@@ -84,11 +85,11 @@ class Members:
     def await_first(self, *, for_ever: bool) -> None:
         """Wait until there is a worker; jobs may have to queue for long."""
         began = self._seen = time.monotonic()
-        told = False
+        is_told = False
         while not self.look():
             time.sleep(0.05)
-            if not told and time.monotonic() - began > PATIENT:
-                told = True
+            if not is_told and time.monotonic() - began > PATIENT:
+                is_told = True
                 _log.warning("no worker yet: %s; Ctrl-C stops it", _WAITS if for_ever else f"waiting {self.wait:g} s")
             if for_ever:
                 self._seen = time.monotonic()
@@ -107,12 +108,12 @@ class Members:
                 for where in self._threads()
             }
             end = time.monotonic() + CONNECT
-            told = {where: _version(future, own, end - time.monotonic()) for where, future in asked.items()}
-        except (OSError, TimeoutError, RuntimeError) as error:
+            says = {where: _version(future, own, end - time.monotonic()) for where, future in asked.items()}
+        except (OSError, Overdue, RuntimeError) as error:
             raise gone(error) from None
-        others = [f"the worker on {urlsplit(where).hostname} has {has}" for where, has in told.items() if has]
+        others = [f"the worker on {urlsplit(where).hostname} has {has}" for where, has in says.items() if has]
         if others:
-            many = "" if len(others) == 1 else f" ({len(others)} of {len(told)} workers have another version)"
+            many = "" if len(others) == 1 else f" ({len(others)} of {len(says)} workers have another version)"
             raise ServerError(f"{others[0]}{many}, and this is {own}", mend="install the same version everywhere")
 
     def _threads(self) -> dict[str, int]:
@@ -133,7 +134,7 @@ class Members:
             return self.threads
         try:
             self.threads = sum(self._threads().values())
-        except (OSError, TimeoutError, RuntimeError) as error:
+        except (OSError, Overdue, RuntimeError) as error:
             raise gone(error) from None
         self._looked = now
         if self.threads:
@@ -149,12 +150,12 @@ def _version(future: Future, own: str, seconds: float) -> str:
 
     Whoever is busy, or hangs, is asked again with the first images that it gets.
     """
-    with suppress(TimeoutError):
+    with suppress(Overdue):
         error = future.exception(timeout=max(seconds, 0.001))
         if isinstance(error, ImportError | AttributeError):
             return "no hitsieve"
-        if future.status == "finished" and future.result() != own:
-            return f"hitsieve {future.result()}"
+        if future.status == "finished" and (has := future.result(timeout=CONNECT)) != own:
+            return f"hitsieve {has}"
     return ""
 
 

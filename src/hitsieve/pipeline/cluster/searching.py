@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from distributed import Future, KilledWorker
+from distributed import TimeoutError as Overdue
 
 import hitsieve
 from hitsieve.errors import ServerError
@@ -125,7 +126,7 @@ class _Scanning:
 
     def close(self) -> None:
         """Take back what is under way."""
-        with suppress(OSError, TimeoutError, RuntimeError):
+        with suppress(OSError, Overdue, RuntimeError):
             self._members.client.cancel([*self._hung, *(unit.future for unit in self._under_way)])
         self._under_way.clear()
         self._left.close()
@@ -148,7 +149,7 @@ class _Scanning:
         while True:
             try:
                 answer = unit.future.result(timeout=ASK)
-            except TimeoutError:
+            except Overdue:
                 self._members.look()
                 if time.monotonic() - began > self._members.wait:
                     return self._instead(unit)
@@ -160,7 +161,7 @@ class _Scanning:
                 unit.tries += 1
                 unit.future = self._submit(unit.images)
             except Exception as error:  # noqa: BLE001 - whatever a worker raised is raised here
-                if unit.future.cancelled() or isinstance(error, OSError):
+                if unit.future.cancelled() or (isinstance(error, OSError) and unit.future.status != "error"):
                     raise gone(error) from None
                 what = f"a worker failed on images {_named(unit.images)}: {type(error).__name__}: {error}"
                 mend = "see that hitsieve is installed where the workers are"

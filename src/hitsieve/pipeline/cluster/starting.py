@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -11,7 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
+from distributed.comm import connect
+from distributed.utils import LoopRunner
 
 from hitsieve.errors import NoClusterError, SettingsError
 from hitsieve.settings import LOCAL, ClusterSettings, SlurmSettings
@@ -82,10 +85,24 @@ def _client(chosen: ClusterSettings, workers: int, stack: ExitStack) -> Client:
     try:
         # Where nobody listens the client would try for long, and then wait for itself.
         socket.create_connection((parts.hostname, parts.port), timeout=CONNECT).close()
+        # The thread of the caller may have a loop already, as in a notebook.
+        LoopRunner().run_sync(_greeted, address)
         return Client(address, timeout=CONNECT, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
+    except Exception as error:  # noqa: BLE001 - whoever listens there may be no scheduler, and say anything
         what = f"{address}: no Dask scheduler answers: {told(error)}"
         raise NoClusterError(what, mend="start one (dask scheduler), or name its address, as tcp://host:8786") from None
+
+
+async def _greeted(address: str) -> None:
+    """Shake hands, and go: the client itself would wait for ever for one who takes the call and says nothing."""
+    try:
+        greeting = connect(address, **Security().get_connection_args("client"))
+        (await asyncio.wait_for(greeting, CONNECT)).abort()
+    except asyncio.TimeoutError:
+        raise OSError(f"whoever listens there says nothing for {CONNECT:g} s") from None
+    except MemoryError:
+        # The first bytes are taken for the size of what follows.
+        raise OSError("whoever listens there says something else") from None
 
 
 def _slurm(jobs: SlurmSettings) -> Any:
