@@ -220,7 +220,7 @@ def test_what_outlives_its_end_is_waited_for_by_nobody(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, str(script)], stdout=out, start_new_session=True) as started,
     ):
         try:
-            code = started.wait(60)
+            code = started.wait(240)
         finally:
             os.killpg(started.pid, signal.SIGKILL)
     assert (code, said.read_text().split()) == (0, ["hung", "hung", hitsieve.__version__])
