@@ -141,7 +141,8 @@ class Apart(Closing):
     @property
     def _processes(self) -> list[BaseProcess]:
         # It is not asked who it is: one that hangs while it begins would never answer.
-        return [*((self._pool and self._pool._processes) or {}).values()]
+        pool = self._pool
+        return [*((pool and pool._processes) or {}).values()]
 
     def close(self) -> None:
         """End the process when it has done what it does."""
