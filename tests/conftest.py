@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import calling
 from calling import Hitsieve
@@ -31,7 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["HITSIEVE_CATALOGUE"] = str(Path(tempfile.mkdtemp(prefix="hitsieve-tests-")) / "catalogue.sqlite")
-    settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
+    # How long an example takes says how busy the machine is.
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("untimed")
     config.addinivalue_line("markers", "long: takes more than some seconds; run with --long")
 
@@ -42,7 +43,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip long tests unless they are asked for."""
+    """Begin with what lasts, or other workers would wait for it at the end; skip long tests unless asked for them."""
+    items.sort(key=lambda item: item.get_closest_marker("lasting") is None)
     if config.getoption("--long"):
         return
     for item in items:

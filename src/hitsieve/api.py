@@ -33,7 +33,7 @@ def run(
     settings
         All settings; the defaults if absent.
     progress
-        Called after every batch of images.
+        Called after every batch of images; of those that are looked at first, with none done.
     opened
         Called with the run once it is open, before anything is searched; `Run.problems` says what it lacks.
 

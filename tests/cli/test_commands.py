@@ -228,6 +228,7 @@ def test_simulate_weak(hitsieve: Hitsieve, tmp_path: Path) -> None:
     assert 20 <= min(spots["photons"].to_pylist()) <= max(spots["photons"].to_pylist()) <= 40
 
 
+@pytest.mark.lasting
 def test_demo(hitsieve: Hitsieve, process: Hitsieve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user = tmp_path / "user.sqlite"
     monkeypatch.setenv("HITSIEVE_CATALOGUE", str(user))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -18,11 +17,12 @@ from pathlib import Path
 import pytest
 import zmq
 
-from cli.conftest import HITSIEVE
+from cli.conftest import HITSIEVE, Hitsieve
 from hitsieve.errors import SourceError
 from hitsieve.source import open_run
 from hitsieve.testing import Simulated, SimulateSettings, StreamSettings, simulate
 from hitsieve.testing.stream import StreamedSeries, StreamSender
+from ports import free_port
 
 N = 30
 PATIENCE = 240
@@ -54,13 +54,6 @@ def living(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def free_port() -> int:
-    """One that is given to nobody by chance: below those of the system, and apart from those of other workers."""
-    first = 20_000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    with zmq.Context() as context, context.socket(zmq.PULL) as socket:
-        return socket.bind_to_random_port("tcp://127.0.0.1", first, first + 100)
-
-
 def spooled(folder: Path, scratch: Path) -> int:
     """Images that whoever comes after a crash would find; HDF5 lets nobody open a file that another one writes."""
     shutil.rmtree(scratch, ignore_errors=True)
@@ -76,7 +69,7 @@ def wait(true: object) -> None:
     end = time.monotonic() + PATIENCE
     while not true():  # type: ignore[operator]
         assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def test_who_listens_no_more_ends_no_series(series: StreamedSeries, tmp_path: Path) -> None:
@@ -216,11 +209,12 @@ def test_what_a_stored_run_lacks_is_missing_in_its_stream(tmp_path: Path) -> Non
         (["tcp://127.0.0.1:1", "--metrics", "127.0.0.1:TAKEN"], "cannot be served"),
     ],
 )
-def test_addresses_that_make_no_sense_or_are_taken(tmp_path: Path, flags: list[str], says: str) -> None:
+def test_addresses_that_make_no_sense_or_are_taken(
+    hitsieve: Hitsieve, tmp_path: Path, flags: list[str], says: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = [flag.replace("TAKEN", str(other.getsockname()[1])) for flag in flags]
-        command = [HITSIEVE, "live", *taken, "-o", str(tmp_path)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        result = hitsieve("live", *taken, "-o", tmp_path)
     assert result.returncode == 2
     assert says in result.stderr
     assert "waiting for series" not in result.stderr

@@ -13,6 +13,9 @@ import pytest
 from cli.conftest import HITSIEVE
 from hitsieve.testing import Simulated
 
+PATIENCE = 240
+"""Longest time (s) that a test waits for what must come."""
+
 
 @pytest.mark.parametrize(
     ("sent", "code", "says"),
@@ -29,7 +32,7 @@ def test_interrupted_run(endless: list[str], tmp_path: Path, sent: signal.Signal
         while process.poll() is None and not (out.is_dir() and any(out.iterdir())):
             time.sleep(0.02)
         process.send_signal(sent)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, stderr
     assert stderr.splitlines()[-1] == f"hitsieve: error: {says}; no partial output was left behind"
     assert stdout == ""

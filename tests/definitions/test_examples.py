@@ -64,7 +64,7 @@ def test_listing_names_no_folder_of_the_maker(examples: Path) -> None:
 def test_readme_reads_an_example(examples: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (HOME / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=examples, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], cwd=examples, capture_output=True, text=True, timeout=240, check=True
     )
     said = done.stdout.splitlines()
     assert said[0].startswith(f"{len(said) - 1} hits, ")

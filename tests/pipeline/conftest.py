@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
+from hitsieve.pipeline.apart import Apart
+from hitsieve.pipeline.live import receiving
 from hitsieve.testing import Simulated, SimulateSettings, simulate
 from hitsieve.testing.stream import StreamSender
+
+
+@pytest.fixture(scope="session")
+def _sieving() -> Iterator[Apart]:
+    """Another process, which is begun when it is first needed."""
+    with Apart() as apart:
+        yield apart
+
+
+@pytest.fixture
+def own_process() -> None:
+    """For a test of what the process that sieves says, or of what befalls it: it is begun in the test."""
+
+
+@pytest.fixture(autouse=True)
+def _one_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _sieving: Apart) -> None:
+    """Receivers have one process that sieves, as one has for all its series: to start it takes most of the time."""
+    if "own_process" not in request.fixturenames:
+        monkeypatch.setattr(receiving, "Apart", lambda: nullcontext(_sieving))
 
 
 @pytest.fixture(scope="session")

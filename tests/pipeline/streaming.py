@@ -65,7 +65,8 @@ class Receiving:
         self.stop = Event()
         self._stops = stop
         self._error: Exception | None = None
-        chosen = LiveSettings.model_validate(live)
+        # What comes through one socket may be far behind what comes through another.
+        chosen = LiveSettings.model_validate({"end_wait": PATIENCE} | live)
 
         def go() -> None:
             try:

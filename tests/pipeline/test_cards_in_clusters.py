@@ -87,7 +87,7 @@ def test_workers_share_a_card(
         Client(cluster.scheduler_address, set_as_default=False) as client,
         caplog.at_level(logging.INFO, "hitsieve"),
     ):
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=240)
         answers = client.run(search_unit, job_of(many.master, "auto"), np.arange(2))
         assert sorted(answer.who for answer in answers.values()) == [
             "a core: other workers use the graphics cards",

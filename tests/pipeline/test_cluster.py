@@ -36,6 +36,8 @@ from hitsieve.testing import Simulated, SimulateSettings, simulate
 from hitsieve.write import open_results
 
 HITSIEVE = str(Path(sys.executable).with_name("hitsieve"))
+PATIENCE = 240
+"""Longest time (s) that a test waits for what must come."""
 ABOUT = {"name": "many", "detector": "test-256k", "images": 240, "images_per_file": 8, "hit_fraction": 0.2, "seed": 3}
 
 
@@ -152,7 +154,7 @@ def test_what_a_worker_cannot_read_or_keeps_is_searched_here(
         started() as made,
         Client(made.scheduler_address, set_as_default=False) as client,
     ):
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=PATIENCE)
         client.run(os.chdir, str(many.master.parent))
         assert all(isinstance(found, Found) for found in client.run(search_unit, job, np.arange(1)).values())
         pids = client.run(os.getpid)
@@ -237,23 +239,36 @@ def test_ctrl_c_ends_a_wait_for_slurm(many: Simulated, tmp_path: Path) -> None:
         while process.poll() is None and not (tmp_path / "sent").exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130
     assert "stopped by Ctrl-C" in said
     assert not (tmp_path / "out").exists()
 
 
+KILLED = """
+import os, signal, sys
+from hitsieve.pipeline.resuming import FoundStore
+keep, kept = FoundStore.put, []
+def put(*given):
+    keep(*given)
+    kept.append(given)
+    if len(kept) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+FoundStore.put = put
+from hitsieve.cli import main
+main()
+"""
+"""The command, which is killed as soon as it has kept three parts of what it found."""
+
+
 @pytest.mark.parametrize("flags", [[], ["--min-count", "9"]])
 def test_a_killed_run_goes_on(many: Simulated, here: Path, tmp_path: Path, flags: list[str]) -> None:
     out = tmp_path / "out"
-    command = [HITSIEVE, "run", str(many.master), "-o", str(out), "--workers", "1", "--resume", "--quiet", *flags]
-    with subprocess.Popen(command) as process:
-        while process.poll() is None and len(list(out.glob(".many.found/*/*.npz"))) < 3:
-            time.sleep(0.005)
-        process.kill()
-    kept = {path: path.stat().st_mtime_ns for path in out.glob(".many.found/*/*.npz")}
-    assert len(kept) >= 3
-    next(iter(kept)).write_bytes(b"PK cut off")
+    arguments = ["run", str(many.master), "-o", str(out), "--workers", "1", "--resume", "--quiet", *flags]
+    assert subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False).returncode == -signal.SIGKILL
+    kept = list(out.glob(".many.found/*/*.npz"))
+    assert len(kept) == 3
+    kept[0].write_bytes(b"PK cut off")
     report = pipeline.run([many.master], settings(out, resume=True))
     if not flags:
         for path in out.glob(".*.tmp"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from typing import Any
 
 import cbor2
@@ -17,6 +16,7 @@ from hitsieve.pipeline.live.following import Following
 from hitsieve.pipeline.live.heard import KEPT, MOST_SERIES, STATES, Heard
 from hitsieve.pipeline.live.publish import Publisher
 from pipeline.streaming import until
+from ports import free_port
 
 KEY = {"name": "series_000001", "series_id": 1, "series_unique_id": "a"}
 NOW = 1_000_000.25
@@ -182,16 +182,8 @@ def test_texts_are_cut_and_plain() -> None:
     assert only(heard)["name"].startswith("<b> [31mxxx") and len(only(heard)["name"]) == 300
 
 
-@pytest.fixture
-def port() -> int:
-    """A port that is free."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-def test_a_publisher_is_followed_and_found_again(port: int) -> None:
-    key = SeriesKey(7, "u")
+def test_a_publisher_is_followed_and_found_again() -> None:
+    key, port = SeriesKey(7, "u"), free_port()
     with Following(f"tcp://127.0.0.1:{port}") as following:
         assert not following.told()["connected"]
         for time in range(2):
@@ -211,8 +203,8 @@ def test_a_publisher_is_followed_and_found_again(port: int) -> None:
         assert following.told()["n_foreign"] == 0
 
 
-def test_foreign_publishers_do_no_harm(port: int) -> None:
-    context = zmq.Context()
+def test_foreign_publishers_do_no_harm() -> None:
+    context, port = zmq.Context(), free_port()
     try:
         with Following(f"tcp://127.0.0.1:{port}") as following:
             sender = context.socket(zmq.PUB)

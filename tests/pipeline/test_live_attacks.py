@@ -39,6 +39,7 @@ from hitsieve.testing import SimulateSettings, simulate
 from hitsieve.testing.stream import StreamSender, array
 from hitsieve.write import received
 from pipeline.streaming import PATIENCE, Receiving, Seen, into, kept_chunks, series_of, states, until
+from ports import free_port
 
 N = 24
 
@@ -149,6 +150,7 @@ def leaping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Leaping]:
     log.removeHandler(clock)
 
 
+@pytest.mark.usefixtures("own_process")
 def test_a_series_whose_sieving_hangs_is_sieved_by_another_process(
     master: Path, stored: RunReport, sender: StreamSender, tmp_path: Path, leaping: Leaping
 ) -> None:
@@ -251,7 +253,7 @@ def test_a_socket_that_dies_in_mid_series_and_comes_back(master: Path, stored: R
     start = cbor2.dumps(series.start)
     with (
         StreamSender(["tcp://127.0.0.1:*"]) as one,
-        StreamSender(["tcp://127.0.0.1:*"]) as other,
+        StreamSender([f"tcp://127.0.0.1:{free_port()}"]) as other,
         Receiving([*one.addresses, *other.addresses], into(tmp_path), series=1, end_wait=60) as receiving,
     ):
         for sender in (one, other):
@@ -302,8 +304,8 @@ def test_who_sends_too_much_at_once_is_called_anew(
 def test_a_detector_is_heard_where_another_program_was_before(tmp_path: Path) -> None:
     context = zmq.Context()
     other = context.socket(zmq.PUB)
-    other.bind("tcp://127.0.0.1:*")
-    address = other.getsockopt_string(zmq.LAST_ENDPOINT)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    other.bind(address)
     with Receiving([address], into(tmp_path), stop=True) as receiving:
         until(lambda: bool(receiving.seen.refusals))
         context.destroy(linger=0)
@@ -418,6 +420,6 @@ def test_images_of_which_nothing_is_kept_are_counted_for_prometheus() -> None:
     with Metrics("127.0.0.1:0") as metrics:
         metrics.ended(ended)
         metrics.ended(ended)
-        with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}/metrics", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}/metrics", timeout=240) as answer:
             text = answer.read().decode()
     assert "hitsieve_dropped_images_total 14.0" in text

@@ -40,7 +40,7 @@ def test_nothing_is_lost_or_doubled(tmp_path: Path, n_series: int) -> None:
         # One socket may be far ahead of the other: sockets hold many of these small messages.
         Receiving(sender.addresses, into(tmp_path / "out"), series=n_series, end_wait=60) as receiving,
     ):
-        receiving.patience = 10.0 * n_series
+        receiving.patience += 10.0 * n_series
         for number in range(n_series):
             faults = StreamSettings(
                 lose=float(random.choice([0, 0.1, 0.5])),

@@ -30,6 +30,7 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return simulate(tmp_path_factory.mktemp("source"), SimulateSettings.model_validate(about)).master
 
 
+@pytest.mark.usefixtures("own_process")
 def test_hits_come_while_the_series_does(
     master: Path,
     tmp_path: Path,

@@ -29,16 +29,19 @@ def into(folder: Path, **rooms: object) -> RunSettings:
 def test_progress_counts_up_to_the_end(simulated: Simulated, tmp_path: Path) -> None:
     seen: list[Progress] = []
     report = pipeline.run([simulated.master], into(tmp_path), progress=seen.append)
-    assert [p.done for p in seen] == [64, 128, 150]
+    # The first images are looked at before anything is decided.
+    assert [p.done for p in seen] == [0, 0, 0, 64, 128, 150]
     assert {p.total for p in seen} == {150}
     assert all(p.hits + p.misses == p.done for p in seen)
     assert [p.seconds for p in seen] == sorted(p.seconds for p in seen)
     assert (seen[-1].hits, seen[-1].misses) == (report.summary.n_hits, report.summary.n_misses)
 
 
-def test_progress_that_raises_stops_the_run_and_leaves_nothing(simulated: Simulated, tmp_path: Path) -> None:
+@pytest.mark.parametrize("done", [0, 64])
+def test_progress_that_raises_stops_the_run_and_leaves_nothing(simulated: Simulated, tmp_path: Path, done: int) -> None:
     def stop(progress: Progress) -> None:
-        raise KeyboardInterrupt
+        if progress.done == done:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         pipeline.run([simulated.master], into(tmp_path / "out"), progress=stop)

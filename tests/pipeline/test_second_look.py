@@ -58,6 +58,6 @@ def test_leaving_drops_what_is_not_begun(simulated: Simulated, error: type[BaseE
                 cast("OpenedRun", slow), finder, lambda run, these: finder.scan(run, these, 1, BATCH), pool
             )
             look_again(searcher, images, images, None, settings)
-            assert slow.asked.wait(60)
+            assert slow.asked.wait(240)
             raise error("stopped")
         assert slow.read == [0]

@@ -29,6 +29,8 @@ PASSWORD = "Tr0ub4dor-3f"  # noqa: S105
 ACCOUNT = (Account("ada", PASSWORD, ("p12345",)),)
 FACTS = ("--pi", "Ada Lovelace", "--pi-email", "ada@example.org", "--owner-group", "p12345", "--beam", "synchrotron")
 NOBODY = "http://127.0.0.1:9"
+PATIENCE = 240.0
+"""Longest time (s) that a test waits for what must come."""
 """Where nothing listens."""
 
 
@@ -422,7 +424,7 @@ def test_no_secret_is_ever_shown_or_kept(ingest: Ingest, fake: FakeSciCat, outpu
             assert "***" in told[-1].err
     fake.fail_next(1, Fault("status", 503, only="POST /api/v4"))
     with started(outputs, fake.url, "--debug", "--json") as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert "trying again in" in err
     told += [ingest("--list"), ingest("--pending", "--debug", "--patience", "0"), ingest(outputs, "--dry-run", *FACTS)]
@@ -442,7 +444,7 @@ def started(results: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def until(so: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(so: Callable[[], bool], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not so():
         assert time.monotonic() < end
@@ -487,7 +489,7 @@ def test_an_account_that_cannot_read_is_remembered(
 
 
 def test_two_at_once_and_ctrl_c(ingest: Ingest, fake: FakeSciCat, outputs: Path) -> None:
-    fake.fail_next(1, Fault("slow", seconds=30, only="POST /api/v4/datasets"))
+    fake.fail_next(1, Fault("slow", seconds=PATIENCE, only="POST /api/v4/datasets"))
     with started(outputs, fake.url) as process:
         until(lambda: bool(fake.faults.struck))
         second = ingest(outputs, "--scicat", fake.url, *FACTS)
@@ -495,7 +497,7 @@ def test_two_at_once_and_ctrl_c(ingest: Ingest, fake: FakeSciCat, outputs: Path)
         passed = ingest("--pending")
         assert (passed.code, passed.out.splitlines()[1]) == (0, "another process is bringing it")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "what was not sent waits in the outbox" in err
     assert ingest("--pending").code == 0
@@ -524,6 +526,6 @@ def test_user_and_password_are_asked_for(fake: FakeSciCat, outputs: Path) -> Non
         if question is not None:
             os.write(ours, f"{answer}\n".encode())
     os.close(ours)
-    assert process.wait(60) == 0, shown
+    assert process.wait(PATIENCE) == 0, shown
     assert PASSWORD.encode() not in shown
     assert len(fake.store.datasets) == 2

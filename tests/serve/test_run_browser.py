@@ -65,7 +65,7 @@ def test_zooming_by_mouse_asks_for_finer_bins(tab: Any, long_run: Site) -> None:
     assert abs(first - 0.30 * LONG) < 0.02 * LONG
     assert abs(last - 0.45 * LONG) < 0.02 * LONG
     wait_for(tab, first, last)
-    assert tab.url.endswith(f"#{first}-{last}")
+    tab.wait_for_url(f"**#{first}-{last}")
     assert f"Images {first:,} to {last:,}:" in tab.locator("#span-words").inner_text()
     keep(tab, "run-zoomed")
 

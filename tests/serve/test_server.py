@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -171,8 +171,10 @@ def test_one_connection_more_than_there_may_be(site: Site, monkeypatch: pytest.M
 def test_who_sends_no_request_is_not_waited_for(site: Site, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "PATIENCE", 0.2)
     with served(site.settings) as server, socket.create_connection(("127.0.0.1", server.port), PATIENT) as slow:
-        slow.sendall(sent)
-        assert slow.recv(100) == b""
+        # It may be too late already.
+        with suppress(ConnectionError):
+            slow.sendall(sent)
+            assert slow.recv(100) == b""
         # One who asks in time is answered, however often; how fast this machine is plays no part.
         monkeypatch.setattr(serving, "PATIENCE", PATIENT)
         with httpx.Client(timeout=PATIENT) as visitor:

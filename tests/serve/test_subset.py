@@ -96,7 +96,7 @@ def test_runs_and_files_that_are_not_there(copied: Site, client: TestClient) -> 
     with served(copied.settings) as server:
         place = urlsplit(server.url)
         for path in (f"/runs/{copied.plain.id}/subset", f"/runs/{copied.plain.id}/choose"):
-            connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+            connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=240)
             connection.request("GET", path)
             assert connection.getresponse().status == 410
             connection.close()
@@ -111,7 +111,7 @@ def test_damage_breaks_the_connection(copied: Site) -> None:
     hits.write_bytes(content)
     with served(copied.settings) as server:
         place = urlsplit(server.url)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=240)
         connection.request("GET", f"/runs/{copied.pumped.id}/subset?min_lattices=0")
         answer = connection.getresponse()
         assert answer.status == 200

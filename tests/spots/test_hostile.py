@@ -46,7 +46,7 @@ class Decoder:
 
     def __call__(self, stored: bytes, encoding: str, dtype: str = "uint16") -> npt.NDArray[Any] | None:
         try:
-            return self._pool.submit(hdf5_decodes, stored, encoding, dtype).result(timeout=60)
+            return self._pool.submit(hdf5_decodes, stored, encoding, dtype).result(timeout=240)
         except BrokenProcessPool:
             self._pool = self._start()
             return None

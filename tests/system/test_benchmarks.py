@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+@pytest.mark.lasting
 def test_smoke(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--smoke", "--work", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -154,7 +154,7 @@ def test_workers_that_die_and_a_killed_campaign_lose_nothing(
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

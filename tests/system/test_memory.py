@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import pytest
 
 from hitsieve.testing import Simulated
 
@@ -24,6 +25,7 @@ print(int(peak.split()[1]) * 1024)
 IMAGES = "/entry/data/data"
 
 
+@pytest.mark.lasting
 def test_memory_stays(mine: Simulated, tmp_path: Path) -> None:
     """An image more costs a few numbers, not its pixels: once what is kept of a run is full, at about 1000 images."""
     shorter, longer = (_peak(_over(mine.master, times), tmp_path) for times in (30, 80))

@@ -382,7 +382,7 @@ def test_deleted_files_come_back(hitsieve: Hitsieve, mine: Kept, tmp_path: Path)
         assert process.stdout is not None and process.stderr is not None
         assert process.stderr.readline() + process.stderr.readline() != ""
         os.write(ours, b"delete 4 files\n")
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=240)
     os.close(ours)
     os.close(theirs)
     assert process.returncode == 0, said

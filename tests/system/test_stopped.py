@@ -21,6 +21,8 @@ from .reading import SUFFIXES, names, read
 NAMES = {f"small{suffix}" for suffix in SUFFIXES}
 REPEATS = 400
 """Times that the images are shown: with the slow reference finder, far more than a test waits."""
+PATIENCE = 240
+"""Longest time (s) that a test waits for what must come."""
 STOPPED = {signal.SIGINT: (130, "stopped by Ctrl-C"), signal.SIGTERM: (143, "stopped by SIGTERM")}
 
 
@@ -66,7 +68,7 @@ def wait_for_temporaries(process: subprocess.Popen[str], out: Path) -> None:
 
 def assert_stopped(process: subprocess.Popen[str], sent: signal.Signals) -> None:
     code, says = STOPPED[sent]
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, stderr
     assert stderr.splitlines()[-1].startswith(f"hitsieve: error: {says}")
     assert "Traceback" not in stderr
@@ -92,7 +94,7 @@ def test_killed_run_leaves_no_result_and_is_not_in_the_way(
         wait_for_temporaries(process, tmp_path)
         time.sleep(0.2)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     left = names(tmp_path)
     assert left
     assert all(name.startswith(".small_") and name.endswith(".tmp") for name in left)

@@ -380,7 +380,7 @@ def test_it_runs_as_a_program() -> None:
             assert httpx.get(f"{url}/api/v3/health").status_code == 200
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(240) == 0
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:

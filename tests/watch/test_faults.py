@@ -179,6 +179,7 @@ class Story:
             file.write(bytes(max(0, left - keep)))
 
 
+@pytest.mark.lasting
 @pytest.mark.parametrize(
     "least",
     [

@@ -64,6 +64,7 @@ def whole(beamline: Beamline, name: str) -> int:
     return row.key
 
 
+@pytest.mark.lasting
 @pytest.mark.parametrize(
     "n",
     [

@@ -145,7 +145,7 @@ def test_without_the_extra(tmp_path: Path) -> None:
     """Who has not installed what watching needs is told how."""
     program = "import sys; sys.modules['watchfiles'] = None; from hitsieve.cli import main; main()"
     command = [sys.executable, "-c", program, "watch", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert result.returncode == 2
     assert "pip install cbor2 prometheus-client pyzmq watchfiles" in result.stderr
 

@@ -86,11 +86,16 @@ def test_columns_are_those_of_the_results(run_folder: Path) -> None:
             stored.column("offsets")
 
 
+@pytest.fixture(scope="module")
+def whole(run_folder: Path) -> ImageResults:
+    """All of the run."""
+    return expected(run_folder)
+
+
 @given(st.lists(st.integers(0, 23), max_size=40))
-def test_images_in_any_order(run_folder: Path, images: list[int]) -> None:
+def test_images_in_any_order(run_folder: Path, whole: ImageResults, images: list[int]) -> None:
     with open_results(run_folder / "out") as stored:
         found = stored.read(images)
-    whole = expected(run_folder)
     assert found.image.tolist() == images
     np.testing.assert_array_equal(found.n_indexed, whole.n_indexed[images])
     assert found.reasons == {image: why for image, why in whole.reasons.items() if image in images}

@@ -72,13 +72,13 @@ def run(
         A master file, or one or many data files or images.
     settings : RunSettings
     progress : callable, optional
-        Called after every batch of images.
+        Called after every batch of images; of those that are looked at first, with none done.
     opened : callable, optional
         Called with the run once it is open, before anything is searched: what it lacks is known by then.
     known : Known, optional
         What was found on images of it when they were received.
     step : callable, optional
-        Called after every batch, too, and after each image of the second look; what it raises ends the run.
+        Called whenever progress is, and after each image of the second look; what it raises ends the run.
 
     Returns
     -------
@@ -107,17 +107,15 @@ def run(
         searcher = Searcher(source, finder, scan, pool, known.remembered(), cards)
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
-        with surveyed_search(searcher, settings) as begun, RunWriter(run, settings) as writer:
+        tell = _telling(run, tally, (step, progress), start)
+        with surveyed_search(searcher, settings, tell) as begun, RunWriter(run, settings) as writer:
             surveyed, batches = begun()
             for results in batches:
                 writer.add(results, FetchedImages.of(source, results, writer))
                 tally.add(results)
                 if geometry is not None:
                     geometry.add(results)
-                step()
-                if progress is not None:
-                    misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
-                    progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
+                tell()
             _refuse_unreadable(source, tally)
             _refuse_gone(run, tally)
             fit = pool.submit(_geometry, geometry, surveyed)
@@ -133,6 +131,19 @@ def run(
             outputs = writer.finish(summary, FetchedImages(source, audit).items(), findings.look)
     problems += doubts(str(run.path), summary.rule, summary.index, tally)
     return RunReport(summary, outputs, (*problems, *register(outputs, summary, settings.catalogue)))
+
+
+def _telling(run: Run, tally: Tally, whom: tuple[Step, Callable[[Progress], None] | None], start: float) -> Step:
+    """Give what tells how far a run is."""
+    step, progress = whom
+
+    def tell() -> None:
+        step()
+        if progress is not None:
+            misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
+            progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
+
+    return tell
 
 
 def _geometry(geometry: GeometryCheck | None, surveyed: Survey) -> GeometryFit | None:

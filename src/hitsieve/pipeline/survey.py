@@ -58,12 +58,12 @@ class Survey:
 
 @contextmanager
 def surveyed_search(
-    searcher: Searcher, settings: RunSettings
+    searcher: Searcher, settings: RunSettings, step: Callable[[], None]
 ) -> Iterator[Callable[[], tuple[Survey, Iterator[ImageResults]]]]:
     """Start to search a run; what is given waits for what has to be known before images can be decided on.
 
     If the threshold or the cell has to be found, some images are searched first, and the searcher remembers what was
-    found on them. Workers start at once in any case; leaving stops them.
+    found on them; `step` is called after every batch of them. Workers start at once in any case; leaving stops them.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def surveyed_search(
             decided = stack.enter_context(search(searcher))
             yield lambda: (surveyed, decided(surveyed.plan))
             return
-        pilot = stack.enter_context(_Pilot.started(searcher, settings))
+        pilot = stack.enter_context(_Pilot.started(searcher, settings, step))
 
         def finish() -> tuple[Survey, Iterator[ImageResults]]:
             pilot.take()
@@ -186,8 +186,9 @@ def can_index(run: Run) -> bool:
 class _Pilot:
     """Images of a run that are searched before the others."""
 
-    def __init__(self, searcher: Searcher, settings: RunSettings) -> None:
+    def __init__(self, searcher: Searcher, settings: RunSettings, step: Callable[[], None]) -> None:
         self.searcher = searcher
+        self._step = step
         self._verdict = settings.verdict
         self._min_indexed = settings.index.min_indexed
         run = searcher.opened.run
@@ -207,9 +208,9 @@ class _Pilot:
 
     @classmethod
     @contextmanager
-    def started(cls, searcher: Searcher, settings: RunSettings) -> Iterator[_Pilot]:
+    def started(cls, searcher: Searcher, settings: RunSettings, step: Callable[[], None]) -> Iterator[_Pilot]:
         """Begin with the first images."""
-        pilot = cls(searcher, settings)
+        pilot = cls(searcher, settings, step)
         with searcher.searching(pilot._images(pilot.size)) as batches:
             pilot._first = batches
             yield pilot
@@ -262,6 +263,7 @@ class _Pilot:
             self.searcher.found.add(images, searched)
             self._taken.append(images)
             self.n += len(images)
+            self._step()
 
 
 def _spread(n: int, wanted: int) -> Images:

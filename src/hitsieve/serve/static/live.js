@@ -2,7 +2,7 @@
 
 const STATES = ["hit", "miss", "unreadable", "missing", "later"];
 const SILENT = 10; // seconds without a word from a series that runs
-const TRIES = 8; // for a picture
+const TRIES = 40; // for a picture: a busy disk takes its time
 const SVG = "http://www.w3.org/2000/svg";
 const known = new Map();
 const shown = new Map();
