@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
+from threading import Event, current_thread
 from typing import Any, cast
 
 import cbor2
@@ -103,8 +104,8 @@ class Deadly:
 
 def test_the_death_of_the_process_that_sieves(master: Path, stored: RunReport, tmp_path: Path) -> None:
     name = master.name.removesuffix("_master.h5")
-    left = tmp_path / f".{name}_hits.h5.0123abcd.tmp"
-    left.touch()
+    for left in ("hits.h5", "light_hits.h5"):
+        (tmp_path / f".{name}_{left}.0123abcd.tmp").touch()
     of_others = set(active_children())
     with Apart() as apart:
         died = sieve_apart(apart, Job(master, into(tmp_path), cast(Known, Deadly()), keep=True))
@@ -179,6 +180,36 @@ def test_a_disk_of_outputs_that_does_not_answer_is_not_waited_for(
     assert "did not go on, and was ended" in failed
     assert "the disk of the outputs does not answer" in failed
     assert master.exists()
+
+
+def test_a_disk_of_outputs_that_does_not_answer_does_not_keep_series_from_being_received(
+    master: Path,
+    sender: StreamSender,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Series are named by what lies there: only who lists the folder waits for ever, as for a share that is away."""
+    out, answers = tmp_path / "out", Event()
+    out.mkdir()
+    (out / "series_000001_hits.h5").touch()
+
+    def list_folder(path: Path) -> Any:
+        if current_thread().daemon:
+            answers.wait()
+        return os.scandir(path)
+
+    monkeypatch.setattr("hitsieve.pipeline.live.naming.scandir", list_folder)
+    monkeypatch.setattr("hitsieve.pipeline.live.naming.ANSWER", 0.01)
+    try:
+        with Receiving(sender.addresses, into(out), series=2, spool=tmp_path / "spool") as receiving:
+            sender.send(series_of(master, 1))
+            sender.send(series_of(master, 2))
+    finally:
+        answers.set()
+    assert [ended.name for ended in receiving.ended] == ["series_000001-2", "series_000002"]
+    assert not any(ended.failed for ended in receiving.ended)
+    assert f"{out}: does not answer" in caplog.text
 
 
 def test_what_was_left_is_told_and_what_was_being_removed_is_no_series(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -33,9 +34,9 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     return simulate(tmp_path_factory.mktemp("long"), settings)
 
 
-def sieved(made: Simulated, folder: Path, **rooms: object) -> RunReport:
+def sieved(made: Simulated, folder: Path, step: Callable[[], None] = lambda: None, **rooms: object) -> RunReport:
     settings = {"write": WriteSettings(output=folder), "workers": 2, **rooms}
-    return pipeline.run([made.master], RunSettings.model_validate(settings))
+    return pipeline.run([made.master], RunSettings.model_validate(settings), step=step)
 
 
 def test_threshold_and_cell_come_from_the_run(long: Simulated, tmp_path: Path) -> None:
@@ -157,10 +158,13 @@ def test_more_misses_than_are_kept_are_looked_at_again(
     long: Simulated, tmp_path: Path, most: int, fraction: float, n: int
 ) -> None:
     verdict = VerdictSettings(second_look=most, second_look_fraction=fraction)
-    report = sieved(long, tmp_path, verdict=verdict, index=IndexSettings(cell=NAMED))
+    steps: list[None] = []
+    report = sieved(long, tmp_path, lambda: steps.append(None), verdict=verdict, index=IndexSettings(cell=NAMED))
     n = n or math.ceil(fraction * report.summary.n_misses)
     missed, n_hits = report.summary.missed, report.summary.n_hits
     assert missed is not None and missed.n == n
+    # Whoever waits hears of each, however many there are.
+    assert len(steps) > n
     low, high = missed.n_lost_interval
     assert missed.n_hits <= low <= missed.n_lost == missed.rate * report.summary.n_misses < high
     assert missed.lost_share_interval == (low / (n_hits + low), high / (n_hits + high))

@@ -9,6 +9,8 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -374,6 +376,21 @@ def test_what_replaces_a_file_after_it_was_looked_at_is_not_opened(copied: Site,
     with runs.holding(packed, of=record, source=True) as there:
         assert (there.suffix, there.read_bytes()) == (".gz", b"packed")
     assert not there.parent.exists()
+
+
+def test_a_file_that_is_not_to_be_shown_does_not_hide_what_another_one_holds(copied: Site, tmp_path: Path) -> None:
+    runs, record = Runs(copied.settings.model_copy(update={"root": (tmp_path / "out",)})), copied.pumped
+    hits = copied.file(record)
+    with open_results(hits) as stored:
+        outputs, image = stored.outputs, int(np.flatnonzero(stored.column("state") == State.HIT)[0])
+    other, hold = hits.with_name("pumped_misses.h5"), partial(runs.holding, of=record)
+    shutil.copy(hits, other)
+    hits.rename(tmp_path / "moved.h5")
+    hits.symlink_to(tmp_path / "moved.h5")
+    found = held_at(replace(outputs, misses=other), image, hold)
+    assert found is not None and found.path == other
+    with pytest.raises(Forbidden):
+        held_at(outputs, image, hold)
 
 
 def test_roots(site: Site, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -18,6 +20,7 @@ from typing import Any
 import h5py
 import pytest
 
+import hitsieve
 from hitsieve.errors import OutputError
 from hitsieve.pipeline.apart import Apart, Hung, goes_on
 from hitsieve.pipeline.watch import Journal
@@ -181,6 +184,46 @@ def test_a_process_that_hangs_before_it_has_begun_is_ended_too(monkeypatch: pyte
         with pytest.raises(Hung):
             apart.do(abs, -1, 0.1)
         assert apart.do(abs, -1) == 1
+
+
+STUBBORN = """
+import os, signal
+from multiprocessing.process import BaseProcess
+from hitsieve.cli import main
+from hitsieve.pipeline import apart
+
+def stop(_):
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+if __name__ == "__main__":
+    BaseProcess.kill = lambda process: None
+    apart.LOOK = apart.GOES = 0.05
+    with apart.Apart() as one:
+        for longest in (0.1, None):
+            try:
+                one.begin()
+                if longest is None:
+                    one.kill()
+                one.do(stop, 0, longest)
+            except apart.Hung:
+                print("hung")
+    main(["--version"])
+"""
+
+
+def test_what_outlives_its_end_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    """Some shares hold a process until they answer, whoever ends it: here nothing does."""
+    script, said = tmp_path / "stubborn.py", tmp_path / "said"
+    script.write_text(STUBBORN)
+    with (
+        said.open("w") as out,
+        subprocess.Popen([sys.executable, str(script)], stdout=out, start_new_session=True) as started,
+    ):
+        try:
+            code = started.wait(240)
+        finally:
+            os.killpg(started.pid, signal.SIGKILL)
+    assert (code, said.read_text().split()) == (0, ["hung", "hung", hitsieve.__version__])
 
 
 def times_out(_: int) -> None:

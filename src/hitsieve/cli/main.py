@@ -50,6 +50,18 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
             # The work is undone; a second Ctrl-C has nothing left to stop.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         code = _stopped(stopped, debug="--debug" in given)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    # Whoever never asked another process for anything does not load what does.
+    apart = sys.modules.get("hitsieve.pipeline.apart")
+    if apart is not None and apart.are_there_still():
+        # The interpreter would wait for those that wait for a share that does not answer.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

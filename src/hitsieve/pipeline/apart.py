@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from multiprocessing.connection import wait as wait_for
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ from hitsieve.model import Closing
 
 if TYPE_CHECKING:
     from ctypes import c_byte, c_ulong
+    from multiprocessing.process import BaseProcess
 
 HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 LOOK = 1.0
@@ -26,6 +28,8 @@ BEGIN = 300.0
 """Time (s) that a process may take to begin with its job: it imports first, from a share perhaps."""
 SLOWEST = 1e9 / 60
 """Bytes a second that any work gets through, though it tells nothing meanwhile."""
+GOES = 5.0
+"""Time (s) within which a process that is ended goes, if it does at all: some shares hold it until they answer."""
 NICE = 5
 """What comes in goes before what has come in."""
 A = TypeVar("A")
@@ -53,11 +57,13 @@ class Apart(Closing):
         # A plain byte: no lock of it can be left behind by a process that is killed.
         self._asked: c_byte = get_context("spawn").RawValue("b", 0)
         self._steps: c_ulong = get_context("spawn").RawValue("L", 0)
+        self._killed: float | None = None
 
     def begin(self) -> None:
         """Start the process; what it imports takes time, for which the first job then need not wait."""
         if self._pool is not None:
             return
+        self._killed = None
         arguments = (os.getpid(), self._asked, self._steps)
         self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_settle, initargs=arguments)
         # A process inherits what its maker holds back: no moment is left in which a signal could end it.
@@ -99,18 +105,21 @@ class Apart(Closing):
         except Hung:
             # What waits for a share that does not answer may outlive even that: it is not waited for.
             self.kill()
+            _ended[:] = [*filter(_is_there, _ended), *self._processes]
             pool, self._pool = self._pool, None
             pool.shutdown(wait=False)
             raise
 
     def _result(self, future: Future[R], steps: int, longest: float | None) -> R:
         since, begun = time.monotonic(), False
-        while longest is not None and not wait((future,), min(longest, LOOK)).done:
+        while not wait((future,), LOOK if longest is None else min(longest, LOOK)).done:
             # First the time: what goes on from now on is none of what went before.
             now, so_far = time.monotonic(), self._steps.value
             if so_far != steps:
                 steps, since, begun = so_far, now, True
-            elif now - since >= (longest if begun else max(longest, BEGIN)):
+            elif self._killed is not None and now - self._killed >= GOES:
+                raise Hung("the process that did it was ended, and does not go")
+            elif longest is not None and now - since >= (longest if begun else max(longest, BEGIN)):
                 raise Hung(f"the process that did it was ended, for nothing went on in it for {longest:,.0f} s")
         return future.result()
 
@@ -124,15 +133,36 @@ class Apart(Closing):
 
     def kill(self) -> None:
         """End the process at once."""
-        # It is not asked who it is: one that hangs while it begins would never answer.
-        for process in [*((self._pool and self._pool._processes) or {}).values()]:
+        if self._killed is None:
+            self._killed = time.monotonic()
+        for process in self._processes:
             process.kill()
+
+    @property
+    def _processes(self) -> list[BaseProcess]:
+        # It is not asked who it is: one that hangs while it begins would never answer.
+        pool = self._pool
+        return [*((pool and pool._processes) or {}).values()]
 
     def close(self) -> None:
         """End the process when it has done what it does."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown()
+
+
+_ended: list[BaseProcess] = []
+"""Those that were ended for they did not go on."""
+
+
+def are_there_still() -> bool:
+    """Whether processes that were ended have not gone: this one must end without waiting for them."""
+    return any(_is_there(process, LOOK) for process in _ended)
+
+
+def _is_there(process: BaseProcess, within: float = 0.0) -> bool:
+    """Whether a process lives, and does not go within some time (s)."""
+    return not wait_for([process.sentinel], within)
 
 
 _busy = Lock()

@@ -23,7 +23,7 @@ from hitsieve.pipeline.known import Known
 from hitsieve.pipeline.register import register
 from hitsieve.pipeline.search import Plan
 from hitsieve.pipeline.searcher import Images, Searcher, working
-from hitsieve.pipeline.second_look import draw, look_again
+from hitsieve.pipeline.second_look import Step, draw, look_again
 from hitsieve.pipeline.summarise import Findings, Work, summarise
 from hitsieve.pipeline.survey import Survey, can_index, surveyed_search
 from hitsieve.pipeline.tally import Tally
@@ -62,6 +62,7 @@ def run(
     progress: Callable[[Progress], None] | None = None,
     opened: Callable[[Run], None] | None = None,
     known: Known | None = None,
+    step: Step = lambda: None,
 ) -> RunReport:
     """Flag every image of a stored run, write the hits, and enter the run into the local catalogue.
 
@@ -76,6 +77,8 @@ def run(
         Called with the run once it is open, before anything is searched: what it lacks is known by then.
     known : Known, optional
         What was found on images of it when they were received.
+    step : callable, optional
+        Called whenever progress is, and after each image of the second look; what it raises ends the run.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def run(
         searcher = Searcher(source, finder, scan, pool, known.remembered(), cards)
         tally = Tally.of(len(run))
         geometry = GeometryCheck(run.detector, run.beam) if can_index(run) else None
-        tell = _telling(run, tally, start, progress)
+        tell = _telling(run, tally, (step, progress), start)
         with surveyed_search(searcher, settings, tell) as begun, RunWriter(run, settings) as writer:
             surveyed, batches = begun()
             for results in batches:
@@ -122,19 +125,20 @@ def run(
             found = (*unreadable(run, tally), *another_cell(run, surveyed))
             problems = tuple(dict.fromkeys((*run.problems, *surveyed.problems, *found, *writer.carry())))
             stored = (writer.hit_bytes, writer.miss_bytes)
-            findings = Findings(tally, surveyed, look(), fit.result())
+            findings = Findings(tally, surveyed, look(step), fit.result())
             work = Work(len(audit), stored, time.monotonic() - start, workers, problems, known.dropped)
             summary = writer.named(summarise(run, settings, findings, work))
             outputs = writer.finish(summary, FetchedImages(source, audit).items(), findings.look)
-    entered = register(outputs, summary, settings.catalogue)
     problems += doubts(str(run.path), summary.rule, summary.index, tally)
-    return RunReport(summary, outputs, (*problems, *entered))
+    return RunReport(summary, outputs, (*problems, *register(outputs, summary, settings.catalogue)))
 
 
-def _telling(run: Run, tally: Tally, start: float, progress: Callable[[Progress], None] | None) -> Callable[[], None]:
+def _telling(run: Run, tally: Tally, whom: tuple[Step, Callable[[Progress], None] | None], start: float) -> Step:
     """Give what tells how far a run is."""
+    step, progress = whom
 
     def tell() -> None:
+        step()
         if progress is not None:
             misses, hits = (int(n) for n in tally.counts[: State.HIT + 1])
             progress(Progress(tally.done, len(run), hits, misses, time.monotonic() - start))
@@ -163,14 +167,14 @@ def _audit(tally: Tally, known: Known, settings: RunSettings) -> tuple[Images, R
 
 def _look(
     searcher: Searcher, tally: Tally, known: tuple[Images, Plan], settings: RunSettings
-) -> Callable[[], SecondLook | None]:
+) -> Callable[[Step], SecondLook | None]:
     """Begin to look again at some of the misses, where lattices can be found in them."""
     audit, plan = known
     # Of a miss with a lattice it is known what it holds.
     misses = np.flatnonzero((tally.state == State.MISS) & (tally.n_lattices <= 0))
     drawn = draw(misses, np.intersect1d(audit, misses), settings)
     if not len(drawn) or not _may_look(searcher.opened.run, settings):
-        return lambda: None
+        return lambda _: None
     cell = None if plan.lattices is None else plan.lattices.cell
     return look_again(searcher, misses, drawn, cell, settings)
 

@@ -17,6 +17,7 @@ from hitsieve.spots import Searched
 from hitsieve.verdict import rate_spots, wilson_interval
 from hitsieve.write import MissedSummary
 
+Step = Callable[[], None]
 SNR = 4.5
 """A strong pixel and a spot need no more than this, and `MIN_COUNT` counts."""
 MIN_COUNT = 3
@@ -87,8 +88,10 @@ def missed_hits(look: SecondLook, tally: Tally) -> MissedSummary | None:
 
 def look_again(
     searcher: Searcher, misses: Images, drawn: Images, cell: UnitCell | None, settings: RunSettings
-) -> Callable[[], SecondLook]:
+) -> Callable[[Step], SecondLook]:
     """Begin to search misses again with lower thresholds, and to index what is found; what is returned waits for it.
+
+    It calls what it is given after each image.
 
     Parameters
     ----------
@@ -134,10 +137,12 @@ def look_again(
         + f" with a chance below {strict.max_chance:g}"
     )
 
-    def finish() -> SecondLook:
+    def finish(step: Step) -> SecondLook:
         looked = np.full(len(run), Looked.OUTSIDE, dtype=np.uint8)
         looked[misses] = Looked.NOT_DRAWN
-        looked[drawn] = [Looked.LATTICE if shows else Looked.NOTHING for shows in answers]
+        for image, shows in zip(drawn.tolist(), answers, strict=True):
+            looked[image] = Looked.LATTICE if shows else Looked.NOTHING
+            step()
         return SecondLook(looked, how)
 
     return finish

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from hitsieve.errors import SourceError
+from hitsieve.errors import HitsieveError, SourceError
 from hitsieve.model import Place
 from hitsieve.write.metadata import entry_of
 from hitsieve.write.outputs import Outputs
@@ -29,8 +29,9 @@ def held_at(outputs: Outputs, image: int, hold: Hold = nullcontext) -> Place | N
     image : int
         Index in the run.
     hold : callable, optional
-        For whoever may open some files only: what it raises for others goes to the caller.
+        For whoever may open some files only: what it raises for others goes to the caller, where no other holds it.
     """
+    refused: HitsieveError | None = None
     for path in (outputs.hits, outputs.misses):
         if path is None or not path.is_file():
             continue
@@ -45,6 +46,10 @@ def held_at(outputs: Outputs, image: int, hold: Hold = nullcontext) -> Place | N
                         return Place(path, dataset, row)
         except (SourceError, OSError, RuntimeError, KeyError):
             continue
+        except HitsieveError as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
     return None
 
 

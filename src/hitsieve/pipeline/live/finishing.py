@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,11 +73,13 @@ def longest_silence(hung: float, n_bytes: int) -> float:
 def sieve_apart(apart: Apart, job: Job) -> Sieved:
     """Sieve a series in another process, and wait; where that has died, or hung, another one tries once more."""
     why = ""
+    ends: list[Died] = []
     for attempt in range(ATTEMPTS):
         try:
             return apart.do(sieve, job, job.longest)
         except Died as died:
-            why = _why(died)
+            ends.append(died)
+            why = _why(ends)
             again = ", and another one tries once more" if attempt + 1 < ATTEMPTS else ""
             _log.warning("%s: %s%s", job.stem, died, again)
         try:
@@ -87,17 +93,26 @@ def sieve_apart(apart: Apart, job: Job) -> Sieved:
     return Sieved({}, None, (), (), why)
 
 
-def _why(died: Died) -> str:
-    """Why there are no outputs, should it be the last time."""
-    if isinstance(died, Hung):
+def _why(ends: Sequence[Died]) -> str:
+    """Why there are no outputs, should it have been the last time."""
+    if any(isinstance(died, Hung) for died in ends):
         return "the process that sieved it did not go on, and was ended; does a disk or share not answer?"
-    return "the process that sieved it has died twice, for want of memory perhaps"
+    return f"the process that sieved it has died{' twice' if len(ends) > 1 else ''}, for want of memory perhaps"
 
 
 def _swept(outputs: Outputs) -> bool:
     """Remove what a process that died has left; whether outputs had appeared."""
-    remove_leftovers(outputs)
+    remove_leftovers((*outputs, *_of_states(outputs)))
     return any(path.exists() for path in outputs)
+
+
+def _of_states(outputs: Outputs) -> set[Path]:
+    """Files of hits of single pump states, by what is left of them: which states there are, only the run knows."""
+    stem = outputs.hits.name.removesuffix("_hits.h5")
+    left = re.compile(rf"\.({re.escape(stem)}_[A-Za-z0-9.+=-]+_hits\.h5)\.[0-9a-f]{{8}}\.tmp")
+    with suppress(OSError), os.scandir(outputs.hits.parent) as entries:
+        return {outputs.hits.with_name(of[1]) for entry in entries if (of := left.fullmatch(entry.name))}
+    return set()
 
 
 def sieve(job: Job) -> Sieved:
@@ -109,7 +124,7 @@ def sieve(job: Job) -> Sieved:
 
 
 def _sieved(job: Job) -> Sieved:
-    report = run([job.master], job.settings, progress=lambda _: goes_on(), known=job.known)
+    report = run([job.master], job.settings, known=job.known, step=goes_on)
     summary, outputs = report.summary, report.outputs
     states = {
         State.HIT: summary.n_hits,

@@ -8,7 +8,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from threading import Event
 from typing import Literal
 
@@ -18,9 +18,10 @@ from hitsieve.model import SeriesEnd, SeriesImage, SeriesKey, SeriesStart
 from hitsieve.pipeline.apart import Apart
 from hitsieve.pipeline.engine import check_engine
 from hitsieve.pipeline.live.judging import Workers, sure
+from hitsieve.pipeline.live.naming import Naming
 from hitsieve.pipeline.live.parts import Parts
 from hitsieve.pipeline.live.series import Means, Series
-from hitsieve.pipeline.live.spool import check_folders, claimed, free_bytes, left_empty, sweep, tell_left
+from hitsieve.pipeline.live.spool import check_folders, free_bytes, left_empty, sweep, tell_left
 from hitsieve.pipeline.live.watching import Ended, Everyone, Load, Watcher
 from hitsieve.pipeline.searcher import working
 from hitsieve.settings import ClusterSettings, LiveSettings, RunSettings
@@ -99,7 +100,7 @@ def receive(
     ):
         apart.begin()
         everyone = Everyone(watchers)
-        receiver = _Receiver(endpoints, finisher, live, everyone)
+        receiver = _Receiver(endpoints, finisher, live, everyone, Naming(settings.write.output, spool))
         told = Workers(pool, everyone.judged)
         receiver.means = Means(settings, spool, live.keep_received, in_doubt, told, apart, live.hung, parts)
         if ready is not None:
@@ -143,15 +144,19 @@ class _Receiver:
     means: Means
 
     def __init__(
-        self, endpoints: Endpoints, finisher: ThreadPoolExecutor, live: LiveSettings, everyone: Everyone
+        self,
+        endpoints: Endpoints,
+        finisher: ThreadPoolExecutor,
+        live: LiveSettings,
+        everyone: Everyone,
+        naming: Naming,
     ) -> None:
-        self._endpoints = endpoints
+        self._endpoints, self._naming = endpoints, naming
         self._finisher = finisher
         self._live = live
         self._everyone = everyone
         self._open: dict[SeriesKey, Series] = {}
         self._over: OrderedDict[SeriesKey, None] = OrderedDict()
-        self._names: set[str] = set()
         self._busy: set[str] = set()
         """Names of series that are received or sieved; threads share it."""
         self._told: Counter[Refusal] = Counter()
@@ -247,7 +252,9 @@ class _Receiver:
     def _new(self, key: SeriesKey, start: SeriesStart | None, arrived: Arrived) -> Series:
         if len(self._open) >= MOST_OPEN:
             self._close(min(self._open.values(), key=lambda series: series.last), "too many series had begun")
-        series = Series(key, self._name(key), self.means, arrived.at, start)
+        name = self._naming.name(key)
+        self._busy.add(name)
+        series = Series(key, name, self.means, arrived.at, start)
         self._open[key] = series
         self._everyone.started(series.name, key, start.n_images if start else None)
         return series
@@ -315,25 +322,6 @@ class _Receiver:
         if ended.failed and not self._live.keep_received:
             tell_left(self.means.spool, self._busy.copy())
         return ended
-
-    def _name(self, key: SeriesKey) -> str:
-        """Prefix for the files of a series: one that no file in the folder has, and no other program takes."""
-        first = name = f"series_{key.number:06d}"
-        # Images wait meanwhile: a folder of years is listed once, however often the detector began to count anew.
-        there: list[str] = []
-        with suppress(OSError), os.scandir(self.means.settings.write.output) as entries:
-            there = [entry.name for entry in entries if entry.name.startswith(first)]
-        n = 1
-        while (
-            name in self._names
-            or any(other.startswith(f"{name}_") for other in there)
-            or not claimed(self.means.spool / name)
-        ):
-            n += 1
-            name = f"{first}-{n}"
-        self._names.add(name)
-        self._busy.add(name)
-        return name
 
     def _refuse(self, kind: Refusal, what: str) -> None:
         self._told[kind] += 1

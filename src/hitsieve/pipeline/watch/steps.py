@@ -77,7 +77,7 @@ def _sieve(row: RunRow, settings: BeamlineSettings, journal: Journal) -> str:
     report = run(
         [row.path],
         chosen,
-        progress=lambda _: _stop_where_asked(),
+        step=_stop_where_asked,
         # Now it is known which pump states have files.
         opened=lambda found: remove_leftovers(Outputs.of_run(found, write)),
     )
